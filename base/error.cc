@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/error.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace smartkey {
+namespace {
+
+// One line each of: reason's name, milliseconds to wait or nothing, own remedy or nothing.
+constexpr absl::string_view kPayloadUrl = "smartkeyd/error";
+
+using Code = absl::StatusCode;
+
+// The codes, and what they tell a caller that knows no reasons:
+// unavailable: try later. failed precondition: a person must act. permission denied: not yours.
+// invalid argument: never retry. resource exhausted: slow down.
+constexpr ReasonRow kReasons[] = {
+    // The call itself.
+    {Reason::kInvalidArgument, "INVALID_ARGUMENT", Code::kInvalidArgument, UserAction::kFixCall,
+     ExitCode::kUsage, "correct the named field or option; the same call will fail again"},
+    {Reason::kNotImplemented, "NOT_IMPLEMENTED", Code::kUnimplemented, UserAction::kFixCall,
+     ExitCode::kFailed,
+     "use a newer smartkeyd, or do without this operation; 'smartkeyctl version' shows what this "
+     "one offers"},
+    {Reason::kDeadlineExceeded, "DEADLINE_EXCEEDED", Code::kDeadlineExceeded,
+     UserAction::kRetryLater, ExitCode::kTryLater,
+     "try again, with a longer deadline if this repeats"},
+    {Reason::kCancelled, "CANCELLED", Code::kCancelled, UserAction::kNone, ExitCode::kFailed,
+     "nothing to do: the call was given up; make it again if it is still wanted"},
+    {Reason::kInternal, "INTERNAL", Code::kInternal, UserAction::kAskAdministrator,
+     ExitCode::kFailed,
+     "tell the administrator: the journal of smartkeyd says more, and 'smartkeyctl report' "
+     "collects it for a bug report"},
+    {Reason::kShuttingDown, "SHUTTING_DOWN", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater, "try again in a few seconds"},
+    // Who is calling, and what they may do.
+    {Reason::kNotPermitted, "NOT_PERMITTED", Code::kPermissionDenied, UserAction::kAskOwner,
+     ExitCode::kNotPermitted,
+     "ask the owner or the administrator to do it, or to share the registration with you"},
+    {Reason::kShareLacksOperation, "SHARE_LACKS_OPERATION", Code::kPermissionDenied,
+     UserAction::kAskOwner, ExitCode::kNotPermitted,
+     "ask the owner to allow this operation: 'smartkeyctl share REG PRINCIPAL --allow ...'"},
+    {Reason::kShareLacksScope, "SHARE_LACKS_SCOPE", Code::kPermissionDenied, UserAction::kAskOwner,
+     ExitCode::kNotPermitted, "ask for fewer scopes, or ask the owner to widen the share"},
+    {Reason::kContainerDenied, "CONTAINER_DENIED", Code::kPermissionDenied, UserAction::kAskOwner,
+     ExitCode::kNotPermitted,
+     "run the program outside the container, or have the owner share the registration with it "
+     "explicitly"},
+    {Reason::kCallerUnidentified, "CALLER_UNIDENTIFIED", Code::kPermissionDenied,
+     UserAction::kAskAdministrator, ExitCode::kNotPermitted,
+     "run the program as an ordinary user of this machine; the administrator may look at the "
+     "service's PrivateUsers= setting"},
+    {Reason::kOwnerChanged, "OWNER_CHANGED", Code::kPermissionDenied, UserAction::kAskAdministrator,
+     ExitCode::kNotPermitted,
+     "ask the administrator to hand the registration over: 'smartkeyctl chown'"},
+    {Reason::kEnrollmentNotAllowed, "ENROLLMENT_NOT_ALLOWED", Code::kPermissionDenied,
+     UserAction::kAskAdministrator, ExitCode::kNotPermitted,
+     "ask the administrator to allow it in a [[policy]] block of the configuration"},
+    {Reason::kTooManyConnections, "TOO_MANY_CONNECTIONS", Code::kResourceExhausted,
+     UserAction::kRetryLater, ExitCode::kTryLater,
+     "close connections that are not needed, keep one per program, and try again"},
+    {Reason::kRateLimited, "RATE_LIMITED", Code::kResourceExhausted, UserAction::kRetryLater,
+     ExitCode::kTryLater, "slow down and try again after the time given"},
+    {Reason::kUnknownPrincipal, "UNKNOWN_PRINCIPAL", Code::kNotFound, UserAction::kFixCall,
+     ExitCode::kFailed,
+     "check the spelling; a principal is written user:NAME, uid:N, group:NAME or "
+     "unit:NAME.service"},
+    {Reason::kShareNotFound, "SHARE_NOT_FOUND", Code::kNotFound, UserAction::kFixCall,
+     ExitCode::kFailed, "look at the shares with 'smartkeyctl show REG'"},
+    {Reason::kShareFromPolicy, "SHARE_FROM_POLICY", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator to change the [[policy]] block that makes this share"},
+    {Reason::kAccessRequestNotFound, "ACCESS_REQUEST_NOT_FOUND", Code::kNotFound,
+     UserAction::kFixCall, ExitCode::kFailed,
+     "look at the open requests with 'smartkeyctl requests'"},
+    // Which app, server, registration.
+    {Reason::kUnknownServer, "UNKNOWN_SERVER", Code::kNotFound, UserAction::kFixCall,
+     ExitCode::kFailed,
+     "see 'smartkeyctl servers' for the names; an administrator adds one as a [[server]] block"},
+    {Reason::kUnknownApp, "UNKNOWN_APP", Code::kNotFound, UserAction::kFixCall, ExitCode::kFailed,
+     "see 'smartkeyctl apps' for the ids; the app's package or an administrator adds one as an "
+     "[[app]] block"},
+    {Reason::kRegistrationNotFound, "REGISTRATION_NOT_FOUND", Code::kNotFound, UserAction::kFixCall,
+     ExitCode::kFailed,
+     "see 'smartkeyctl list' for what you may use, or ask its owner to share it with you"},
+    {Reason::kRegistrationAmbiguous, "REGISTRATION_AMBIGUOUS", Code::kInvalidArgument,
+     UserAction::kFixCall, ExitCode::kUsage, "name the registration, or give the patient as well"},
+    {Reason::kNameTaken, "NAME_TAKEN", Code::kAlreadyExists, UserAction::kFixCall,
+     ExitCode::kFailed,
+     "choose another name, or renew the registration that has it: 'smartkeyctl renew REG'"},
+    {Reason::kTooManyRegistrations, "TOO_MANY_REGISTRATIONS", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "delete registrations that are not needed, or ask the administrator for a higher limit"},
+    {Reason::kServerRemoved, "SERVER_REMOVED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator to put the [[server]] block back; the registration then works again as "
+     "it is"},
+    // Enrollment: steps 1 and 2.
+    {Reason::kEnrollmentNotFound, "ENROLLMENT_NOT_FOUND", Code::kNotFound, UserAction::kRenew,
+     ExitCode::kFailed, "begin the enrollment again, as the user who will own the registration"},
+    {Reason::kEnrollmentExpired, "ENROLLMENT_EXPIRED", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "begin again, and finish the login in the browser within ten minutes"},
+    {Reason::kEnrollmentCancelled, "ENROLLMENT_CANCELLED", Code::kCancelled, UserAction::kRenew,
+     ExitCode::kFailed, "begin the enrollment again if it is still wanted"},
+    {Reason::kTooManyEnrollments, "TOO_MANY_ENROLLMENTS", Code::kResourceExhausted,
+     UserAction::kRetryLater, ExitCode::kTryLater,
+     "finish or cancel a pending enrollment, or wait ten minutes until it ends by itself"},
+    {Reason::kConsentDenied, "CONSENT_DENIED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "begin again and allow the access; whoever may consent for this patient has to be the one who "
+     "logs in"},
+    {Reason::kStateMismatch, "STATE_MISMATCH", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "begin again, and use only the browser window that this enrollment opened"},
+    {Reason::kIssuerMismatch, "ISSUER_MISMATCH", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "begin again; if it repeats, tell the administrator: another server may be mixing itself in"},
+    {Reason::kAuthorizationRefused, "AUTHORIZATION_REFUSED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "check with the administrator that the app's client_id, redirect URI and scopes are those the "
+     "server knows"},
+    {Reason::kCodeRefused, "CODE_REFUSED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "begin the enrollment again; if it repeats, the app's client_id or redirect URI is not as the "
+     "server has it"},
+    {Reason::kRegisterScopeNotGranted, "REGISTER_SCOPE_NOT_GRANTED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "the app must be allowed dynamic registration at this server: ask the administrator or the "
+     "app's vendor"},
+    {Reason::kNoDynamicRegistration, "NO_DYNAMIC_REGISTRATION", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the server's operator whether this app may register dynamically, or set "
+     "registration_endpoint for the server"},
+    {Reason::kSoftwareIdRefused, "SOFTWARE_ID_REFUSED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "check the app's software_id for this server in its configuration with the app's vendor"},
+    {Reason::kRegistrationRefused, "REGISTRATION_REFUSED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator: the server's error code is in the journal of smartkeyd"},
+    {Reason::kRegistrationForbidden, "REGISTRATION_FORBIDDEN", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "the app must be allowed dynamic registration at this server: ask the administrator or the "
+     "app's vendor"},
+    {Reason::kRegistrationAnswerInvalid, "REGISTRATION_ANSWER_INVALID", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "nothing was kept; tell the administrator, since the server's registration endpoint does not "
+     "work as it must"},
+    {Reason::kDuplicateClientId, "DUPLICATE_CLIENT_ID", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "nothing was kept; tell the administrator, since the server gave the same client_id twice"},
+    {Reason::kInitialTokenRefused, "INITIAL_TOKEN_REFUSED", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "log in again to get a new initial access token: each one pays for one registration only"},
+    {Reason::kInitialTokenExpired, "INITIAL_TOKEN_EXPIRED", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "log in again, and pass the new token on at once"},
+    {Reason::kRegisteredButNotDurable, "REGISTERED_BUT_NOT_DURABLE", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "do not restart smartkeyd; have the administrator free disk space: it saves the registration "
+     "by itself then"},
+    {Reason::kRedirectUriUnknown, "REDIRECT_URI_UNKNOWN", Code::kInvalidArgument,
+     UserAction::kFixCall, ExitCode::kUsage,
+     "use one of the app's redirect_uris; 'smartkeyctl apps' shows them"},
+    {Reason::kRedirectPortBusy, "REDIRECT_PORT_BUSY", Code::kFailedPrecondition,
+     UserAction::kFixCall, ExitCode::kPersonMustAct,
+     "end the program that uses this port, or enroll with --no-browser and paste the redirect"},
+    {Reason::kBrowserTimeout, "BROWSER_TIMEOUT", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "begin again; if the browser showed an error, redirect URI or client_id is not as the server "
+     "has it"},
+    // The state of a registration.
+    {Reason::kNotReady, "NOT_READY", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater, "wait: some servers need a few minutes before a new client works"},
+    {Reason::kReauthRequired, "REAUTH_REQUIRED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "renew it: 'smartkeyctl renew REG' goes through the browser once more and keeps name and "
+     "shares"},
+    {Reason::kRefusedByServer, "REFUSED_BY_SERVER", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "if you removed this app in the portal: renew; otherwise wait, smartkeyd tries again by "
+     "itself"},
+    {Reason::kMisconfigured, "MISCONFIGURED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator: the server must allow this app the jwt-bearer grant"},
+    {Reason::kContextChanged, "CONTEXT_CHANGED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "renew it and choose the same patient, or enroll anew for the other patient"},
+    {Reason::kSuspended, "SUSPENDED", Code::kFailedPrecondition, UserAction::kAskOwner,
+     ExitCode::kPersonMustAct, "ask who suspended it to resume it: 'smartkeyctl resume REG'"},
+    {Reason::kOrphaned, "ORPHANED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "enroll again; the server's portal may list the app twice, the unused entry can be removed "
+     "there"},
+    {Reason::kDeleting, "DELETING", Code::kFailedPrecondition, UserAction::kNone, ExitCode::kFailed,
+     "nothing to do: it is being deleted"},
+    {Reason::kRotationNeedsBrowser, "ROTATION_NEEDS_BROWSER", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "renew instead, which makes a new key: 'smartkeyctl renew REG'"},
+    // Network and server.
+    {Reason::kNoNetwork, "NO_NETWORK", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater, "connect this machine to the network and try again"},
+    {Reason::kServerUnreachable, "SERVER_UNREACHABLE", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again later; if it repeats, the server or the way to it is down, or a proxy must be "
+     "configured"},
+    {Reason::kServerBusy, "SERVER_BUSY", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater, "try again after the time given; earlier tries are not sent on"},
+    {Reason::kServerError, "SERVER_ERROR", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater, "try again later; if it lasts, tell the server's operator"},
+    {Reason::kServerRefusingAll, "SERVER_REFUSING_ALL", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "wait: the server has a problem with all its clients, smartkeyd tries again by itself"},
+    {Reason::kTlsNotTrusted, "TLS_NOT_TRUSTED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "check the machine's clock and network; a private CA is set by the administrator as ca_file "
+     "for the server"},
+    {Reason::kIntercepted, "INTERCEPTED", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "open a web page and sign in to the network if it asks; else tell the administrator"},
+    {Reason::kRedirectRefused, "REDIRECT_REFUSED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "check the network's login page first; otherwise the administrator must configure the "
+     "endpoint's new address"},
+    {Reason::kBadServerAnswer, "BAD_SERVER_ANSWER", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again later; if it lasts, tell the administrator, since the server's answer cannot be "
+     "used"},
+    {Reason::kUnexpectedStatus, "UNEXPECTED_STATUS", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again later; if it lasts, the administrator must check the server's endpoints"},
+    {Reason::kDiscoveryInvalid, "DISCOVERY_INVALID", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "tell the administrator: the field named must be mended at the server or overridden in its "
+     "[[server]] block"},
+    {Reason::kClockWrong, "CLOCK_WRONG", Code::kFailedPrecondition, UserAction::kAskAdministrator,
+     ExitCode::kPersonMustAct,
+     "set this machine's clock, best by time synchronisation, and try again"},
+    {Reason::kInvalidScope, "INVALID_SCOPE", Code::kInvalidArgument, UserAction::kFixCall,
+     ExitCode::kUsage,
+     "ask for scopes that were granted at enrollment; 'smartkeyctl show REG' lists them"},
+    {Reason::kScopeUnproven, "SCOPE_UNPROVEN", Code::kFailedPrecondition, UserAction::kAskOwner,
+     ExitCode::kPersonMustAct,
+     "this server does not narrow tokens: ask the owner for a share without --scope"},
+    {Reason::kRequestRefused, "REQUEST_REFUSED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "tell the administrator: the journal of smartkeyd names the server's error; a proxy in "
+     "between is a usual cause"},
+    // Hardware and keys.
+    {Reason::kHardwareAbsent, "HARDWARE_ABSENT", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "connect or enable the TPM or token; 'smartkeyctl doctor' says what is missing"},
+    {Reason::kHardwareBusy, "HARDWARE_BUSY", Code::kResourceExhausted, UserAction::kRetryLater,
+     ExitCode::kTryLater, "try again in a few seconds"},
+    {Reason::kHardwareDegraded, "HARDWARE_DEGRADED", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+    {Reason::kHardwareTimeout, "HARDWARE_TIMEOUT", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+    {Reason::kHardwareError, "HARDWARE_ERROR", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+    {Reason::kHardwareFull, "HARDWARE_FULL", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator to remove keys that are not needed from the token: 'smartkeyctl keys' "
+     "lists them"},
+    {Reason::kTpmLockout, "TPM_LOCKOUT", Code::kFailedPrecondition, UserAction::kUnlockHardware,
+     ExitCode::kPersonMustAct,
+     "wait for the time given, or have the administrator clear the lockout: "
+     "'tpm2_dictionarylockout --clear-lockout'"},
+    {Reason::kTpmOwnerAuthRequired, "TPM_OWNER_AUTH_REQUIRED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator to run 'smartkeyctl tpm provision' once"},
+    {Reason::kPinMissing, "PIN_MISSING", Code::kFailedPrecondition, UserAction::kUnlockHardware,
+     ExitCode::kPersonMustAct, "ask the administrator to set pin_file for the token"},
+    {Reason::kPinRejected, "PIN_REJECTED", Code::kFailedPrecondition, UserAction::kUnlockHardware,
+     ExitCode::kPersonMustAct,
+     "ask the administrator to put the right PIN into pin_file; it is not tried again before it "
+     "changes"},
+    {Reason::kPinFinalTry, "PIN_FINAL_TRY", Code::kFailedPrecondition, UserAction::kUnlockHardware,
+     ExitCode::kPersonMustAct,
+     "ask the administrator to check the PIN and to log in once with the token's own tool"},
+    {Reason::kPinLocked, "PIN_LOCKED", Code::kFailedPrecondition, UserAction::kUnlockHardware,
+     ExitCode::kPersonMustAct,
+     "ask the administrator to unlock the token with its security officer PIN"},
+    {Reason::kAlgorithmUnsupported, "ALGORITHM_UNSUPPORTED", Code::kFailedPrecondition,
+     UserAction::kFixCall, ExitCode::kPersonMustAct,
+     "choose another algorithm or none; 'smartkeyctl status' lists what the hardware can do"},
+    {Reason::kKeyUnavailable, "KEY_UNAVAILABLE", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "connect the hardware the key was made in, or configure its key provider again; nothing is "
+     "lost"},
+    {Reason::kKeyLostTpmCleared, "KEY_LOST_TPM_CLEARED", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "renew it: 'smartkeyctl renew REG' makes a new key and keeps name and shares"},
+    {Reason::kKeyLostOtherMachine, "KEY_LOST_OTHER_MACHINE", Code::kFailedPrecondition,
+     UserAction::kRenew, ExitCode::kPersonMustAct,
+     "move the state directory back, or renew here: 'smartkeyctl renew REG'"},
+    {Reason::kKeyGone, "KEY_GONE", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "renew it: 'smartkeyctl renew REG' makes a new key and keeps name and shares"},
+    {Reason::kKeyDamaged, "KEY_DAMAGED", Code::kFailedPrecondition, UserAction::kRenew,
+     ExitCode::kPersonMustAct,
+     "restore the state directory from a backup of this machine, or renew: 'smartkeyctl renew "
+     "REG'"},
+    {Reason::kKeyNotProtected, "KEY_NOT_PROTECTED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "the token must keep keys sensitive and not extractable: ask the administrator for another "
+     "token or setting"},
+    {Reason::kSignatureWrong, "SIGNATURE_WRONG", Code::kUnavailable, UserAction::kRetryLater,
+     ExitCode::kTryLater,
+     "try again; if it repeats, the hardware is failing: tell the administrator"},
+    {Reason::kAttestationUnsupported, "ATTESTATION_UNSUPPORTED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "use a TPM for keys that must be attested"},
+    // Signing for apps.
+    {Reason::kAudienceNotAllowed, "AUDIENCE_NOT_ALLOWED", Code::kPermissionDenied,
+     UserAction::kAskOwner, ExitCode::kNotPermitted,
+     "ask the owner to allow it: 'smartkeyctl jwt-audience REG add URL'"},
+    {Reason::kAudienceForbidden, "AUDIENCE_FORBIDDEN", Code::kInvalidArgument, UserAction::kFixCall,
+     ExitCode::kUsage,
+     "use the URL of your own service as the audience; for a FHIR server use an access token"},
+    {Reason::kClaimNotAllowed, "CLAIM_NOT_ALLOWED", Code::kInvalidArgument, UserAction::kFixCall,
+     ExitCode::kUsage,
+     "leave iss, sub, aud, exp, iat, nbf, jti and cnf to smartkeyd and keep the others small"},
+    {Reason::kUrlOutsideFhirBase, "URL_OUTSIDE_FHIR_BASE", Code::kInvalidArgument,
+     UserAction::kFixCall, ExitCode::kUsage,
+     "use DPoP proofs only for URLs under the fhir_base that came with the token"},
+    {Reason::kTokenNotOurs, "TOKEN_NOT_OURS", Code::kInvalidArgument, UserAction::kFixCall,
+     ExitCode::kUsage, "pass the token exactly as GetAccessToken gave it"},
+    {Reason::kDpopUnsupported, "DPOP_UNSUPPORTED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct, "use the token as a Bearer token"},
+    {Reason::kDpopDowngraded, "DPOP_DOWNGRADED", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "tell the administrator: the server must bind tokens, or DPoP must be switched off for it"},
+    // The daemon itself.
+    {Reason::kStoreUnavailable, "STORE_UNAVAILABLE", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "ask the administrator to look at 'smartkeyctl status' and the state directory"},
+    {Reason::kStoreFull, "STORE_FULL", Code::kFailedPrecondition, UserAction::kAskAdministrator,
+     ExitCode::kPersonMustAct, "ask the administrator to free disk space"},
+    {Reason::kStoreTooNew, "STORE_TOO_NEW", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "install the newer smartkeyd again, or restore the state directory from before the upgrade"},
+    {Reason::kConfigInvalid, "CONFIG_INVALID", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "'smartkeyd --config FILE --check-config' names file and line"},
+    {Reason::kAlreadyRunning, "ALREADY_RUNNING", Code::kFailedPrecondition,
+     UserAction::kAskAdministrator, ExitCode::kPersonMustAct,
+     "end the other smartkeyd, or give this one its own state_dir and sockets"},
+    // Added by client libraries, never sent by the daemon.
+    {Reason::kDaemonNotInstalled, "DAEMON_NOT_INSTALLED", Code::kUnavailable,
+     UserAction::kInstallOrStart, ExitCode::kCannotBeReached,
+     "install the smartkeyd package, or set SMARTKEY_SOCKET to the socket of a running one"},
+    {Reason::kDaemonNotRunning, "DAEMON_NOT_RUNNING", Code::kUnavailable,
+     UserAction::kInstallOrStart, ExitCode::kCannotBeReached,
+     "start it: 'systemctl start smartkeyd.socket', or set SMARTKEY_SOCKET to the socket of a "
+     "running one"},
+};
+
+constexpr UserActionRow kUserActions[] = {
+    {UserAction::kNone, "USER_ACTION_NONE", "nothing to do"},
+    {UserAction::kRetryLater, "RETRY_LATER", "try again later"},
+    {UserAction::kRenew, "RENEW", "renew in the browser"},
+    {UserAction::kAskOwner, "ASK_OWNER", "ask the owner"},
+    {UserAction::kAskAdministrator, "ASK_ADMINISTRATOR", "ask the administrator"},
+    {UserAction::kUnlockHardware, "UNLOCK_HARDWARE", "unlock the hardware"},
+    {UserAction::kFixCall, "FIX_CALL", "correct the request"},
+    {UserAction::kInstallOrStart, "INSTALL_OR_START", "install or start smartkeyd"},
+};
+
+const ReasonRow* FindRow(Reason reason) {
+  const ReasonRow* row =
+      std::lower_bound(std::begin(kReasons), std::end(kReasons), reason,
+                       [](const ReasonRow& r, Reason wanted) { return r.reason < wanted; });
+  return row != std::end(kReasons) && row->reason == reason ? row : nullptr;
+}
+
+struct Payload {
+  Reason reason = Reason::kInternal;
+  absl::optional<absl::Duration> retry_after;
+  std::string remedy;  // Empty: the table's.
+};
+
+// For statuses from libraries, which carry no reason.
+Reason NearestReason(absl::StatusCode code) {
+  switch (code) {
+    case Code::kOk:
+      return Reason::kUnspecified;
+    case Code::kCancelled:
+      return Reason::kCancelled;
+    case Code::kInvalidArgument:
+    case Code::kOutOfRange:
+      return Reason::kInvalidArgument;
+    case Code::kDeadlineExceeded:
+      return Reason::kDeadlineExceeded;
+    case Code::kPermissionDenied:
+    case Code::kUnauthenticated:
+      return Reason::kNotPermitted;
+    case Code::kUnimplemented:
+      return Reason::kNotImplemented;
+    default:
+      return Reason::kInternal;
+  }
+}
+
+Payload ReadPayload(const absl::Status& status) {
+  Payload payload;
+  payload.reason = NearestReason(status.code());
+  absl::optional<absl::Cord> cord = status.GetPayload(kPayloadUrl);
+  if (!cord.has_value()) return payload;
+  const std::string text(*cord);
+  const std::vector<std::string> lines = absl::StrSplit(text, absl::MaxSplits('\n', 2));
+  if (lines.size() != 3) return payload;
+  payload.reason = ReasonFromName(lines[0]).value_or(payload.reason);
+  int64_t milliseconds = 0;
+  if (absl::SimpleAtoi(lines[1], &milliseconds)) {
+    payload.retry_after = absl::Milliseconds(milliseconds);
+  }
+  payload.remedy = lines[2];
+  return payload;
+}
+
+void WritePayload(const Payload& payload, absl::Status& status) {
+  std::string text = absl::StrCat(ReasonName(payload.reason), "\n");
+  if (payload.retry_after.has_value()) {
+    absl::StrAppend(&text, absl::ToInt64Milliseconds(*payload.retry_after));
+  }
+  absl::StrAppend(&text, "\n", payload.remedy);
+  status.SetPayload(kPayloadUrl, absl::Cord(std::move(text)));
+}
+
+// Cuts to at most `limit` bytes without splitting a UTF-8 character.
+std::string CutUtf8(std::string text, size_t limit) {
+  if (text.size() <= limit) return text;
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) --limit;
+  text.resize(limit);
+  return text;
+}
+
+}  // namespace
+
+absl::Span<const ReasonRow> AllReasons() {
+  return kReasons;
+}
+
+absl::Span<const UserActionRow> AllUserActions() {
+  return kUserActions;
+}
+
+const ReasonRow& RowFor(Reason reason) {
+  const ReasonRow* row = FindRow(reason);
+  return row != nullptr ? *row : *FindRow(Reason::kInternal);
+}
+
+const UserActionRow& RowFor(UserAction action) {
+  for (const UserActionRow& row : kUserActions) {
+    if (row.action == action) return row;
+  }
+  return kUserActions[0];
+}
+
+absl::string_view ReasonName(Reason reason) {
+  return RowFor(reason).name;
+}
+
+absl::optional<Reason> ReasonFromName(absl::string_view name) {
+  for (const ReasonRow& row : kReasons) {
+    if (row.name == name) return row.reason;
+  }
+  return absl::nullopt;
+}
+
+absl::optional<Reason> ReasonFromNumber(int number) {
+  const ReasonRow* row = FindRow(static_cast<Reason>(number));
+  if (row == nullptr) return absl::nullopt;
+  return row->reason;
+}
+
+absl::Status MakeError(Reason reason, absl::string_view message) {
+  const ReasonRow& row = RowFor(reason);
+  absl::Status status(row.code, message);
+  WritePayload({row.reason, absl::nullopt, ""}, status);
+  return status;
+}
+
+absl::Status RegistrationNotFound() {
+  return MakeError(Reason::kRegistrationNotFound, "no such registration");
+}
+
+Reason ReasonOf(const absl::Status& status) {
+  return ReadPayload(status).reason;
+}
+
+UserAction UserActionOf(const absl::Status& status) {
+  return status.ok() ? UserAction::kNone : RowFor(ReasonOf(status)).action;
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  return status.ok() ? ExitCode::kOk : RowFor(ReasonOf(status)).exit_code;
+}
+
+absl::Status Annotate(absl::Status status, absl::string_view context) {
+  if (status.ok()) return status;
+  absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
+  status.ForEachPayload([&annotated](absl::string_view url, const absl::Cord& payload) {
+    annotated.SetPayload(url, payload);
+  });
+  return annotated;
+}
+
+absl::Status WithRetryAfter(absl::Status status, absl::Duration retry_after) {
+  if (status.ok()) return status;
+  Payload payload = ReadPayload(status);
+  payload.retry_after = std::max(retry_after, absl::ZeroDuration());
+  WritePayload(payload, status);
+  return status;
+}
+
+absl::optional<absl::Duration> RetryAfterOf(const absl::Status& status) {
+  return ReadPayload(status).retry_after;
+}
+
+absl::Status WithRemedy(absl::Status status, std::string remedy) {
+  if (status.ok()) return status;
+  Payload payload = ReadPayload(status);
+  payload.remedy = CutUtf8(std::move(remedy), kMaxRemedyBytes);
+  WritePayload(payload, status);
+  return status;
+}
+
+std::string RemedyOf(const absl::Status& status) {
+  if (status.ok()) return "";
+  Payload payload = ReadPayload(status);
+  return payload.remedy.empty() ? std::string(RowFor(payload.reason).remedy) : payload.remedy;
+}
+
+}  // namespace smartkey
