@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/log.h"
+
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace smartkey {
+
+namespace {
+
+spdlog::level::level_enum ToSpdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+const char* JournalPrefix(LogLevel level) {
+  static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  if (!journal) return "";
+  switch (level) {
+    case LogLevel::kDebug:
+      return "<7>";
+    case LogLevel::kInfo:
+      return "<6>";
+    case LogLevel::kWarning:
+      return "<4>";
+    case LogLevel::kError:
+      return "<3>";
+  }
+  return "";
+}
+
+spdlog::logger& Logger() {
+  // Never destroyed: threads that outlive main's statics may still log.
+  static spdlog::logger* const logger = [] {
+    auto* made =
+        new spdlog::logger("smartkeyd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+    // The journal has its own clock; a terminal or a file has not.
+    made->set_pattern(journal ? "%v" : "%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+    made->set_level(spdlog::level::info);
+    made->flush_on(spdlog::level::debug);
+    return made;
+  }();
+  return *logger;
+}
+
+}  // namespace
+
+std::string Printable(absl::string_view text, size_t limit) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    std::string piece = byte >= 0x20 && byte < 0x7F ? std::string(1, c)
+                                                    : absl::StrFormat("\\x%02x", byte);
+    if (out.size() + piece.size() > limit) {
+      out.resize(limit >= 3 && out.size() + 3 > limit ? limit - 3 : out.size());
+      return out + "...";
+    }
+    out += piece;
+  }
+  return out;
+}
+
+void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
+  if (!Logger().should_log(ToSpdlog(level))) return;
+  std::string line = absl::StrCat(JournalPrefix(level), message);
+  for (const LogField& field : fields) {
+    const std::string value = Printable(field.value, 1024);
+    const bool quote = value.empty() || value.find_first_of(" \"=") != std::string::npos;
+    absl::StrAppend(&line, " ", field.name, "=", quote ? "\"" : "", value, quote ? "\"" : "");
+  }
+  Logger().log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+void SetLogLevel(LogLevel lowest) { Logger().set_level(ToSpdlog(lowest)); }
+
+}  // namespace smartkey

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace smartkey {
+
+// One fact beside a log message. Built from what StrCat takes; Secret and Identifying are not among it.
+struct LogField {
+  LogField(absl::string_view name, const absl::AlphaNum& value)
+      : name(name), value(value.Piece()) {}
+  absl::string_view name;
+  std::string value;
+};
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+// The process's log: constant messages, facts as fields, one line each on stderr, with the kernel's
+// priority prefix (`<6>`) when systemd reads it (sd-daemon(3)). Control characters in values are escaped,
+// so that no server and no caller can write a second line. Thread-safe; does not block on the reader.
+//
+//   Log(LogLevel::kWarning, "token request refused", {{"registration", id}, {"error", code}});
+void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields = {});
+
+void SetLogLevel(LogLevel lowest);
+
+// Text from outside made fit for one line: control characters and non-ASCII become \xNN, cut to `limit` bytes.
+std::string Printable(absl::string_view text, size_t limit = 256);
+
+}  // namespace smartkey

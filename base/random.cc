@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/random.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include <cstdlib>
+
+#include "base/base64url.h"
+
+namespace smartkey {
+
+std::string RandomBytes(size_t size) {
+  std::string bytes(size, '\0');
+  size_t filled = 0;
+  while (filled < size) {
+    const ssize_t got = getrandom(bytes.data() + filled, size - filled, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) std::abort();
+    filled += static_cast<size_t>(got);
+  }
+  return bytes;
+}
+
+std::string RandomId() { return Base64UrlEncode(RandomBytes(16)); }
+
+}  // namespace smartkey

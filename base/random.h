@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace smartkey {
+
+// `size` bytes from the kernel's generator. Never fails: a kernel that cannot give randomness ends
+// the process, since nothing safe can be done without it. Thread-safe.
+std::string RandomBytes(size_t size);
+
+// 128 random bits as 22 base64url characters: ids, jti (RFC 7519 section 4.1.7), state.
+std::string RandomId();
+
+}  // namespace smartkey

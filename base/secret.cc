@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/secret.h"
+
+#include <openssl/crypto.h>
+
+#include <cstring>
+#include <utility>
+
+namespace smartkey {
+
+void WipeString(std::string& value) {
+  // The whole buffer: what a longer earlier value left behind the end counts too.
+  value.resize(value.capacity());
+  OPENSSL_cleanse(value.data(), value.size());
+  value.clear();
+}
+
+Secret Secret::CopyOf(absl::string_view value) {
+  Secret secret;
+  if (value.empty()) return secret;
+  secret.bytes_ = std::make_unique<char[]>(value.size());
+  std::memcpy(secret.bytes_.get(), value.data(), value.size());
+  secret.size_ = value.size();
+  return secret;
+}
+
+Secret::Secret(std::string&& value) {
+  *this = CopyOf(value);
+  WipeString(value);
+}
+
+Secret::Secret(Secret&& other) noexcept
+    : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this == &other) return *this;
+  Wipe();
+  bytes_ = std::move(other.bytes_);
+  size_ = std::exchange(other.size_, 0);
+  return *this;
+}
+
+Secret::~Secret() { Wipe(); }
+
+void Secret::Wipe() {
+  if (bytes_) OPENSSL_cleanse(bytes_.get(), size_);
+  bytes_.reset();
+  size_ = 0;
+}
+
+bool Secret::Equal(const Secret& a, absl::string_view b) {
+  return a.size_ == b.size() && CRYPTO_memcmp(a.bytes_.get(), b.data(), b.size()) == 0;
+}
+
+}  // namespace smartkey

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# How every target of the project is built: language level, warnings, hardening, sanitizers, ccache,
+# and the helper functions that a folder's CMakeLists.txt uses.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+set(SMARTKEY_SANITIZE "" CACHE STRING "comma separated list for -fsanitize=, or empty")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  # A checkout anywhere shares the cache: paths below the source tree are hashed relative to it.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+add_library(smartkey_options INTERFACE)
+target_include_directories(smartkey_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(smartkey_options INTERFACE
+  -Wall -Wextra -Werror -Wno-missing-field-initializers -fno-strict-aliasing
+  # Same bits wherever the tree lies.
+  "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=." -fstack-protector-strong)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(smartkey_options INTERFACE -Wthread-safety)
+endif()
+if(SMARTKEY_SANITIZE)
+  target_compile_options(smartkey_options INTERFACE
+    -fsanitize=${SMARTKEY_SANITIZE} -fno-omit-frame-pointer -O1 -g1)
+  target_link_options(smartkey_options INTERFACE -fsanitize=${SMARTKEY_SANITIZE})
+else()
+  target_compile_options(smartkey_options INTERFACE -D_FORTIFY_SOURCE=2)
+  target_link_options(smartkey_options INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+# smartkey_library(NAME SOURCES a.cc ... [DEPENDS target ...])
+# A static library of one folder. DEPENDS are public: what its headers or sources use.
+function(smartkey_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC smartkey_options ${ARG_DEPENDS})
+endfunction()
+
+# smartkey_interface(NAME [DEPENDS target ...]): a folder that has only headers.
+function(smartkey_interface name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  add_library(${name} INTERFACE)
+  target_link_libraries(${name} INTERFACE smartkey_options ${ARG_DEPENDS})
+endfunction()
+
+# smartkey_test(NAME LABEL unit|integration|e2e SOURCES a_test.cc ... [DEPENDS target ...] [ENVIRONMENT A=B ...] [TIMEOUT s])
+# A GoogleTest program. `unit` tests need no root, network, emulator or other process, and run as one
+# ctest entry a program; the others are one ctest entry a test, so that a failure has a name.
+function(smartkey_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;DEPENDS;ENVIRONMENT" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE smartkey_options ${ARG_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
+  if(ARG_LABEL STREQUAL "unit")
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${ARG_ENVIRONMENT}")
+  else()
+    gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
+      PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${ARG_ENVIRONMENT}")
+  endif()
+endfunction()

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace smartkey {
+
+// The local process at the other end of one connection, as the kernel attested it when the connection
+// was made. A connected socket given to another process speaks for whoever connected.
+struct Caller {
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
+  pid_t pid = 0;
+  std::vector<gid_t> groups;  // supplementary groups
+  std::string user_name;      // of `uid` now; empty when the system knows no such user
+
+  // A system unit ("viewer.service"), read from the caller's cgroup; empty for everything else. Counts
+  // alone only when `pid_pinned`, since a pid may have been recycled otherwise.
+  std::string system_unit;
+  bool pid_pinned = false;  // SO_PEERPIDFD held the process while it was looked at
+
+  // Another pid or user namespace: uids do not mean what they mean on the host.
+  bool in_container = false;
+
+  // Came through the admin socket and may administer (root or a member of the admin group).
+  bool admin = false;
+
+  // An observation for the audit log; never a reason to allow anything.
+  std::string observed_executable;
+};
+
+}  // namespace smartkey

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include "hsm/key_types.h"
+
+namespace smartkey {
+
+// Where one generation stands. Numbers are those of the proto and of the database: never reuse one.
+enum class GenerationState {
+  kPending = 1,           // enrollment begun, registration POST not sent
+  kRegistering = 2,       // the POST may have been sent; durable before its first byte
+  kVerifying = 3,         // 201 seen, no token yet
+  kActive = 4,
+  kSuspect = 5,           // refused lately, tried again slowly
+  kReauthRequired = 6,    // refused for long enough: a person must renew; still tried once a day
+  kMisconfigured = 7,     // unauthorized_client, unsupported_grant_type: no retries
+  kContextChanged = 8,    // the server named another patient or user
+  kOrphaned = 9,          // the POST was sent, its answer never came
+  kKeyUnavailable = 10,   // hardware absent, or another provider is configured
+  kKeyLost = 11,
+  kDeleting = 12,
+};
+absl::string_view GenerationStateName(GenerationState state);   // "ACTIVE"
+absl::string_view GenerationStateWords(GenerationState state);  // "working", for people
+
+// One dynamic client_id with one hardware key. Holds its own copy of everything step 3 needs, so that
+// a configuration that changes or goes away loses nothing (PROTOCOL: endpoints are pinned).
+struct Generation {
+  int number = 1;
+  GenerationState state = GenerationState::kPending;
+  std::string enrollment_id;
+  std::string request_id;  // the caller's idempotency key for Begin; may be empty
+
+  KeyReference key;
+  SignatureAlgorithm algorithm = SignatureAlgorithm::kEs256;
+  PublicKey public_key;
+  std::vector<KeyAttribute> key_attributes;
+  std::string key_public_area;
+  std::string thumbprint;  // RFC 7638, base64url: the kid
+
+  std::string initial_client_id;
+  std::string software_id;
+  std::string client_id;  // dynamic; empty until a 201
+  std::string token_endpoint;
+  std::string registration_endpoint;
+  std::string revocation_endpoint;   // empty: none known
+  std::string management_endpoint;   // a page for people; empty: none known
+  std::string assertion_audience;    // what `aud` is, usually token_endpoint
+  std::string granted_scope;         // at authorization, space separated; empty: unknown
+
+  absl::Time created_at;
+  absl::Time registered_at = absl::InfinitePast();      // InfinitePast: not yet
+  absl::Time first_token_at = absl::InfinitePast();
+  absl::Time last_token_at = absl::InfinitePast();
+
+  // Refusals since the last success (PROTOCOL: what each answer means).
+  int refusals = 0;
+  absl::Time first_refusal_at = absl::InfinitePast();
+  Reason last_error = Reason::kUnspecified;
+};
+
+enum class RegistrationKind { kDynamicClient = 1, kBackend = 2, kSession = 3 };
+
+// Somebody else's right to use a registration. Declared for the store's schema; managed by share_rules.
+struct Share {
+  std::string id;
+  std::string principal;         // as written: "user:bob+unit:viewer.service"
+  int64_t uid = -1, gid = -1;    // resolved when the share was made; -1: not part of the principal
+  std::string unit;
+  std::vector<std::string> scopes;      // empty: all
+  std::vector<std::string> operations;  // "token", "dpop", "jwt", "assertion", "manage"
+  absl::Time created_at;
+  absl::Time ends_at = absl::InfiniteFuture();
+  uid_t created_by = 0;
+};
+
+struct Suspension {
+  std::string by;  // "owner" or "administrator"
+  std::string why;
+};
+
+// What apps, shares and the audit log point to. Lives through re-enrollments: each is a generation.
+struct Registration {
+  std::string id;
+  RegistrationKind kind = RegistrationKind::kDynamicClient;
+  uid_t owner_uid = 0;
+  std::string owner_name;  // uids are recycled: both must still agree
+  std::string app_id;
+  std::string server_name;
+  std::string fhir_base;
+  std::string ca_file;               // copied from the server's configuration
+  bool allow_loopback_http = false;  // likewise
+  Identifying name;                  // unique per owner
+  Identifying label;
+  Identifying patient;    // pinned at the first token; empty: the server named none
+  Identifying fhir_user;  // likewise
+  bool context_varies = false;  // enrolled with --context varies: nothing is pinned
+  absl::Time created_at;
+  absl::optional<Suspension> suspension;
+  std::vector<Generation> generations;  // ascending by number; at least one
+  std::vector<Share> shares;
+
+  // The generation that serves tokens: the newest whose first token was seen; null while there is none.
+  const Generation* serving() const;
+  // The newest generation: what an enrollment or a renewal works on. Never null.
+  const Generation& newest() const { return generations.back(); }
+  Generation* FindGeneration(int number);
+  const Generation* FindGeneration(int number) const;
+  const Generation* FindEnrollment(absl::string_view enrollment_id) const;
+
+  // What people and apps are shown: the serving generation's state, or else the newest's.
+  GenerationState state() const;
+};
+
+}  // namespace smartkey

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "daemon/model/registration.h"
+
+namespace smartkey {
+
+// Keeps registrations, each whole with its generations and shares, durably. Reads come from memory and
+// never block on the disk. Writes are carried out one after the other; `done` runs after the data is
+// on disk (fsync), exactly once, on the store's thread, and must not block. Thread-safe.
+//
+// A returned Registration is an immutable snapshot: later writes make a new one.
+//
+// Errors, as Reason: kStoreUnavailable (disk full, read-only, damaged: nothing was changed),
+// kRegistrationNotFound, kNameTaken (per owner), kShuttingDown.
+class RegistrationStore {
+ public:
+  using Snapshot = std::shared_ptr<const Registration>;
+
+  virtual ~RegistrationStore() = default;
+
+  // Null when absent.
+  virtual Snapshot Find(absl::string_view id) const = 0;
+  // The registration one of whose generations has this enrollment id; null when absent.
+  virtual Snapshot FindByEnrollment(absl::string_view enrollment_id) const = 0;
+  // All, by creation time. Thousands at most.
+  virtual std::vector<Snapshot> List() const = 0;
+
+  virtual void Insert(Registration registration, absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // Reads, changes and writes one registration in one transaction. `change` runs on the store's thread,
+  // sees the latest state, and may refuse: its error goes to `done` and nothing is written. It may not
+  // change the id or the owner. `done` gets the new snapshot.
+  virtual void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
+                      absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) = 0;
+
+  // Removes it from every file (secure_delete, checkpointed): nothing of it can be read back.
+  virtual void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // This installation's id, made when the database was. Part of key labels.
+  virtual const std::string& instance_id() const = 0;
+
+  // OK, or why writes fail at the moment.
+  virtual absl::Status health() const = 0;
+};
+
+}  // namespace smartkey
