@@ -13,8 +13,8 @@
 namespace smartkey {
 
 struct ProviderCapabilities {
-  std::string provider;                        // "tpm" or "pkcs11"
-  std::string hardware;                        // maker and model, for people: "IFX SLB9670 (TPM 2.0)"
+  std::string provider;  // "tpm" or "pkcs11"
+  std::string hardware;  // maker and model, for people: "IFX SLB9670 (TPM 2.0)"
   std::vector<SignatureAlgorithm> algorithms;  // what was probed to work, the best first
   bool has_resource_manager = false;           // TPM: others may use the chip beside us
 };
@@ -30,36 +30,39 @@ struct ListedKey {
 // Not thread-safe: one thread, the KeyWorker's, makes every call. Calls block, for hundreds of
 // milliseconds on real hardware and up to minutes for an RSA key.
 //
-// Errors of every call, as Reason (base/error.h): kHardwareAbsent (no device), kHardwareDegraded (it
-// answers, but not as it should; opening anew may help), kTpmLockout, and for a key kKeyLostTpmCleared,
-// kKeyLostOtherMachine, kKeyGone. No call retries an authorization failure by itself.
+// Errors of every call, as Reason (base/error.h): kHardwareAbsent (no device), kHardwareDegraded
+// (it answers, but not as it should; opening anew may help), kTpmLockout, and for a key
+// kKeyLostTpmCleared, kKeyLostOtherMachine, kKeyGone. No call retries an authorization failure by
+// itself.
 class KeyProvider {
  public:
   virtual ~KeyProvider() = default;
 
-  // Connects to the hardware and probes it. May be called again after a failure, or to recover: it drops
-  // every handle and starts over. Other calls before a successful Open fail with kHardwareAbsent.
+  // Connects to the hardware and probes it. May be called again after a failure, or to recover: it
+  // drops every handle and starts over. Other calls before a successful Open fail with
+  // kHardwareAbsent.
   virtual absl::StatusOr<ProviderCapabilities> Open() = 0;
 
-  // Makes a key that can only sign, only with `algorithm`, and cannot be taken out. `label` names it
-  // where the hardware keeps names ("smartkeyd:<instance>:<registration>:<generation>").
-  // Errors: kAlgorithmUnsupported.
+  // Makes a key that can only sign, only with `algorithm`, and cannot be taken out. `label` names
+  // it where the hardware keeps names ("smartkeyd:<instance>:<registration>:<generation>"). Errors:
+  // kAlgorithmUnsupported.
   virtual absl::StatusOr<CreatedKey> CreateKey(SignatureAlgorithm algorithm,
                                                absl::string_view label) = 0;
 
   // Checks that `reference` can be used now and is the key `expected`. Loads nothing that stays.
   virtual absl::Status CheckKey(const KeyReference& reference, const PublicKey& expected) = 0;
 
-  // Signs `message` (any length; hashed in here with the algorithm's own hash), in JOSE form: ECDSA as
-  // r || s, each padded to the field's length (RFC 7518 section 3.4). Refuses a key whose public half is
-  // not `expected`, so that a handle used again never signs with somebody else's key. Whoever sends
-  // the signature out verifies it first (JwtSigner does).
+  // Signs `message` (any length; hashed in here with the algorithm's own hash), in JOSE form: ECDSA
+  // as r || s, each padded to the field's length (RFC 7518 section 3.4). Refuses a key whose public
+  // half is not `expected`, so that a handle used again never signs with somebody else's key.
+  // Whoever sends the signature out verifies it first (JwtSigner does).
   virtual absl::StatusOr<std::string> Sign(const KeyReference& reference, const PublicKey& expected,
                                            SignatureAlgorithm algorithm,
                                            absl::string_view message) = 0;
 
-  // Makes the key unusable for ever, as far as this hardware can: a PKCS#11 object is deleted; a TPM
-  // keeps nothing of a wrapped key, so forgetting `reference.blob` is what ends it. Absent is success.
+  // Makes the key unusable for ever, as far as this hardware can: a PKCS#11 object is deleted; a
+  // TPM keeps nothing of a wrapped key, so forgetting `reference.blob` is what ends it. Absent is
+  // success.
   virtual absl::Status DestroyKey(const KeyReference& reference) = 0;
 
   // The keys of this service that the hardware itself stores. Empty where it stores none (TPM).

@@ -18,25 +18,27 @@ absl::string_view ProviderStateName(ProviderState state);  // "READY", ...
 
 struct ProviderStatus {
   ProviderState state = ProviderState::kAbsent;
-  absl::Status last_error;                             // OK while ready
-  absl::optional<ProviderCapabilities> capabilities;   // of the last successful open
+  absl::Status last_error;                            // OK while ready
+  absl::optional<ProviderCapabilities> capabilities;  // of the last successful open
   int queued = 0;
 };
 
-// Everything the daemon asks of a key provider goes through here: one thread (hardware is serial) behind
-// a bounded queue that is fair between callers. Asynchronous: each call returns at once, and `done` runs
-// exactly once, on the worker's thread or, for a refused call, on the caller's; it must not block.
+// Everything the daemon asks of a key provider goes through here: one thread (hardware is serial)
+// behind a bounded queue that is fair between callers. Asynchronous: each call returns at once, and
+// `done` runs exactly once, on the worker's thread or, for a refused call, on the caller's; it must
+// not block.
 //
 // An interface, so that managers are tested with a fake. Thread-safe.
 //
-// Errors beside the provider's own: kHardwareBusy (the queue, or this caller's part of it, is full),
-// kDeadlineExceeded (still queued at `deadline`; the hardware was not bothered), kCancelled,
+// Errors beside the provider's own: kHardwareBusy (the queue, or this caller's part of it, is
+// full), kDeadlineExceeded (still queued at `deadline`; the hardware was not bothered), kCancelled,
 // kHardwareTimeout (the operation hangs), kShuttingDown.
 class KeyService {
  public:
   using OperationId = uint64_t;  // never 0
 
-  // Whose turn it is: one queue for each value. The daemon uses the caller's uid; its own upkeep kInternal.
+  // Whose turn it is: one queue for each value. The daemon uses the caller's uid; its own upkeep
+  // kInternal.
   using CallerKey = uint64_t;
   static constexpr CallerKey kInternal = ~uint64_t{0};
 
@@ -66,7 +68,8 @@ class KeyService {
 
   virtual OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
-  // If the operation has not started it never will, and its `done` gets kCancelled, inside this call.
+  // If the operation has not started it never will, and its `done` gets kCancelled, inside this
+  // call.
   virtual bool Cancel(OperationId id) = 0;
 
   virtual ProviderStatus status() const = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,12 @@ enum class KeyType { kEcP256, kEcP384, kRsa };
 // The type of key that `algorithm` signs with. RSA keys are made with 2048 bits.
 KeyType KeyTypeFor(SignatureAlgorithm algorithm);
 
+// Octets of one coordinate, and of r and s: 32 or 48; 0 for RSA.
+size_t FieldSize(KeyType type);
+
 // A public key as plain integers, big-endian. EC: x and y, exactly as long as the field (32 or 48
-// octets; RFC 7518 section 6.2.1.2), n and e empty. RSA: n and e without leading zero octets (section
-// 6.3.1), x and y empty.
+// octets; RFC 7518 section 6.2.1.2), n and e empty. RSA: n and e without leading zero octets
+// (section 6.3.1), x and y empty.
 struct PublicKey {
   KeyType type = KeyType::kEcP256;
   std::string x, y;
@@ -36,14 +40,15 @@ struct PublicKey {
   friend bool operator!=(const PublicKey& a, const PublicKey& b) { return !(a == b); }
 };
 
-// True if `signature` (JOSE form: ECDSA as r || s, RSASSA-PKCS1-v1_5 as is) is `key`'s over `message`
-// under `algorithm`. Checked with OpenSSL, so the provider's own library cannot fool itself.
+// True if `signature` (JOSE form: ECDSA as r || s, RSASSA-PKCS1-v1_5 as is) is `key`'s over
+// `message` under `algorithm`. Checked with OpenSSL, so the provider's own library cannot fool
+// itself.
 bool VerifySignature(const PublicKey& key, SignatureAlgorithm algorithm, absl::string_view message,
                      absl::string_view signature);
 
-// Where a key provider finds a key again. `blob` is the provider's own, starts with a format version,
-// may be written to disk, and holds no private key in the clear: for a TPM the wrapped key, for
-// PKCS#11 the object's id.
+// Where a key provider finds a key again. `blob` is the provider's own, starts with a format
+// version, may be written to disk, and holds no private key in the clear: for a TPM the wrapped
+// key, for PKCS#11 the object's id.
 struct KeyReference {
   std::string provider;  // "tpm" or "pkcs11"
   std::string blob;
