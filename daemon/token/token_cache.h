@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "daemon/model/access_token.h"
+
+namespace smartkey {
+
+// What a cached token is found by: everything that went into asking for it.
+struct TokenKey {
+  std::string registration_id;
+  int generation = 0;
+  std::string scope;  // ToScopeString of the requested set; empty: everything authorized
+
+  friend bool operator<(const TokenKey& a, const TokenKey& b) {
+    return std::tie(a.registration_id, a.generation, a.scope) <
+           std::tie(b.registration_id, b.generation, b.scope);
+  }
+};
+
+// Access tokens in memory, and only there. Holds its own lock and nothing else while it looks, so that a
+// hit never waits for hardware, HTTP or disk. Thread-safe.
+class TokenCache {
+ public:
+  // The token if it has not expired at `now`, else null. Whether it lasts long enough is the caller's to judge.
+  std::shared_ptr<const AccessToken> Find(const TokenKey& key, BootTime now) const;
+
+  // Replaces what was there. The key with the longest-expired token goes first when there are too many.
+  void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token);
+
+  // Drops every token of a registration, or of one generation of it.
+  void EraseRegistration(const std::string& registration_id);
+  void EraseGeneration(const std::string& registration_id, int generation);
+
+  // Drops what has expired: a token that is of no use any more is not kept to be found.
+  void EraseExpired(BootTime now);
+
+  int size() const;
+
+ private:
+  static constexpr size_t kMaxTokens = 10'000;
+
+  mutable Mutex mu_;
+  std::map<TokenKey, std::shared_ptr<const AccessToken>> tokens_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace smartkey
