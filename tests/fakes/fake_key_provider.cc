@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fakes/fake_key_provider.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
+
+namespace smartkey {
+
+using Operation = FakeHardware::Operation;
+
+void FakeHardware::Fail(Operation operation, absl::Status status) {
+  MutexLock lock(mu_);
+  failures_[operation] = std::move(status);
+}
+
+void FakeHardware::FailNext(Operation operation, absl::Status status, int times) {
+  MutexLock lock(mu_);
+  for (int i = 0; i < times; ++i) next_failures_[operation].push_back(status);
+}
+
+void FakeHardware::Hold(Operation operation) {
+  MutexLock lock(mu_);
+  held_[operation] = true;
+}
+
+void FakeHardware::Release(Operation operation) {
+  MutexLock lock(mu_);
+  held_[operation] = false;
+  changed_.NotifyAll();
+}
+
+bool FakeHardware::AwaitBegun(Operation operation, int count) {
+  const absl::Time give_up = absl::Now() + absl::Seconds(30);
+  MutexLock lock(mu_);
+  while (begun_[operation] < count) {
+    if (absl::Now() >= give_up) return false;
+    changed_.WaitFor(mu_, give_up - absl::Now());
+  }
+  return true;
+}
+
+int FakeHardware::begun(Operation operation) const {
+  MutexLock lock(mu_);
+  const auto found = begun_.find(operation);
+  return found == begun_.end() ? 0 : found->second;
+}
+
+std::vector<std::string> FakeHardware::log() const {
+  MutexLock lock(mu_);
+  return log_;
+}
+
+absl::Status FakeHardware::Begin(Operation operation, std::string line) {
+  MutexLock lock(mu_);
+  log_.push_back(std::move(line));
+  ++begun_[operation];
+  changed_.NotifyAll();
+  while (held_[operation]) changed_.Wait(mu_);
+  std::vector<absl::Status>& next = next_failures_[operation];
+  if (next.empty()) return failures_[operation];
+  absl::Status first = next.front();
+  next.erase(next.begin());
+  return first;
+}
+
+absl::StatusOr<ProviderCapabilities> FakeKeyProvider::Open() {
+  open_ = false;
+  const absl::Status status = hardware_->Begin(Operation::kOpen, "open");
+  if (!status.ok()) return status;
+  open_ = true;
+  return ProviderCapabilities{
+      .provider = "fake",
+      .hardware = "software keys for tests",
+      .algorithms = {SignatureAlgorithm::kEs256},
+  };
+}
+
+absl::StatusOr<CreatedKey> FakeKeyProvider::CreateKey(SignatureAlgorithm algorithm,
+                                                      absl::string_view label) {
+  if (!open_) return MakeError(Reason::kHardwareAbsent, "not open");
+  const absl::Status status = hardware_->Begin(Operation::kCreate, absl::StrCat("create ", label));
+  if (!status.ok()) return status;
+  SoftwareKey key = SoftwareKey::Generate(algorithm);
+  MutexLock lock(hardware_->mu_);
+  CreatedKey created{
+      .reference = {.provider = "fake", .blob = absl::StrCat("key-", hardware_->next_key_++)},
+      .algorithm = algorithm,
+      .public_key = key.public_key(),
+  };
+  hardware_->keys_.emplace(created.reference.blob, std::move(key));
+  return created;
+}
+
+absl::Status FakeKeyProvider::CheckKey(const KeyReference& reference, const PublicKey& expected) {
+  if (!open_) return MakeError(Reason::kHardwareAbsent, "not open");
+  MutexLock lock(hardware_->mu_);
+  const auto found = hardware_->keys_.find(reference.blob);
+  if (found == hardware_->keys_.end()) return MakeError(Reason::kKeyGone, "no such key");
+  if (found->second.public_key() != expected) {
+    return MakeError(Reason::kKeyDamaged, "the key is not the one expected");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> FakeKeyProvider::Sign(const KeyReference& reference,
+                                                  const PublicKey& expected,
+                                                  SignatureAlgorithm algorithm,
+                                                  absl::string_view message) {
+  if (!open_) return MakeError(Reason::kHardwareAbsent, "not open");
+  const absl::Status status = hardware_->Begin(Operation::kSign, absl::StrCat("sign ", message));
+  if (!status.ok()) return status;
+  if (absl::Status check = CheckKey(reference, expected); !check.ok()) return check;
+  MutexLock lock(hardware_->mu_);
+  const SoftwareKey& key = hardware_->keys_.at(reference.blob);
+  if (key.algorithm() != algorithm) {
+    return MakeError(Reason::kAlgorithmUnsupported, "the key is for another algorithm");
+  }
+  return key.Sign(message);
+}
+
+absl::Status FakeKeyProvider::DestroyKey(const KeyReference& reference) {
+  if (!open_) return MakeError(Reason::kHardwareAbsent, "not open");
+  const absl::Status status =
+      hardware_->Begin(Operation::kDestroy, absl::StrCat("destroy ", reference.blob));
+  if (!status.ok()) return status;
+  MutexLock lock(hardware_->mu_);
+  hardware_->keys_.erase(reference.blob);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ListedKey>> FakeKeyProvider::ListKeys() {
+  MutexLock lock(hardware_->mu_);
+  std::vector<ListedKey> listed;
+  for (const auto& [blob, key] : hardware_->keys_) {
+    listed.push_back(ListedKey{.reference = {.provider = "fake", .blob = blob}});
+  }
+  return listed;
+}
+
+}  // namespace smartkey
