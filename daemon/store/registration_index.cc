@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/registration_index.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+
+namespace smartkey {
+namespace {
+
+absl::Status Broken(absl::string_view what) {
+  return MakeError(Reason::kInternal, what);
+}
+
+void CutToMillisecond(absl::Time& time) {
+  if (time == absl::InfinitePast() || time == absl::InfiniteFuture()) return;
+  time = absl::FromUnixMillis(absl::ToUnixMillis(time));
+}
+
+// What can be seen without looking at other registrations.
+absl::Status CheckShape(const Registration& registration) {
+  if (registration.id.empty()) return Broken("registration without an id");
+  if (registration.generations.empty()) return Broken("registration without a generation");
+  std::set<std::pair<std::string, std::string>> clients;
+  std::set<std::string> enrollments;
+  int previous = 0;
+  for (const Generation& generation : registration.generations) {
+    if (generation.number <= previous) return Broken("generation numbers do not ascend from 1");
+    previous = generation.number;
+    if (!generation.enrollment_id.empty() && !enrollments.insert(generation.enrollment_id).second) {
+      return Broken("two generations with one enrollment id");
+    }
+    if (!generation.client_id.empty() &&
+        !clients.emplace(generation.token_endpoint, generation.client_id).second) {
+      return MakeError(Reason::kDuplicateClientId,
+                       "the server gave the client_id of another generation again");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+RegistrationIndex::Snapshot RegistrationIndex::Find(absl::string_view id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+RegistrationIndex::Snapshot RegistrationIndex::FindByEnrollment(
+    absl::string_view enrollment_id) const {
+  const auto found = by_enrollment_.find(enrollment_id);
+  return found == by_enrollment_.end() ? nullptr : Find(found->second);
+}
+
+std::vector<RegistrationIndex::Snapshot> RegistrationIndex::List() const {
+  std::vector<Snapshot> all;
+  all.reserve(by_id_.size());
+  for (const auto& [id, registration] : by_id_) all.push_back(registration);
+  std::sort(all.begin(), all.end(), [](const Snapshot& a, const Snapshot& b) {
+    return std::tie(a->created_at, a->id) < std::tie(b->created_at, b->id);
+  });
+  return all;
+}
+
+absl::Status RegistrationIndex::CheckInsert(const Registration& registration) const {
+  if (by_id_.contains(registration.id)) return Broken("registration id is already used");
+  return CheckContent(registration);
+}
+
+absl::Status RegistrationIndex::CheckUpdate(const Registration& registration) const {
+  const Snapshot before = Find(registration.id);
+  if (before == nullptr) return RegistrationNotFound();
+  if (before->owner_uid != registration.owner_uid ||
+      before->owner_name != registration.owner_name) {
+    return Broken("an update may not change a registration's owner");
+  }
+  return CheckContent(registration);
+}
+
+absl::Status RegistrationIndex::CheckContent(const Registration& registration) const {
+  if (absl::Status status = CheckShape(registration); !status.ok()) return status;
+
+  const auto is_of_another = [&](const auto& map, const auto& key) {
+    const auto found = map.find(key);
+    return found != map.end() && found->second != registration.id;
+  };
+  if (is_of_another(by_name_, OwnedName(registration.owner_uid, registration.owner_name,
+                                        registration.name.RevealIdentifying()))) {
+    return MakeError(Reason::kNameTaken, "the owner has another registration with this name");
+  }
+  for (const Generation& generation : registration.generations) {
+    if (!generation.enrollment_id.empty() &&
+        is_of_another(by_enrollment_, generation.enrollment_id)) {
+      return Broken("enrollment id is already used");
+    }
+    if (!generation.client_id.empty() &&
+        is_of_another(by_client_, Client(generation.token_endpoint, generation.client_id))) {
+      return MakeError(Reason::kDuplicateClientId,
+                       "the server gave the client_id of another registration again");
+    }
+  }
+  return absl::OkStatus();
+}
+
+void RegistrationIndex::Put(Snapshot registration) {
+  Erase(registration->id);
+  const std::string& id = registration->id;
+  by_name_[OwnedName(registration->owner_uid, registration->owner_name,
+                     registration->name.RevealIdentifying())] = id;
+  for (const Generation& generation : registration->generations) {
+    if (!generation.client_id.empty()) {
+      by_client_[Client(generation.token_endpoint, generation.client_id)] = id;
+    }
+    if (!generation.enrollment_id.empty()) by_enrollment_[generation.enrollment_id] = id;
+  }
+  by_id_[id] = std::move(registration);
+}
+
+void RegistrationIndex::Erase(absl::string_view id) {
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end()) return;
+  const Snapshot old = found->second;
+  by_name_.erase(OwnedName(old->owner_uid, old->owner_name, old->name.RevealIdentifying()));
+  for (const Generation& generation : old->generations) {
+    by_client_.erase(Client(generation.token_endpoint, generation.client_id));
+    by_enrollment_.erase(generation.enrollment_id);
+  }
+  by_id_.erase(found);
+}
+
+void CutTimesToMilliseconds(Registration& registration) {
+  CutToMillisecond(registration.created_at);
+  for (Generation& generation : registration.generations) {
+    CutToMillisecond(generation.created_at);
+    CutToMillisecond(generation.registered_at);
+    CutToMillisecond(generation.first_token_at);
+    CutToMillisecond(generation.last_token_at);
+    CutToMillisecond(generation.first_refusal_at);
+  }
+  for (Share& share : registration.shares) {
+    CutToMillisecond(share.created_at);
+    CutToMillisecond(share.ends_at);
+  }
+}
+
+}  // namespace smartkey
