@@ -24,6 +24,7 @@ struct AccessToken {
   std::string token_type = "Bearer";
   BootTime expires;                  // counted from when the request was sent
   absl::Time expires_at;             // the same on the wall clock, for people and apps
+  absl::Duration lifetime;           // from receipt to `expires`
   BootTime refresh_after;            // from here on a new one is fetched while this one still serves
   absl::Time refresh_after_at;
   bool cacheable = true;             // false: the server gave it no lifetime worth keeping

@@ -12,7 +12,7 @@ namespace smartkey {
 // of its life)), but never more than a third of its life.
 absl::Duration ExpiryMargin(absl::Duration lifetime);
 
-// Sets refresh_after on a token just received at `now` that lives until token.expires: between half and two
+// Sets lifetime and refresh_after of a token just received at `now` that lives until token.expires: between half and two
 // thirds of its life, chosen by `jitter` in [0, 1), so that apps and machines do not come all at once.
 void SetRefreshTime(AccessToken& token, BootTime now, absl::Time wall_now, double jitter);
 

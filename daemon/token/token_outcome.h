@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "daemon/model/access_token.h"
 #include "daemon/model/registration.h"
@@ -19,12 +20,12 @@ absl::Status CheckServes(const Generation& generation);
 // The generation that tokens come from. Errors: kSuspended, and those of CheckServes.
 absl::StatusOr<const Generation*> ServingGeneration(const Registration& registration);
 
-// A token came. Pins the patient and the user the first time, makes the generation ACTIVE and clears its
-// refusals, and retires the generations before it: their references are what is returned, for the keys to be
-// destroyed once this is durable. Errors: kContextChanged if the token names another patient or user than the
-// pinned one; the generation is then CONTEXT_CHANGED, and the token must not be used.
-absl::StatusOr<std::vector<KeyReference>> ApplyToken(Registration& registration, int generation,
-                                                     const AccessToken& token, absl::Time now);
+// A token came. Pins the patient and the user the first time, makes the generation ACTIVE, clears its refusals,
+// and drops the generations before it, whose keys are to be destroyed once this is durable. Errors:
+// kRegistrationNotFound, kContextChanged if the token names another patient or user than the pinned one: it
+// must not be used, and the record is unchanged (ApplyFailure notes it).
+absl::Status ApplyToken(Registration& registration, int generation, const AccessToken& token,
+                        absl::Time now);
 
 // The request failed. Only answers of the authorization and configuration classes change the state: SUSPECT at
 // once, REAUTH_REQUIRED after six refusals over 24 h, MISCONFIGURED. A generation that has never had a token

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/token/token_cache.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace smartkey {
+
+std::shared_ptr<const AccessToken> TokenCache::Find(const TokenKey& key, BootTime now) const {
+  MutexLock lock(mu_);
+  const auto found = tokens_.find(key);
+  if (found == tokens_.end() || found->second->expires <= now) return nullptr;
+  return found->second;
+}
+
+void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> token) {
+  // Wiping the old token happens with the lock released.
+  std::shared_ptr<const AccessToken> dropped;
+  MutexLock lock(mu_);
+  if (tokens_.size() >= kMaxTokens && tokens_.find(key) == tokens_.end()) {
+    const auto soonest = std::min_element(
+        tokens_.begin(), tokens_.end(),
+        [](const auto& a, const auto& b) { return a.second->expires < b.second->expires; });
+    dropped = std::move(soonest->second);
+    tokens_.erase(soonest);
+  }
+  std::swap(tokens_[key], token);
+}
+
+void TokenCache::EraseRegistration(const std::string& registration_id) {
+  MutexLock lock(mu_);
+  auto it = tokens_.lower_bound(TokenKey{registration_id, 0, ""});
+  while (it != tokens_.end() && it->first.registration_id == registration_id) {
+    it = tokens_.erase(it);
+  }
+}
+
+void TokenCache::EraseGeneration(const std::string& registration_id, int generation) {
+  MutexLock lock(mu_);
+  auto it = tokens_.lower_bound(TokenKey{registration_id, generation, ""});
+  while (it != tokens_.end() && it->first.registration_id == registration_id &&
+         it->first.generation == generation) {
+    it = tokens_.erase(it);
+  }
+}
+
+void TokenCache::EraseExpired(BootTime now) {
+  MutexLock lock(mu_);
+  for (auto it = tokens_.begin(); it != tokens_.end();) {
+    it = it->second->expires <= now ? tokens_.erase(it) : std::next(it);
+  }
+}
+
+int TokenCache::size() const {
+  MutexLock lock(mu_);
+  return static_cast<int>(tokens_.size());
+}
+
+}  // namespace smartkey
