@@ -20,20 +20,20 @@ struct HttpRequest {
   enum class Method { kGet, kPost, kPut, kDelete };
 
   Method method = Method::kGet;
-  std::string url;           // https, or http to loopback when allowed; no userinfo, no fragment
+  std::string url;  // https, or http to loopback when allowed; no userinfo, no fragment
   std::string accept = "application/json";
   std::string content_type;  // of `body`
   Secret body;
-  Secret bearer;             // sent as `Authorization: Bearer ...` when not empty
+  Secret bearer;  // sent as `Authorization: Bearer ...` when not empty
   std::vector<std::pair<std::string, std::string>> headers;  // further ones; nothing secret
 
   size_t max_body = 64 * 1024;  // of the answer
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(30);  // the whole exchange
-  std::string ca_file;                // trusted beside the configured one; empty: none
+  std::string ca_file;                         // trusted beside the configured one; empty: none
   bool allow_loopback_http = false;
-  // A connection of its own, closed afterwards: libcurl sends a request again by itself when a kept
-  // connection turns out dead, and some requests must not be sent twice.
+  // A connection of its own, closed afterwards, for requests where a dead kept connection must not
+  // even be tried: its error would leave open whether the server did the work.
   bool single_use_connection = false;
 };
 
@@ -54,8 +54,8 @@ struct HttpResponse {
 // once, on the client's thread (or inside Send for a request refused at once), and must not block.
 // Thread-safe.
 //
-// Errors, as Reason: kInvalidArgument (a URL that is not allowed; nothing was sent), kNoNetwork (name
-// resolution failed), kServerUnreachable (no connection, or it broke), kTlsNotTrusted,
+// Errors, as Reason: kInvalidArgument (a URL that is not allowed; nothing was sent), kNoNetwork
+// (name resolution failed), kServerUnreachable (no connection, or it broke), kTlsNotTrusted,
 // kBadServerAnswer (not HTTP, larger than max_body, headers over 64 KB), kCancelled, kShuttingDown.
 class HttpClient {
  public:
@@ -75,5 +75,8 @@ class HttpClient {
 
 // True if the request certainly never reached the server: the error came before anything was sent.
 bool NothingWasSent(const absl::Status& status);
+
+// Gives `status` that mark. For HttpClients. OK stays OK.
+absl::Status MarkNothingWasSent(absl::Status status);
 
 }  // namespace smartkey

@@ -32,18 +32,21 @@ struct AuthorizationRequest {
 // The URL a person's browser opens. Keeps a query that the endpoint already has.
 std::string ToUrl(const AuthorizationRequest& request);
 
-// Reads the query of the redirect ("code=...&state=..."; a whole URL is accepted too) and gives the code.
-// `issuer` empty: not known; `iss_required`: RFC 9207.
-// Errors: kStateMismatch (state missing, different, or any parameter there twice), kConsentDenied
-// (error=access_denied), kAuthorizationRefused (another error, shown sanitised), kInvalidArgument.
+// Reads the query of the redirect ("code=...&state=..."; a whole URL is accepted too) and gives the
+// code. `issuer` empty: not known; `iss_required`: RFC 9207. Errors: kStateMismatch (state missing,
+// different, or any parameter there twice), kIssuerMismatch (RFC 9207: `iss` differs, or is missing
+// though required), kConsentDenied (error=access_denied), kAuthorizationRefused (another error,
+// shown sanitised), kInvalidArgument (no usable code).
 absl::StatusOr<Secret> ParseRedirect(absl::string_view query, absl::string_view expected_state,
                                      absl::string_view issuer, bool iss_required);
 
-// The scope value of a server is spelled in two ways in the wild: compared exactly, then without case.
+// The scope value of a server is spelled in two ways in the wild: compared exactly, then without
+// case.
 bool GrantsRegistration(const ScopeSet& granted);
 
-// True if `redirect_uri` is one of `registered`, or differs from a registered loopback URI without a port
-// only by its port (RFC 8252 section 7.3).
-bool RedirectUriAllowed(const std::string& redirect_uri, const std::vector<std::string>& registered);
+// True if `redirect_uri` is one of `registered`, or differs from a registered loopback URI without
+// a port only by its port (RFC 8252 section 7.3).
+bool RedirectUriAllowed(const std::string& redirect_uri,
+                        const std::vector<std::string>& registered);
 
 }  // namespace smartkey

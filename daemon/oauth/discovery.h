@@ -25,15 +25,15 @@ struct ServerEndpoints {
   std::string source;  // the document they came from, for people: "smart-configuration", ...
 };
 
-// Finds a server's endpoints, in this order, stopping at the first document that has both a token and a
-// registration endpoint (never merging two documents; static configuration overrides all):
-// {fhir_base}/.well-known/smart-configuration; {fhir_base}/metadata (with Epic-Client-ID for profile epic);
-// RFC 8414 and OpenID discovery at the issuer named so far or the FHIR base's origin.
-// Thread-safe.
+// Finds a server's endpoints, in this order, stopping at the first document that has both a token
+// and a registration endpoint (never merging two documents; static configuration overrides all):
+// {fhir_base}/.well-known/smart-configuration; {fhir_base}/metadata (with Epic-Client-ID for
+// profile epic); RFC 8414 and OpenID discovery at the issuer named so far or the FHIR base's
+// origin. Thread-safe.
 //
 // Errors: HttpClient's; kIntercepted (HTML where JSON belongs), kBadServerAnswer,
-// kNoDynamicRegistration (documents are there, but no registration endpoint), kDiscoveryInvalid (S256 is not
-// among code_challenge_methods_supported). Each names the server and the document.
+// kNoDynamicRegistration (documents are there, but no registration endpoint), kDiscoveryInvalid
+// (S256 is not among code_challenge_methods_supported). Each names the server and the document.
 class Discovery {
  public:
   explicit Discovery(HttpClient& http) : http_(http) {}
@@ -45,8 +45,9 @@ class Discovery {
   HttpClient& http_;
 };
 
-// Absolute https (or allowed loopback http) without userinfo and fragment, IP literals refused unless the
-// FHIR base itself is one. Relative ones are resolved against `base`. Errors: kBadServerAnswer.
+// Absolute https (or allowed loopback http) without userinfo and fragment; IP literals and
+// localhost refused unless the FHIR base itself is one. Relative ones are resolved against `base`,
+// which counts as a folder with or without its trailing slash. Errors: kDiscoveryInvalid.
 absl::StatusOr<std::string> ResolveEndpoint(const std::string& base, const std::string& url,
                                             bool allow_loopback_http);
 

@@ -32,14 +32,15 @@ struct RegisteredClient {
   absl::Time client_id_issued_at = absl::InfinitePast();
 };
 
-// Step 2: RFC 7591 with an initial access token. One POST, on a connection of its own, sent at most once.
-// A client_secret in the answer is dropped. Thread-safe.
+// Step 2: RFC 7591 with an initial access token. One POST, on a connection of its own, sent at most
+// once. A client_secret in the answer is dropped. Thread-safe.
 //
-// Errors: kSoftwareIdRefused (400 invalid_client_metadata), kInitialTokenRefused (401; 400 access_denied or
-// invalid_token), kRegistrationRefused (403, other 400), kNoDynamicRegistration (404),
-// kRegistrationAnswerInvalid (a 201 that cannot be used: no or a bad client_id, somebody else's key, another
-// software_id, grant types without jwt-bearer), kIntercepted, kRedirectRefused, kServerError, kServerBusy,
-// and HttpClient's. `AnswerIsUnknown` tells whether a client may exist at the server nevertheless.
+// Errors: kSoftwareIdRefused (400 invalid_client_metadata), kInitialTokenRefused (401; 400
+// access_denied or invalid_token), kRegistrationRefused (403, other 400), kNoDynamicRegistration
+// (404), kRegistrationAnswerInvalid (a 201 that cannot be used: no or a bad client_id, somebody
+// else's key, another software_id, grant types without jwt-bearer), kIntercepted, kRedirectRefused,
+// kServerError, kServerBusy, and HttpClient's. `AnswerIsUnknown` tells whether a client may exist
+// at the server nevertheless.
 class RegistrationEndpoint {
  public:
   explicit RegistrationEndpoint(HttpClient& http) : http_(http) {}

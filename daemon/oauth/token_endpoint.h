@@ -24,7 +24,8 @@ struct CodeExchange {
   std::string redirect_uri;
   std::string client_id;  // the initial one
   Secret code_verifier;
-  ScopeSet requested_scopes;  // what `scope` means when the answer does not say (RFC 6749 section 5.1)
+  ScopeSet
+      requested_scopes;  // what `scope` means when the answer does not say (RFC 6749 section 5.1)
 };
 
 struct AssertionGrant {
@@ -40,12 +41,13 @@ absl::optional<absl::Duration> ClockOffsetOf(const absl::Status& status);
 
 // The token endpoint (RFC 6749 section 4.1.3, RFC 7523 section 2.1). Thread-safe.
 //
-// Answers are read as the table in docs/protocol.md says. Errors, as Reason: kRefusedByServer (invalid_grant,
-// invalid_client: the authorization class), kMisconfigured (unauthorized_client, unsupported_grant_type),
-// kInvalidScope, kServerBusy (429, 503, temporarily_unavailable, slow_down; RetryAfterOf is set, clamped
-// to 0..1 h), kServerError (408, 5xx, server_error), kIntercepted (text/html), kRedirectRefused,
-// kBadServerAnswer (anything else, invalid_request included), and HttpClient's. The server's own error code
-// is in the message, sanitised; its description too, cut. ServerErrorCodeOf gives the code.
+// Answers are read as the table in docs/protocol.md says. Errors, as Reason: kRefusedByServer
+// (invalid_grant, invalid_client: the authorization class), kMisconfigured (unauthorized_client,
+// unsupported_grant_type), kInvalidScope, kServerBusy (429, 503, temporarily_unavailable,
+// slow_down; RetryAfterOf is set, clamped to 0..1 h), kServerError (408, 5xx, server_error),
+// kIntercepted (text/html), kRedirectRefused, kBadServerAnswer (anything else, invalid_request
+// included), and HttpClient's. The server's own error code is in the message, sanitised; its
+// description too, cut. ServerErrorCodeOf gives the code.
 class TokenEndpoint {
  public:
   TokenEndpoint(HttpClient& http, const Clock& clock) : http_(http), clock_(clock) {}
@@ -61,9 +63,9 @@ class TokenEndpoint {
   const Clock& clock_;
 };
 
-// Reads a 200: the rules for access_token, token_type, expires_in and scope. `sent` empty means no scope was
-// sent. Expiry is counted from response.sent_at; refresh_after is left to the caller (= expires).
-// Errors: kBadServerAnswer naming the member.
+// Reads a 200: the rules for access_token, token_type, expires_in and scope. `sent` empty means no
+// scope was sent. Expiry is counted from response.sent_at; refresh_after is left to the caller (=
+// expires). Errors: kBadServerAnswer naming the member.
 absl::StatusOr<AccessToken> ParseTokenAnswer(const HttpResponse& response, const ScopeSet& sent);
 
 // "invalid_grant", or empty.
