@@ -19,6 +19,7 @@ import uuid
 from authlib.jose import JsonWebKey, JsonWebSignature
 
 import login
+from ehr_sandbox.keys import generate_ec_key
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -114,10 +115,8 @@ def http(url, form=None, json_body=None, headers=None, method=None, data=None):
 def new_key(algorithm="ES384"):
     """A fresh private key as Authlib's JWK, whose kid is its thumbprint."""
     if algorithm.startswith("ES"):
-        key = JsonWebKey.generate_key("EC", {"ES256": "P-256", "ES384": "P-384"}[algorithm], is_private=True)
-    else:
-        key = JsonWebKey.generate_key("RSA", 2048, is_private=True)
-    return key
+        return generate_ec_key({"ES256": "P-256", "ES384": "P-384"}[algorithm])
+    return JsonWebKey.generate_key("RSA", 2048, is_private=True)
 
 
 def public_jwk(key, algorithm="ES384", **changes):

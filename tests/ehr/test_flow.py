@@ -6,13 +6,10 @@ import time
 import unittest
 
 from authlib.integrations.requests_client import AssertionSession, OAuth2Session
-from authlib.jose import JsonWebKey
 from authlib.oauth2.rfc7523 import JWTBearerGrant
 
 import login
-from support import JWT_BEARER, REDIRECT, REGISTER, SCOPE, SandboxTest
-
-ALGORITHMS = {"ES384": ("EC", "P-384"), "ES256": ("EC", "P-256"), "RS384": ("RSA", 2048), "RS256": ("RSA", 2048)}
+from support import JWT_BEARER, REDIRECT, REGISTER, SCOPE, SandboxTest, new_key
 
 
 class ClientSession(AssertionSession):
@@ -48,7 +45,7 @@ class Flow(SandboxTest):
         self.assertEqual(token["patient"], "pat-2")
 
         # Step 2: registration with that token.
-        key = JsonWebKey.generate_key(*ALGORITHMS[algorithm], is_private=True)
+        key = new_key(algorithm)
         jwk = {**key.as_dict(is_private=False), "kid": key.thumbprint(), "alg": algorithm, "use": "sig"}
         answer = initial.post(
             config["registration_endpoint"], json={"software_id": "growth-chart-software", "jwks": {"keys": [jwk]}}

@@ -8,6 +8,7 @@ from typing import Optional
 from authlib.jose import JsonWebKey
 from flask import Response, request
 
+from . import keys
 from .server import note, sandbox_state
 
 _HTML = "<!doctype html><html><head><title>Sign in to the network</title></head><body>Please sign in.</body></html>"
@@ -58,7 +59,7 @@ def _common(kind: str, switch: dict, response: Response, body: dict) -> Optional
     if kind == "html":
         return html_answer(200)
     if kind == "drop_after_work":
-        request.environ["sandbox.drop"] = "after"
+        request.environ["sandbox.wire"]["drop"] = True
         return response
     if kind == "redirect":
         response = Response(status=switch.get("status", 307))
@@ -110,10 +111,10 @@ def registration_answer(response: Response) -> Response:
 def _foreign_key(jwk: dict) -> dict:
     """Another key of the same kind under the same kid: told apart by its material only."""
     if jwk["kty"] == "EC":
-        other = JsonWebKey.generate_key("EC", jwk["crv"])
+        other = keys.generate_ec_key(jwk["crv"])
     else:
         other = JsonWebKey.generate_key("RSA", 2048)
-    return {**other.as_dict(), "kid": jwk["kid"]}
+    return {**other.as_dict(is_private=False), "kid": jwk["kid"]}
 
 
 def _epic_like(body: dict, jwk: dict) -> dict:

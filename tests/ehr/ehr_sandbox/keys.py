@@ -79,6 +79,15 @@ def _possible_algorithms(jwk: dict):
     raise BadKey("kty must be EC (P-256, P-384) or RSA")
 
 
+def generate_ec_key(curve: str):
+    """A key pair whose JWK form is right: Authlib 1.2 drops leading zero octets of x, y and d, about once in 128."""
+    while True:
+        key = JsonWebKey.generate_key("EC", curve, is_private=True)
+        numbers = key.as_dict(is_private=True)
+        if all(len(decode_base64url(numbers[name], name)) == _CURVES[curve][1] for name in ("x", "y", "d")):
+            return key
+
+
 def parse_json_object(text) -> dict:
     """A JSON object in which no name occurs twice (two readers might take different ones)."""
 

@@ -42,13 +42,15 @@ class Wire:
         if path == _CONTROL or path.startswith(_CONTROL + "/"):
             return self._app(environ, start_response)
         name = endpoint_name(path)
+        # Flask sees a copy of environ, so that what it is to write to must be in there already.
         details = environ["sandbox.details"] = {}
+        asked = environ["sandbox.wire"] = {"drop": False}
         started = time.time()
         self._sleep("delay_ms", name)
         if self._take("drop_before", name):
             return self._drop(environ, details, started, "before")
         response = Response.from_app(self._app, environ, buffered=True)
-        if self._take("drop_after", name) or environ.get("sandbox.drop"):
+        if self._take("drop_after", name) or asked["drop"]:
             return self._drop(environ, details, started, "after")
         self._log(environ, details, started, status=response.status_code, **_describe_answer(response))
         self._sleep("delay_after_ms", name)
