@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first half of an enrollment: from a request to a durable PENDING record, with the hardware key in
+// the making while the person is still in the browser.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "daemon/enrollment/enrollment_core.h"
+#include "daemon/jose/jwk.h"
+
+namespace smartkey {
+
+namespace {
+
+constexpr absl::Duration kEnrollmentLifetime = absl::Minutes(10);
+constexpr absl::Duration kKeyCreationLimit = absl::Minutes(5);
+constexpr int kMostNamesTried = 50;
+
+using Phase = PendingEnrollment::Phase;
+
+}  // namespace
+
+void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest request,
+                                    BeginDone done) {
+  if (!request.request_id.empty()) {
+    absl::optional<absl::StatusOr<BegunEnrollment>> earlier;
+    {
+      MutexLock lock(mu_);
+      for (const auto& [id, pending] : pending_) {
+        if (pending->uid != caller.uid || pending->request_id != request.request_id) continue;
+        if (pending->phase == Phase::kWaiting) earlier = pending->begun;
+        if (pending->phase == Phase::kPreparing) {
+          earlier = MakeError(Reason::kNotReady, "the same request is being prepared already");
+        }
+      }
+    }
+    if (earlier.has_value()) return done(*std::move(earlier));
+  }
+  Prepare(caller, std::move(request), /*with_browser=*/true,
+          [core = shared_from_this(), done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
+            if (!prepared.ok()) return done(prepared.status());
+            const Pending& pending = *prepared;
+            const Scheduler::TaskId expiry = core->parts_.scheduler.RunAfter(
+                kEnrollmentLifetime, [weak = std::weak_ptr<Core>(core), pending] {
+                  const std::shared_ptr<Core> core = weak.lock();
+                  if (core == nullptr) return;
+                  {
+                    MutexLock lock(core->mu_);
+                    if (pending->phase != Phase::kWaiting) return;
+                    pending->phase = Phase::kRunning;
+                  }
+                  core->Abandon(pending, MakeError(Reason::kEnrollmentExpired,
+                                                   "nobody finished the login within 10 minutes"));
+                });
+            {
+              MutexLock lock(core->mu_);
+              pending->expiry = expiry;
+              if (pending->phase == Phase::kPreparing) pending->phase = Phase::kWaiting;
+            }
+            core->MakeKey(pending);
+            done(pending->begun);
+          });
+}
+
+void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest request,
+                                      bool with_browser, PrepareDone done) {
+  if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
+
+  RegistrationStore::Snapshot renewed;
+  if (!request.renews.empty()) {
+    absl::StatusOr<RegistrationStore::Snapshot> found =
+        parts_.access.Find(caller, request.renews, Operation::kManage);
+    if (!found.ok()) return done(found.status());
+    renewed = *std::move(found);
+    request.app_id = renewed->app_id;
+    request.server_name = renewed->server_name;
+    request.fhir_base.clear();
+    request.name = renewed->name;
+    request.label = renewed->label;
+    request.context_varies = renewed->context_varies;
+  }
+  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
+  absl::StatusOr<EnrollmentPlan> plan = PlanEnrollment(*catalog, request, with_browser);
+  if (!plan.ok()) return done(plan.status());
+
+  const ProviderStatus hardware = parts_.keys.status();
+  if (hardware.state != ProviderState::kReady || !hardware.capabilities.has_value()) {
+    return done(hardware.last_error.ok()
+                    ? MakeError(Reason::kHardwareAbsent, "the key hardware is not ready")
+                    : Annotate(hardware.last_error, "the key hardware is not ready"));
+  }
+
+  auto pending = std::make_shared<PendingEnrollment>();
+  pending->id = RandomId();
+  pending->uid = caller.uid;
+  pending->request_id = request.request_id;
+  pending->context_varies = request.context_varies;
+  pending->renewal = renewed != nullptr;
+  pending->plan = *std::move(plan);
+  pending->registration_id = renewed != nullptr ? renewed->id : RandomId();
+  pending->generation = renewed != nullptr ? renewed->newest().number + 1 : 1;
+  // Takes its place in the quota before anything costly is done.
+  if (absl::Status status = Admit(pending); !status.ok()) return done(status);
+
+  // Whatever ends the preparation early gives the place back.
+  PrepareDone finish = [core = shared_from_this(), pending,
+                        done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
+    if (!prepared.ok()) {
+      MutexLock lock(core->mu_);
+      core->pending_.erase(pending->id);
+    }
+    done(std::move(prepared));
+  };
+
+  const Server& server = pending->plan.server;
+  discovery_.Discover(
+      server, pending->plan.initial_client_id,
+      [core = shared_from_this(), pending, caller, request = std::move(request), with_browser,
+       algorithms = hardware.capabilities->algorithms,
+       finish = std::move(finish)](absl::StatusOr<ServerEndpoints> endpoints) mutable {
+        const Server& server = pending->plan.server;
+        if (!endpoints.ok()) {
+          return finish(Annotate(endpoints.status(), absl::StrCat("server ", server.name)));
+        }
+        if (with_browser && endpoints->authorization_endpoint.empty()) {
+          return finish(MakeError(Reason::kDiscoveryInvalid,
+                                  absl::StrCat("server ", server.name,
+                                               " names no authorization endpoint")));
+        }
+        const absl::StatusOr<SignatureAlgorithm> algorithm = ChooseAlgorithm(
+            request.algorithm, algorithms, endpoints->signing_algorithms, server.profile);
+        if (!algorithm.ok()) return finish(algorithm.status());
+        pending->algorithm = *algorithm;
+        pending->endpoints = *std::move(endpoints);
+
+        std::vector<std::string> urls = {pending->endpoints.token_endpoint,
+                                         pending->endpoints.registration_endpoint};
+        if (with_browser) urls.push_back(pending->endpoints.authorization_endpoint);
+        core->ProbeEndpoints(
+            std::move(urls), server,
+            [core, pending, caller, request = std::move(request), with_browser,
+             finish = std::move(finish)](absl::Status reached) mutable {
+              if (!reached.ok()) return finish(reached);
+              const absl::Time now = core->parts_.clock.Now();
+              if (with_browser) {
+                pending->pkce = MakePkce();
+                pending->state = RandomId();
+                AuthorizationRequest authorization;
+                authorization.authorization_endpoint = pending->endpoints.authorization_endpoint;
+                authorization.client_id = pending->plan.initial_client_id;
+                authorization.redirect_uri = pending->plan.redirect_uri;
+                authorization.scopes = pending->plan.scopes;
+                authorization.state = pending->state;
+                authorization.aud = pending->plan.server.fhir_base;
+                authorization.code_challenge = pending->pkce.challenge;
+                pending->begun.authorization_url = ToUrl(authorization);
+              }
+              pending->begun.enrollment_id = pending->id;
+              pending->begun.registration_id = pending->registration_id;
+              pending->begun.redirect_uri = pending->plan.redirect_uri;
+              pending->begun.initial_client_id = pending->plan.initial_client_id;
+              pending->begun.server_name = pending->plan.server.name;
+              pending->begun.authorization_host =
+                  HostOf(pending->endpoints.authorization_endpoint);
+              pending->begun.token_host = HostOf(pending->endpoints.token_endpoint);
+              pending->begun.expires_at = now + kEnrollmentLifetime;
+              pending->progress.registration_id = pending->registration_id;
+              if (pending->renewal) return core->AddGeneration(pending, std::move(finish));
+
+              Registration registration;
+              registration.id = pending->registration_id;
+              registration.owner_uid = caller.uid;
+              registration.owner_name = caller.user_name;
+              registration.app_id = pending->plan.app_id;
+              registration.server_name = pending->plan.server.name;
+              registration.fhir_base = pending->plan.server.fhir_base;
+              registration.ca_file = pending->plan.server.ca_file;
+              registration.allow_loopback_http = pending->plan.server.allow_loopback_http;
+              registration.name = pending->plan.name;
+              registration.label = request.label;
+              registration.context_varies = request.context_varies;
+              registration.created_at = now;
+              registration.generations.push_back(
+                  MakePendingGeneration(pending->plan, pending->endpoints, pending->id,
+                                        request.request_id, pending->algorithm, 1, now));
+              core->InsertRecord(pending, std::move(registration), 1, std::move(finish));
+            });
+      });
+}
+
+void EnrollmentManager::Core::ProbeEndpoints(std::vector<std::string> urls, const Server& server,
+                                             absl::AnyInvocable<void(absl::Status)> done) {
+  if (urls.empty()) return done(absl::OkStatus());
+  const std::string url = urls.back();
+  urls.pop_back();
+  const std::string host = HostOf(url);
+  urls.erase(std::remove_if(urls.begin(), urls.end(),
+                            [&](const std::string& other) { return HostOf(other) == host; }),
+             urls.end());
+  HttpRequest request;
+  request.url = url;
+  request.ca_file = server.ca_file;
+  request.allow_loopback_http = server.allow_loopback_http;
+  request.timeout = absl::Seconds(15);
+  parts_.http.Probe(std::move(request),
+                    [core = shared_from_this(), urls = std::move(urls), server, host,
+                     done = std::move(done)](absl::Status reached) mutable {
+                      if (!reached.ok()) return done(Annotate(reached, host));
+                      core->ProbeEndpoints(std::move(urls), server, std::move(done));
+                    });
+}
+
+void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registration, int attempt,
+                                           PrepareDone done) {
+  Registration copy = registration;
+  if (attempt > 1) {
+    copy.name = Identifying(
+        absl::StrCat(registration.name.RevealIdentifying(), "-", attempt));
+  }
+  parts_.store.Insert(
+      std::move(copy), [core = shared_from_this(), pending, registration = std::move(registration),
+                        attempt, done = std::move(done)](absl::Status inserted) mutable {
+        if (inserted.ok()) return done(std::move(pending));
+        // A name that nobody chose gives way to one that was there before.
+        if (ReasonOf(inserted) == Reason::kNameTaken && !pending->plan.name_was_given &&
+            attempt < kMostNamesTried) {
+          return core->InsertRecord(pending, std::move(registration), attempt + 1,
+                                    std::move(done));
+        }
+        done(inserted);
+      });
+}
+
+void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
+  parts_.store.Update(
+      pending->registration_id,
+      [pending, now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+        for (const Generation& one : registration.generations) {
+          if (one.number >= pending->generation) {
+            return MakeError(Reason::kTooManyEnrollments,
+                             "a renewal of this registration is under way already");
+          }
+        }
+        registration.generations.push_back(
+            MakePendingGeneration(pending->plan, pending->endpoints, pending->id,
+                                  pending->request_id, pending->algorithm, pending->generation,
+                                  now));
+        return absl::OkStatus();
+      },
+      [pending, done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
+        if (!updated.ok()) return done(updated.status());
+        done(std::move(pending));
+      });
+}
+
+void EnrollmentManager::Core::MakeKey(Pending pending) {
+  KeyService::CreateRequest request;
+  request.caller = pending->uid;
+  request.algorithm = pending->algorithm;
+  request.label = absl::StrCat("smartkeyd:", parts_.store.instance_id(), ":",
+                               pending->registration_id, ":", pending->generation);
+  request.deadline = parts_.clock.Boot() + kKeyCreationLimit;
+  parts_.keys.CreateKey(
+      std::move(request),
+      [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {
+        if (!key.ok()) return core->NoteKey(pending, std::move(key));
+        // The reference is durable before the key is used for anything: a kill leaves no key unnamed.
+        core->parts_.store.Update(
+            pending->registration_id,
+            [number = pending->generation, made = *key](Registration& registration) {
+              Generation* generation = registration.FindGeneration(number);
+              if (generation == nullptr) return RegistrationNotFound();
+              generation->key = made.reference;
+              generation->algorithm = made.algorithm;
+              generation->public_key = made.public_key;
+              generation->key_attributes = made.attributes;
+              generation->key_public_area = made.public_area;
+              generation->thumbprint = JwkThumbprint(made.public_key);
+              return absl::OkStatus();
+            },
+            [core, pending,
+             key = *std::move(key)](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
+              if (saved.ok()) return core->NoteKey(pending, std::move(key));
+              core->parts_.keys.DestroyKey(key.reference, [](absl::Status) {});
+              core->NoteKey(pending, saved.status());
+            });
+      });
+}
+
+void EnrollmentManager::Core::NoteKey(Pending pending, absl::StatusOr<CreatedKey> key) {
+  absl::AnyInvocable<void()> next;
+  bool ended = false;
+  {
+    MutexLock lock(mu_);
+    ended = pending->phase == Phase::kEnded;
+    pending->key = key;
+    pending->progress.key_ready = key.ok();
+    next = std::move(pending->when_key_is_ready);
+    pending->when_key_is_ready = nullptr;
+    for (auto& [id, on_step] : pending->watches) on_step(pending->progress);
+  }
+  if (ended && key.ok()) {
+    // The person cancelled while the hardware was at work.
+    parts_.keys.DestroyKey(key->reference, [](absl::Status) {});
+    return;
+  }
+  if (next) next();
+}
+
+}  // namespace smartkey

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/enrollment/enrollment_manager.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/enrollment/enrollment_core.h"
+
+namespace smartkey {
+
+namespace {
+
+constexpr int kMostPendingPerUid = 3;
+constexpr int kMostPending = 32;
+// How long an ended enrollment is remembered, so that Complete and Watch may ask again.
+constexpr absl::Duration kRememberOutcome = absl::Minutes(10);
+
+absl::Status EnrollmentNotFound() {
+  return MakeError(Reason::kEnrollmentNotFound, "no enrollment of that id is under way");
+}
+
+}  // namespace
+
+EnrollmentManager::EnrollmentManager(Parts parts) : core_(std::make_shared<Core>(parts)) {}
+EnrollmentManager::~EnrollmentManager() { core_->Stop(); }
+
+void EnrollmentManager::Recover() { core_->Recover(); }
+
+void EnrollmentManager::Begin(const Caller& caller, EnrollmentRequest request, BeginDone done) {
+  core_->Begin(caller, std::move(request), std::move(done));
+}
+
+void EnrollmentManager::Complete(const Caller& caller, std::string enrollment_id, Secret redirect,
+                                 EnrollDone done) {
+  core_->Complete(caller, enrollment_id, std::move(redirect), std::move(done));
+}
+
+void EnrollmentManager::Cancel(const Caller& caller, std::string enrollment_id,
+                               absl::AnyInvocable<void(absl::Status)> done) {
+  core_->Cancel(caller, enrollment_id, std::move(done));
+}
+
+void EnrollmentManager::EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request,
+                                               Secret initial_token,
+                                               absl::optional<absl::Duration> expires_in,
+                                               EnrollDone done) {
+  core_->EnrollWithInitialToken(caller, std::move(request), std::move(initial_token), expires_in,
+                                std::move(done));
+}
+
+absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Watch(
+    const Caller& caller, absl::string_view enrollment_id,
+    absl::AnyInvocable<void(const EnrollmentProgress&)> on_step) {
+  return core_->Watch(caller, enrollment_id, std::move(on_step));
+}
+
+void EnrollmentManager::Unwatch(WatchId id) { core_->Unwatch(id); }
+
+int EnrollmentManager::pending() const { return core_->pending(); }
+
+EnrollmentManager::Core::Core(Parts parts)
+    : parts_(parts),
+      discovery_(parts.http),
+      registration_endpoint_(parts.http),
+      token_endpoint_(parts.http, parts.clock) {}
+
+void EnrollmentManager::Core::Stop() {
+  std::vector<Pending> left;
+  {
+    MutexLock lock(mu_);
+    stopped_ = true;
+    for (auto& [id, pending] : pending_) left.push_back(pending);
+  }
+  const absl::Status status = MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
+  for (const Pending& pending : left) AnswerWaiters(pending, status);
+}
+
+int EnrollmentManager::Core::pending() const {
+  MutexLock lock(mu_);
+  return static_cast<int>(std::count_if(pending_.begin(), pending_.end(), [](const auto& entry) {
+    return entry.second->phase != PendingEnrollment::Phase::kEnded;
+  }));
+}
+
+EnrollmentManager::Core::Pending EnrollmentManager::Core::FindPending(const Caller& caller,
+                                                                      absl::string_view id) {
+  const auto found = pending_.find(id);
+  // Another uid is told what a wrong id is told.
+  return found != pending_.end() && found->second->uid == caller.uid ? found->second : nullptr;
+}
+
+absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
+  MutexLock lock(mu_);
+  if (stopped_) return MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
+  int all = 0;
+  int own = 0;
+  for (const auto& [id, other] : pending_) {
+    if (other->phase == PendingEnrollment::Phase::kEnded) continue;
+    ++all;
+    if (other->uid == pending->uid) ++own;
+  }
+  if (own >= kMostPendingPerUid || all >= kMostPending) {
+    return WithRetryAfter(MakeError(Reason::kTooManyEnrollments,
+                                    own >= kMostPendingPerUid
+                                        ? "this user has three enrollments under way already"
+                                        : "32 enrollments are under way already"),
+                          absl::Minutes(10));
+  }
+  pending_.emplace(pending->id, pending);
+  return absl::OkStatus();
+}
+
+void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id,
+                                     absl::AnyInvocable<void(absl::Status)> done) {
+  Pending pending;
+  bool late = false;
+  {
+    MutexLock lock(mu_);
+    pending = FindPending(caller, id);
+    late = pending != nullptr && pending->phase != PendingEnrollment::Phase::kWaiting;
+    if (pending != nullptr && !late) pending->phase = PendingEnrollment::Phase::kRunning;
+  }
+  if (late) {
+    // The registration may have reached the server: it is carried through, and can then be deleted.
+    return done(MakeError(Reason::kEnrollmentNotFound,
+                          "the enrollment is past the point where it can be cancelled"));
+  }
+  if (pending == nullptr) return done(EnrollmentNotFound());
+  Abandon(pending, MakeError(Reason::kEnrollmentCancelled, "the enrollment was cancelled"));
+  done(absl::OkStatus());
+}
+
+absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Core::Watch(
+    const Caller& caller, absl::string_view id,
+    absl::AnyInvocable<void(const EnrollmentProgress&)> on_step) {
+  MutexLock lock(mu_);
+  const Pending pending = FindPending(caller, id);
+  if (pending == nullptr) return EnrollmentNotFound();
+  on_step(pending->progress);
+  const WatchId watch = next_watch_++;
+  if (pending->phase != PendingEnrollment::Phase::kEnded) {
+    pending->watches.emplace(watch, std::move(on_step));
+  }
+  return watch;
+}
+
+void EnrollmentManager::Core::Unwatch(WatchId id) {
+  MutexLock lock(mu_);
+  for (auto& [key, pending] : pending_) pending->watches.erase(id);
+}
+
+void EnrollmentManager::Core::Step(const Pending& pending, EnrollmentStep step) {
+  MutexLock lock(mu_);
+  pending->progress.step = step;
+  // Under the lock, so that steps arrive in their order; `on_step` is bound not to call back.
+  for (auto& [id, on_step] : pending->watches) on_step(pending->progress);
+}
+
+void EnrollmentManager::Core::AnswerWaiters(
+    const Pending& pending, const absl::StatusOr<RegistrationStore::Snapshot>& answer) {
+  std::vector<EnrollDone> waiters;
+  {
+    MutexLock lock(mu_);
+    waiters = std::move(pending->waiters);
+    pending->waiters.clear();
+  }
+  for (EnrollDone& done : waiters) done(answer);
+}
+
+void EnrollmentManager::Core::End(const Pending& pending,
+                                  absl::StatusOr<RegistrationStore::Snapshot> outcome) {
+  Scheduler::TaskId expiry = 0;
+  {
+    MutexLock lock(mu_);
+    pending->phase = PendingEnrollment::Phase::kEnded;
+    pending->outcome = outcome;
+    pending->initial_token = Secret();
+    pending->pkce.verifier = Secret();
+    pending->progress.step = outcome.ok() ? EnrollmentStep::kDone : EnrollmentStep::kFailed;
+    pending->progress.error = outcome.status();
+    for (auto& [id, on_step] : pending->watches) on_step(pending->progress);
+    pending->watches.clear();
+    expiry = std::exchange(pending->expiry, 0);
+  }
+  parts_.scheduler.Cancel(expiry);
+  AnswerWaiters(pending, outcome);
+  parts_.scheduler.RunAfter(kRememberOutcome, [core = shared_from_this(), id = pending->id] {
+    MutexLock lock(core->mu_);
+    core->pending_.erase(id);
+  });
+}
+
+void EnrollmentManager::Core::Succeed(Pending pending, RegistrationStore::Snapshot registration) {
+  Log(LogLevel::kInfo, "enrolled",
+      {{"registration", registration->id},
+       {"generation", pending->generation},
+       {"app", registration->app_id},
+       {"server", registration->server_name},
+       {"uid", registration->owner_uid}});
+  End(pending, std::move(registration));
+}
+
+void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
+                                           absl::AnyInvocable<void()> done) {
+  KeyReference key;
+  {
+    MutexLock lock(mu_);
+    if (pending->key.has_value() && pending->key->ok()) key = (*pending->key)->reference;
+  }
+  // A key still in the making is destroyed by NoteKey, which finds the enrollment ended.
+  if (key.blob.empty()) return done();
+  parts_.keys.DestroyKey(std::move(key), [id = pending->registration_id,
+                                          done = std::move(done)](absl::Status status) mutable {
+    if (!status.ok()) {
+      Log(LogLevel::kWarning, "a key could not be destroyed",
+          {{"registration", id}, {"error", status.message()}});
+    }
+    done();
+  });
+}
+
+void EnrollmentManager::Core::RemoveRecord(const Pending& pending,
+                                           absl::AnyInvocable<void(absl::Status)> done) {
+  if (!pending->renewal) return parts_.store.Remove(pending->registration_id, std::move(done));
+  parts_.store.Update(
+      pending->registration_id,
+      [number = pending->generation](Registration& registration) {
+        std::erase_if(registration.generations,
+                      [number](const Generation& one) { return one.number == number; });
+        return absl::OkStatus();
+      },
+      [done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
+        done(updated.status());
+      });
+}
+
+void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
+  Log(LogLevel::kInfo, "enrollment ended without a registration",
+      {{"registration", pending->registration_id},
+       {"reason", ReasonName(ReasonOf(error))},
+       {"error", error.message()}});
+  DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+    core->RemoveRecord(pending, [core, pending, error](absl::Status removed) {
+      if (!removed.ok()) {
+        // Start-up finds the record PENDING or REGISTERING and clears it up.
+        Log(LogLevel::kWarning, "the record of an ended enrollment could not be removed",
+            {{"registration", pending->registration_id}, {"error", removed.message()}});
+      }
+      core->End(pending, error);
+    });
+  });
+}
+
+void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
+  DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+    core->parts_.store.Update(
+        pending->registration_id,
+        [number = pending->generation](Registration& registration) {
+          Generation* generation = registration.FindGeneration(number);
+          if (generation == nullptr) return RegistrationNotFound();
+          generation->state = GenerationState::kOrphaned;
+          generation->last_error = Reason::kOrphaned;
+          generation->key.blob.clear();
+          return absl::OkStatus();
+        },
+        [core, pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
+          // A write that failed leaves REGISTERING, which start-up reads as ORPHANED.
+          core->End(pending,
+                    MakeError(Reason::kOrphaned,
+                              absl::StrCat("the server may have registered a client whose id was "
+                                           "lost: ",
+                                           error.message())));
+        });
+  });
+}
+
+void EnrollmentManager::Core::Recover() {
+  for (const RegistrationStore::Snapshot& registration : parts_.store.List()) {
+    for (const Generation& generation : registration->generations) {
+      RecoverGeneration(*registration, generation);
+    }
+  }
+}
+
+void EnrollmentManager::Core::RecoverGeneration(const Registration& registration,
+                                                const Generation& generation) {
+  const auto state = generation.state;
+  if (state != GenerationState::kPending && state != GenerationState::kRegistering &&
+      state != GenerationState::kVerifying) {
+    return;
+  }
+  auto pending = std::make_shared<PendingEnrollment>();
+  pending->id = generation.enrollment_id;
+  pending->uid = registration.owner_uid;
+  pending->renewal = registration.generations.size() > 1;
+  pending->registration_id = registration.id;
+  pending->generation = generation.number;
+  pending->phase = PendingEnrollment::Phase::kRunning;
+  if (!generation.key.blob.empty()) {
+    pending->key = CreatedKey{generation.key, generation.algorithm, generation.public_key,
+                              generation.key_attributes, generation.key_public_area};
+  }
+  {
+    MutexLock lock(mu_);
+    pending_.emplace(pending->id, pending);
+  }
+  if (state == GenerationState::kPending) {
+    // State and verifier died with the daemon: this redirect can no longer be taken.
+    Abandon(pending, MakeError(Reason::kEnrollmentExpired,
+                               "smartkeyd was started anew before the login was finished"));
+  } else if (state == GenerationState::kRegistering) {
+    Orphan(pending, MakeError(Reason::kOrphaned,
+                              "smartkeyd stopped while the server's answer was awaited"));
+  } else {
+    pending->verify_since = parts_.clock.Boot();
+    Verify(pending);
+  }
+}
+
+}  // namespace smartkey
