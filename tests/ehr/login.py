@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fills in the sandbox's login, patient and consent pages, as a browser with a person before it would.
+"""Fills in the sandbox's login, patient and consent pages, as a person at a browser would.
 
     login.py URL [--user alice] [--patient pat-1] [--deny] [--follow]
 
-Prints the redirect that the server ends with, or with --follow delivers it to the app's loopback listener
-and prints the title of the page that it answers with. Needs nothing but Python's standard library.
+Prints the redirect that the server ends with, or with --follow delivers it to the app's loopback
+listener and prints the title of the page that it answers with. Needs only the standard library.
 """
 
 import argparse
@@ -86,7 +86,9 @@ class Browser:
             urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
         ]
         if ca_file:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+            handlers.append(
+                urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+            )
         self._opener = urllib.request.build_opener(*handlers)
 
     def open(self, url, fields=None):
@@ -100,7 +102,9 @@ class Browser:
             raise LoginFailed(f"cannot reach the server: {error.reason}") from error
         with answer:
             body = answer.read().decode("utf-8", "replace")
-            location = answer.headers.get("Location") if answer.code in (301, 302, 303, 307) else None
+            location = (
+                answer.headers.get("Location") if answer.code in (301, 302, 303, 307) else None
+            )
             return answer.code, location, body
 
 
@@ -110,13 +114,24 @@ def _fill_in(page, user, password, patient, deny, without_scopes, access_period)
     if access_period is not None:
         known["access_period"] = str(access_period)
     fields = [(name, known.get(name, value)) for name, value in page.fields]
-    fields = [(name, value) for name, value in fields if name != "scope" or value not in without_scopes]
+    fields = [
+        (name, value) for name, value in fields if name != "scope" or value not in without_scopes
+    ]
     if any(name == "decision" for name, _ in page.buttons):
         return fields + [("decision", "deny" if deny else "allow")]
     return fields + page.buttons[:1]
 
 
-def log_in(url, user="alice", password=None, patient="pat-1", deny=False, without_scopes=(), access_period=None, browser=None):
+def log_in(
+    url,
+    user="alice",
+    password=None,
+    patient="pat-1",
+    deny=False,
+    without_scopes=(),
+    access_period=None,
+    browser=None,
+):
     """From the authorization URL to the redirect that goes to the app. Raises LoginFailed."""
     browser = browser or Browser()
     if password is None:
@@ -149,14 +164,24 @@ def main():
     parser.add_argument("url", help="the authorization URL")
     parser.add_argument("--user", default="alice")
     password = parser.add_mutually_exclusive_group()
-    password.add_argument("--password-file", metavar="F", help="default: the sandbox's password of that user")
+    password.add_argument(
+        "--password-file", metavar="F", help="default: the sandbox's password of that user"
+    )
     password.add_argument("--password-stdin", action="store_true")
     parser.add_argument("--patient", default="pat-1", help="whose record to share (default pat-1)")
-    parser.add_argument("--access-period", type=int, metavar="SECONDS", help="how long the app keeps access")
-    parser.add_argument("--without-scope", action="append", default=[], metavar="S", help="untick this scope")
+    parser.add_argument(
+        "--access-period", type=int, metavar="SECONDS", help="how long the app keeps access"
+    )
+    parser.add_argument(
+        "--without-scope", action="append", default=[], metavar="S", help="untick this scope"
+    )
     parser.add_argument("--deny", action="store_true", help="press Deny")
-    parser.add_argument("--follow", action="store_true", help="deliver the redirect to the app's listener")
-    parser.add_argument("--ca-file", metavar="F", help="trust the certificates in this PEM file, for https")
+    parser.add_argument(
+        "--follow", action="store_true", help="deliver the redirect to the app's listener"
+    )
+    parser.add_argument(
+        "--ca-file", metavar="F", help="trust the certificates in this PEM file, for https"
+    )
     options = parser.parse_args()
     secret = None
     if options.password_file:

@@ -36,8 +36,22 @@ class Sandbox:
         self._directory = tempfile.TemporaryDirectory(prefix="smartkey-ehr-")
         self.log_file = os.path.join(self._directory.name, "log.json")
         ready_file = os.path.join(self._directory.name, "ready.json")
-        command = [sys.executable, os.path.join(HERE, "sandbox.py"), "--port", "0", "--until-stdin-closes"]
-        command += ["--ready-file", ready_file, "--log-file", self.log_file, "--name", name, *arguments]
+        command = [
+            sys.executable,
+            os.path.join(HERE, "sandbox.py"),
+            "--port",
+            "0",
+            "--until-stdin-closes",
+        ]
+        command += [
+            "--ready-file",
+            ready_file,
+            "--log-file",
+            self.log_file,
+            "--name",
+            name,
+            *arguments,
+        ]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
         deadline = time.monotonic() + START_LIMIT
         while not os.path.exists(ready_file):
@@ -121,7 +135,13 @@ def new_key(algorithm="ES384"):
 
 def public_jwk(key, algorithm="ES384", **changes):
     """What is registered; a change of None takes the member away."""
-    jwk = {**key.as_dict(is_private=False), "kid": key.thumbprint(), "use": "sig", "alg": algorithm, **changes}
+    jwk = {
+        **key.as_dict(is_private=False),
+        "kid": key.thumbprint(),
+        "use": "sig",
+        "alg": algorithm,
+        **changes,
+    }
     return {name: value for name, value in jwk.items() if value is not None}
 
 
@@ -155,7 +175,11 @@ class SandboxTest(unittest.TestCase):
     # Step 1.
 
     def authorization_url(self, verifier="v" * 43, **changes):
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        challenge = (
+            base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+            .rstrip(b"=")
+            .decode()
+        )
         parameters = {
             "response_type": "code",
             "client_id": "growth-chart",
@@ -226,7 +250,11 @@ class SandboxTest(unittest.TestCase):
         full = {"alg": algorithm, "typ": "JWT", "kid": key.thumbprint(), **(header or {})}
         # Not jwt.encode: that puts its own typ into every header.
         protected = {name: value for name, value in full.items() if value is not None}
-        return JsonWebSignature().serialize_compact(protected, json.dumps(claims).encode(), key).decode()
+        return (
+            JsonWebSignature()
+            .serialize_compact(protected, json.dumps(claims).encode(), key)
+            .decode()
+        )
 
     def token(self, client_id, assertion, headers=None, **changes):
         form = {"grant_type": JWT_BEARER, "assertion": assertion, "client_id": client_id, **changes}

@@ -49,19 +49,25 @@ class AuthorizationEndpoint(SandboxTest):
         for port in (1024, 43210, 65535):
             uri = f"http://127.0.0.1:{port}/callback"
             self.assertEqual(http(self.authorization_url(redirect_uri=uri)).status, 200)
-        self.assertEqual(http(self.authorization_url(redirect_uri="http://localhost/callback")).status, 200)
+        self.assertEqual(
+            http(self.authorization_url(redirect_uri="http://localhost/callback")).status, 200
+        )
         self.assert_page(self.authorization_url(redirect_uri="http://localhost:8080/callback"))
 
     def test_repeated_parameter_is_refused(self):
         self.assert_page(self.authorization_url() + "&" + urlencode({"state": "again"}))
 
     def test_missing_state_is_refused(self):
-        self.assertNotIn("state", self.assert_redirected(self.authorization_url(state=None), "invalid_request"))
+        self.assertNotIn(
+            "state", self.assert_redirected(self.authorization_url(state=None), "invalid_request")
+        )
 
     def test_aud_must_be_the_fhir_base(self):
         for aud in (None, self.ehr.fhir_base + "/", "https://other.example/fhir"):
             with self.subTest(aud=aud):
-                answer = self.assert_redirected(self.authorization_url(aud=aud, state="abc"), "invalid_request")
+                answer = self.assert_redirected(
+                    self.authorization_url(aud=aud, state="abc"), "invalid_request"
+                )
                 self.assertEqual(answer["state"], "abc")
 
     def test_pkce_must_be_s256(self):
@@ -75,10 +81,14 @@ class AuthorizationEndpoint(SandboxTest):
                 self.assert_redirected(self.authorization_url(**changes), "invalid_request")
 
     def test_unknown_scope_is_refused(self):
-        self.assert_redirected(self.authorization_url(scope="patient/*.rs user/*.cruds"), "invalid_scope")
+        self.assert_redirected(
+            self.authorization_url(scope="patient/*.rs user/*.cruds"), "invalid_scope"
+        )
 
     def test_other_response_type_is_refused(self):
-        self.assert_redirected(self.authorization_url(response_type="token"), "unsupported_response_type")
+        self.assert_redirected(
+            self.authorization_url(response_type="token"), "unsupported_response_type"
+        )
 
     def test_markup_in_a_request_does_not_become_markup_in_a_page(self):
         answer = http(self.authorization_url(client_id="<script>alert(1)</script>"))
@@ -127,11 +137,16 @@ class LoginPages(SandboxTest):
         _, _, body = browser.open(self.authorization_url())
         ticket = dict(login._Page(body).fields)["ticket"]
         endpoint = self.ehr.authorization_endpoint
-        browser.open(endpoint, {"ticket": ticket, "username": "alice", "password": "alice-password"})
+        browser.open(
+            endpoint, {"ticket": ticket, "username": "alice", "password": "alice-password"}
+        )
         browser.open(endpoint, {"ticket": ticket, "patient": "pat-1"})
         decision = [("ticket", ticket), ("decision", "allow"), ("scope", "patient/*.rs")]
         self.assertEqual(browser.open(endpoint, decision)[0], 302)
         self.assertEqual(browser.open(endpoint, decision)[0], 400)
+
+    def test_an_odd_access_period_is_no_error(self):
+        login.log_in(self.authorization_url(), access_period="for ever")
 
     def test_an_unticked_scope_is_not_granted(self):
         redirect = login.log_in(self.authorization_url(), without_scopes=[REGISTER])

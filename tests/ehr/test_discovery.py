@@ -7,7 +7,12 @@ from urllib.parse import urljoin
 from support import JWT_BEARER, SandboxTest, http
 
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
-ENDPOINTS = ("authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint")
+ENDPOINTS = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "registration_endpoint",
+    "revocation_endpoint",
+)
 
 
 class Discovery(SandboxTest):
@@ -16,10 +21,14 @@ class Discovery(SandboxTest):
 
     def metadata(self, **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        return http(f"{self.ehr.fhir_base}/metadata", headers={"Accept": "application/fhir+json", **headers})
+        return http(
+            f"{self.ehr.fhir_base}/metadata", headers={"Accept": "application/fhir+json", **headers}
+        )
 
     def rfc8414(self):
-        return http(self.ehr.issuer.replace("/fhir", "/.well-known/oauth-authorization-server/fhir"))
+        return http(
+            self.ehr.issuer.replace("/fhir", "/.well-known/oauth-authorization-server/fhir")
+        )
 
     def oauth_uris(self, statement):
         (server,) = [rest for rest in statement["rest"] if rest["mode"] == "server"]
@@ -51,7 +60,10 @@ class Discovery(SandboxTest):
     def test_metadata_is_xml_unless_json_is_asked_for(self):
         answer = self.metadata(Accept="*/*")
         self.assertIn("application/fhir+xml", answer.headers["Content-Type"])
-        self.assertIn("application/fhir+json", self.metadata(Accept="application/json").headers["Content-Type"])
+        self.assertIn(
+            "application/fhir+json",
+            self.metadata(Accept="application/json").headers["Content-Type"],
+        )
 
     def test_rfc8414_document_has_the_issuer_it_was_asked_for(self):
         body = self.rfc8414().json()
@@ -71,7 +83,9 @@ class Discovery(SandboxTest):
         relative = self.smart().json()
         for name in ENDPOINTS:
             self.assertNotIn("://", relative[name])
-            self.assertEqual(urljoin(self.ehr.fhir_base + "/", relative[name]), getattr(self.ehr, name))
+            self.assertEqual(
+                urljoin(self.ehr.fhir_base + "/", relative[name]), getattr(self.ehr, name)
+            )
         self.switch(discovery=None)
         self.assertEqual(self.smart().json()["token_endpoint"], self.ehr.token_endpoint)
 
@@ -92,7 +106,9 @@ class Discovery(SandboxTest):
     def test_supported_algorithms_are_published(self):
         self.switch(supported_algs=["RS256"])
         for document in (self.smart(), self.rfc8414()):
-            self.assertEqual(document.json()["token_endpoint_auth_signing_alg_values_supported"], ["RS256"])
+            self.assertEqual(
+                document.json()["token_endpoint_auth_signing_alg_values_supported"], ["RS256"]
+            )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ class FhirServer(SandboxTest):
 
     def test_ended_tokens_are_refused_while_the_client_stays_good(self):
         token = self.access_token()
-        self.assertGreaterEqual(self.control("revoke_tokens", {"client_id": self.client_id})["revoked"], 1)
+        self.assertGreaterEqual(
+            self.control("revoke_tokens", {"client_id": self.client_id})["revoked"], 1
+        )
         self.assertEqual(self.fhir("Patient/pat-1", token).status, 401)
         self.assertEqual(self.fhir("Patient/pat-1", self.access_token()).status, 200)
 

@@ -23,7 +23,11 @@ class ClientSession(AssertionSession):
 
 class Flow(SandboxTest):
     def run_flow(self, algorithm):
-        config = OAuth2Session().get(f"{self.ehr.fhir_base}/.well-known/smart-configuration", withhold_token=True).json()
+        config = (
+            OAuth2Session()
+            .get(f"{self.ehr.fhir_base}/.well-known/smart-configuration", withhold_token=True)
+            .json()
+        )
 
         # Step 1: authorization code with PKCE.
         initial = OAuth2Session(
@@ -39,16 +43,25 @@ class Flow(SandboxTest):
         )
         redirect = login.log_in(url, user="alice", patient="pat-2")
         token = initial.fetch_token(
-            config["token_endpoint"], authorization_response=redirect, state=state, code_verifier=verifier
+            config["token_endpoint"],
+            authorization_response=redirect,
+            state=state,
+            code_verifier=verifier,
         )
         self.assertIn(REGISTER, token["scope"].split())
         self.assertEqual(token["patient"], "pat-2")
 
         # Step 2: registration with that token.
         key = new_key(algorithm)
-        jwk = {**key.as_dict(is_private=False), "kid": key.thumbprint(), "alg": algorithm, "use": "sig"}
+        jwk = {
+            **key.as_dict(is_private=False),
+            "kid": key.thumbprint(),
+            "alg": algorithm,
+            "use": "sig",
+        }
         answer = initial.post(
-            config["registration_endpoint"], json={"software_id": "growth-chart-software", "jwks": {"keys": [jwk]}}
+            config["registration_endpoint"],
+            json={"software_id": "growth-chart-software", "jwks": {"keys": [jwk]}},
         )
         self.assertEqual(answer.status_code, 201, answer.text)
         client_id = answer.json()["client_id"]

@@ -65,7 +65,15 @@ class RequestLog(SandboxTest):
         with open(self.ehr.log_file, encoding="utf-8") as file:
             text = file.read()
         self.assertIn(client_id, text)
-        for secret in (code, initial, token, assertion, assertion.split(".")[2], "v" * 43, "alice-password"):
+        for secret in (
+            code,
+            initial,
+            token,
+            assertion,
+            assertion.split(".")[2],
+            "v" * 43,
+            "alice-password",
+        ):
             self.assertNotIn(secret, text)
         for line in text.splitlines():
             json.loads(line)
@@ -77,7 +85,9 @@ class LoginCommand(SandboxTest):
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
 
     def test_prints_the_redirect(self):
-        run = self.run_login(self.authorization_url(state="s" * 22), "--user", "alice", "--patient", "pat-2")
+        run = self.run_login(
+            self.authorization_url(state="s" * 22), "--user", "alice", "--patient", "pat-2"
+        )
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertTrue(run.stdout.startswith(REDIRECT + "?code="))
         code = parse_qs(urlsplit(run.stdout.strip()).query)["code"][0]
@@ -151,10 +161,16 @@ class Process(unittest.TestCase):
     def test_two_sandboxes_know_nothing_of_each_other(self):
         with Sandbox() as one, Sandbox() as two:
             self.assertNotEqual(one.fhir_base, two.fhir_base)
-            token = http_request(f"{one.control}/initial_token", json_body={}).json()["access_token"]
+            token = http_request(f"{one.control}/initial_token", json_body={}).json()[
+                "access_token"
+            ]
             headers = {"Authorization": f"Bearer {token}"}
-            self.assertEqual(http_request(f"{one.fhir_base}/Patient/pat-1", headers=headers).status, 200)
-            self.assertEqual(http_request(f"{two.fhir_base}/Patient/pat-1", headers=headers).status, 401)
+            self.assertEqual(
+                http_request(f"{one.fhir_base}/Patient/pat-1", headers=headers).status, 200
+            )
+            self.assertEqual(
+                http_request(f"{two.fhir_base}/Patient/pat-1", headers=headers).status, 401
+            )
 
     def test_sigterm_ends_it_without_an_error(self):
         with Sandbox() as ehr:
@@ -168,15 +184,32 @@ class Process(unittest.TestCase):
 
     def test_configuration_file(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            app = {"client_id": "a", "software_id": "b", "name": "A", "redirect_uris": ["http://localhost:8965/cb"]}
-            user = {"name": "eve", "password": "p", "fhir_user": "Patient/pat-1", "patients": ["pat-1"]}
-            json.dump({"apps": [app], "users": [user], "access_token_ttl": 7, "algorithms": ["RS256"]}, file)
+            app = {
+                "client_id": "a",
+                "software_id": "b",
+                "name": "A",
+                "redirect_uris": ["http://localhost:8965/cb"],
+            }
+            user = {
+                "name": "eve",
+                "password": "p",
+                "fhir_user": "Patient/pat-1",
+                "patients": ["pat-1"],
+            }
+            json.dump(
+                {"apps": [app], "users": [user], "access_token_ttl": 7, "algorithms": ["RS256"]},
+                file,
+            )
             file.flush()
             with Sandbox("--config", file.name) as ehr:
-                answer = http_request(f"{ehr.control}/initial_token", json_body={"client_id": "a", "user": "eve"})
+                answer = http_request(
+                    f"{ehr.control}/initial_token", json_body={"client_id": "a", "user": "eve"}
+                )
                 self.assertEqual((answer.status, answer.json()["patient"]), (200, "pat-1"))
                 document = http_request(f"{ehr.fhir_base}/.well-known/smart-configuration").json()
-                self.assertEqual(document["token_endpoint_auth_signing_alg_values_supported"], ["RS256"])
+                self.assertEqual(
+                    document["token_endpoint_auth_signing_alg_values_supported"], ["RS256"]
+                )
 
     def test_bad_configuration_is_named_and_nothing_started(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -195,15 +228,35 @@ class Tls(unittest.TestCase):
         cls.addClassCleanup(directory.cleanup)
         cls.cert = os.path.join(directory.name, "cert.pem")
         key = os.path.join(directory.name, "key.pem")
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-        subprocess.run([*command, "-out", cls.cert, "-keyout", key], check=True, capture_output=True)
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ]
+        command += [
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ]
+        subprocess.run(
+            [*command, "-out", cls.cert, "-keyout", key], check=True, capture_output=True
+        )
         cls.ehr = Sandbox("--tls-cert", cls.cert, "--tls-key", key, name="localhost")
         cls.addClassCleanup(cls.ehr.stop)
 
     def test_serves_https_to_who_trusts_its_certificate(self):
         self.assertTrue(self.ehr.fhir_base.startswith("https://localhost:"))
-        status, _, body = login.Browser(self.cert).open(self.ehr.fhir_base + "/.well-known/smart-configuration")
+        status, _, body = login.Browser(self.cert).open(
+            self.ehr.fhir_base + "/.well-known/smart-configuration"
+        )
         self.assertEqual(status, 200)
         self.assertEqual(json.loads(body)["token_endpoint"], self.ehr.token_endpoint)
 
@@ -214,7 +267,9 @@ class Tls(unittest.TestCase):
     def test_a_connection_that_says_nothing_holds_nobody_up(self):
         port = urlsplit(self.ehr.fhir_base).port
         with socket.create_connection(("127.0.0.1", port)):
-            status, _, _ = login.Browser(self.cert).open(self.ehr.fhir_base + "/.well-known/smart-configuration")
+            status, _, _ = login.Browser(self.cert).open(
+                self.ehr.fhir_base + "/.well-known/smart-configuration"
+            )
             self.assertEqual(status, 200)
 
 

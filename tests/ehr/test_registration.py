@@ -3,11 +3,50 @@
 
 import base64
 import concurrent.futures
+import threading
 import unittest
 
 from authlib.jose import JsonWebKey
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
+from ehr_sandbox.app import create_app
+from ehr_sandbox.config import Config
+from ehr_sandbox.request_log import RequestLog
+from ehr_sandbox.state import State, Urls
 from support import JWT_BEARER, SandboxTest, http, new_key, public_jwk
+
+
+class OneAtATime(unittest.TestCase):
+    def test_two_requests_that_meet_after_the_token_check_cannot_both_win(self):
+        meeting = threading.Barrier(2)
+
+        class SlowState(State):
+            def find_usable_token(self, value):
+                token = super().find_usable_token(value)
+                try:
+                    meeting.wait(1)  # a second request may come as far as this, if nothing stops it
+                except threading.BrokenBarrierError:
+                    pass
+                return token
+
+        state = SlowState(Config.default(), Urls("http://127.0.0.1"), RequestLog())
+        app = create_app(state)
+
+        def post(path, **arguments):
+            return Client(app, Response).post(
+                path, environ_base={"REMOTE_ADDR": "127.0.0.1"}, **arguments
+            )
+
+        token = post("/_control/initial_token", json={}).json["access_token"]
+
+        def register(key):
+            body = {"software_id": "growth-chart-software", "jwks": {"keys": [public_jwk(key)]}}
+            headers = {"Authorization": f"Bearer {token}"}
+            return post("/oauth/register", json=body, headers=headers).status_code
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            self.assertEqual(sorted(pool.map(register, [new_key(), new_key()])), [201, 401])
 
 
 class Registration(SandboxTest):
@@ -23,7 +62,13 @@ class Registration(SandboxTest):
         body = answer.json()
         self.assertEqual(
             set(body),
-            {"client_id", "client_id_issued_at", "software_id", "token_endpoint_auth_method", "grant_types"},
+            {
+                "client_id",
+                "client_id_issued_at",
+                "software_id",
+                "token_endpoint_auth_method",
+                "grant_types",
+            },
         )
         self.assertEqual(body["software_id"], "growth-chart-software")
         self.assertEqual(body["token_endpoint_auth_method"], "none")
@@ -32,7 +77,11 @@ class Registration(SandboxTest):
 
     def test_the_explicit_request_form_is_accepted_as_well(self):
         answer = self.register(
-            new_key(), grant_types=[JWT_BEARER], token_endpoint_auth_method="none", response_types=[], client_name="C"
+            new_key(),
+            grant_types=[JWT_BEARER],
+            token_endpoint_auth_method="none",
+            response_types=[],
+            client_name="C",
         )
         self.assertEqual(answer.status, 201)
 
@@ -64,7 +113,9 @@ class Registration(SandboxTest):
         self.assertEqual(answer.status, 401)
 
     def test_scheme_is_case_insensitive(self):
-        answer = self.register(new_key(), headers={"Authorization": f"bearer {self.initial_token()}"})
+        answer = self.register(
+            new_key(), headers={"Authorization": f"bearer {self.initial_token()}"}
+        )
         self.assertEqual(answer.status, 201)
 
     def test_token_without_register_scope_is_forbidden(self):
@@ -80,7 +131,9 @@ class Registration(SandboxTest):
     def test_parallel_requests_with_one_token_make_one_client(self):
         token, keys = self.initial_token(), [new_key() for _ in range(8)]
         with concurrent.futures.ThreadPoolExecutor(len(keys)) as pool:
-            statuses = sorted(answer.status for answer in pool.map(lambda key: self.register(key, token), keys))
+            statuses = sorted(
+                answer.status for answer in pool.map(lambda key: self.register(key, token), keys)
+            )
         self.assertEqual(statuses, [201] + [401] * 7)
         self.assertEqual(len(self.control("clients")), 1)
 
@@ -106,25 +159,34 @@ class Registration(SandboxTest):
     def test_software_id_of_another_app_is_refused(self):
         for software_id in ("viewer-software", "growth-chart", "", None, 7):
             with self.subTest(software_id=software_id):
-                self.assert_refused(self.register(new_key(), software_id=software_id), "software_id")
+                self.assert_refused(
+                    self.register(new_key(), software_id=software_id), "software_id"
+                )
 
     def test_each_app_has_its_own_software_id(self):
         token = self.initial_token(client_id="viewer")
         self.assertEqual(self.register(new_key(), token, software_id="viewer-software").status, 201)
 
     def test_other_grants_and_authentication_methods_are_refused(self):
-        self.assert_refused(self.register(new_key(), grant_types=["authorization_code"]), "grant_types")
         self.assert_refused(
-            self.register(new_key(), token_endpoint_auth_method="client_secret_basic"), "token_endpoint_auth_method"
+            self.register(new_key(), grant_types=["authorization_code"]), "grant_types"
+        )
+        self.assert_refused(
+            self.register(new_key(), token_endpoint_auth_method="client_secret_basic"),
+            "token_endpoint_auth_method",
         )
 
     # The body.
 
     def test_body_must_be_a_json_object(self):
-        headers = {"Authorization": f"Bearer {self.initial_token()}", "Content-Type": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {self.initial_token()}",
+            "Content-Type": "application/json",
+        }
         for body in (b"", b"[]", b"{", b'{"software_id":"a","software_id":"b"}', b"\xff"):
             answer = http(self.ehr.registration_endpoint, data=body, headers=headers, method="POST")
             self.assertEqual((answer.status, answer.error), (400, "invalid_client_metadata"), body)
+            self.assertIn("not a JSON object", answer.json()["error_description"])
 
     def test_content_type_must_be_json(self):
         headers = {"Authorization": f"Bearer {self.initial_token()}", "Content-Type": "text/plain"}
@@ -139,10 +201,21 @@ class Registration(SandboxTest):
 
     def test_exactly_one_key(self):
         one, two = public_jwk(new_key()), public_jwk(new_key())
-        for jwks in ({"keys": []}, {"keys": [one, two]}, {}, [one], "keys", {"keys": "x"}, {"keys": ["x"]}, None):
+        for jwks in (
+            {"keys": []},
+            {"keys": [one, two]},
+            {},
+            [one],
+            "keys",
+            {"keys": "x"},
+            {"keys": ["x"]},
+            None,
+        ):
             with self.subTest(jwks=jwks):
                 answer = self.register(None, jwk={}, jwks=jwks)
-                self.assertEqual((answer.status, answer.error), (400, "invalid_client_metadata"), answer)
+                self.assertEqual(
+                    (answer.status, answer.error), (400, "invalid_client_metadata"), answer
+                )
 
     def test_private_members_are_refused(self):
         for algorithm in ("ES384", "RS384"):
@@ -163,17 +236,28 @@ class Registration(SandboxTest):
         self.control("forget_client", {"client_id": client_id})
         jwk = public_jwk(key, kid="another name")
         token = self.initial_token(client_id="viewer")
-        self.assert_refused(self.register(key, token, jwk=jwk, software_id="viewer-software"), "before")
+        self.assert_refused(
+            self.register(key, token, jwk=jwk, software_id="viewer-software"), "before"
+        )
 
     def test_algorithm_must_be_supported_and_fit_the_key(self):
         ec, rsa = new_key("ES384"), new_key("RS384")
-        for key, alg in ((ec, "ES256"), (ec, "RS384"), (rsa, "ES384"), (rsa, "RS512"), (rsa, "PS384"), (ec, "none")):
+        for key, alg in (
+            (ec, "ES256"),
+            (ec, "RS384"),
+            (rsa, "ES384"),
+            (rsa, "RS512"),
+            (rsa, "PS384"),
+            (ec, "none"),
+        ):
             with self.subTest(alg=alg):
                 self.assert_refused(self.register(key, jwk=public_jwk(key, alg)), "alg")
 
     def test_a_curve_without_a_supported_algorithm_is_refused(self):
         self.switch(supported_algs=["RS256", "RS384"])
-        self.assert_refused(self.register(new_key("ES256"), algorithm="ES256"), "no supported algorithm")
+        self.assert_refused(
+            self.register(new_key("ES256"), algorithm="ES256"), "no supported algorithm"
+        )
         self.assertEqual(self.register(new_key("RS256"), algorithm="RS256").status, 201)
 
     def test_other_curves_are_refused(self):

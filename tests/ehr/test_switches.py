@@ -49,16 +49,23 @@ class TokenSwitches(SandboxTest):
         self.assertEqual(self.send().json(), {"error": "invalid_client", "error_description": None})
         self.switch(token_error={"status": 500, "html": True})
         answer = self.send()
-        self.assertEqual((answer.status, answer.headers["Content-Type"].split(";")[0]), (500, "text/html"))
+        self.assertEqual(
+            (answer.status, answer.headers["Content-Type"].split(";")[0]), (500, "text/html")
+        )
         self.switch(token_error={"error": "slow_down", "status": 429, "retry_after": 7})
         self.assertEqual(self.send().headers["Retry-After"], "7")
-        self.switch(token_error={"error": "server_error", "status": 503}, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+        self.switch(
+            token_error={"error": "server_error", "status": 503},
+            retry_after="Wed, 21 Oct 2026 07:28:00 GMT",
+        )
         self.assertEqual(self.send().headers["Retry-After"], "Wed, 21 Oct 2026 07:28:00 GMT")
 
     def test_token_error_leaves_the_code_exchange_alone_unless_told(self):
         self.switch(token_error="invalid_grant")
         self.assertEqual(self.exchange(self.code()).status, 200)
-        self.switch(token_error={"error": "server_error", "status": 500, "grant": "authorization_code"})
+        self.switch(
+            token_error={"error": "server_error", "status": 500, "grant": "authorization_code"}
+        )
         self.assertEqual(self.send().status, 200)
         self.assertEqual(self.exchange(self.code()).status, 500)
         self.switch(token_error={"error": "server_error", "grant": "any"})
@@ -87,14 +94,18 @@ class TokenSwitches(SandboxTest):
             self.assertIn(f'"expires_in": {raw}', self.answer("expires_in", raw=raw).body)
 
     def test_override_sets_removes_and_puts_in_raw_text(self):
-        body = self.answer("override", set={"token_type": "mac"}, remove=["scope"], raw={"expires_in": "07"}).body
+        body = self.answer(
+            "override", set={"token_type": "mac"}, remove=["scope"], raw={"expires_in": "07"}
+        ).body
         self.assertIn('"token_type": "mac"', body)
         self.assertIn('"expires_in": 07', body)
         self.assertNotIn('"scope"', body)
 
     def test_redirect_goes_where_it_was_told(self):
         answer = self.answer("redirect", location="http://127.0.0.1:9/elsewhere")
-        self.assertEqual((answer.status, answer.headers["Location"]), (307, "http://127.0.0.1:9/elsewhere"))
+        self.assertEqual(
+            (answer.status, answer.headers["Location"]), (307, "http://127.0.0.1:9/elsewhere")
+        )
 
     def test_supported_algorithms_are_enforced(self):
         self.switch(supported_algs=["RS256"])
@@ -122,7 +133,9 @@ class RegistrationSwitches(SandboxTest):
         self.assertEqual(self.register(key, token).status, 201)
 
     def test_registration_error_with_status_and_retry_after(self):
-        self.switch(registration_error={"error": "temporarily_unavailable", "status": 503, "retry_after": 9})
+        self.switch(
+            registration_error={"error": "temporarily_unavailable", "status": 503, "retry_after": 9}
+        )
         answer = self.register(new_key())
         self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "9"))
 
@@ -191,7 +204,9 @@ class OtherSwitches(SandboxTest):
     def test_a_delayed_endpoint_does_not_hold_up_the_others(self):
         self.switch(delay_ms={"token": 20000})
         connection = http.client.HTTPConnection(urlsplit(self.ehr.token_endpoint).netloc)
-        connection.request("POST", "/oauth/token", body="grant_type=x")  # its answer is not waited for
+        connection.request(
+            "POST", "/oauth/token", body="grant_type=x"
+        )  # its answer is not waited for
         started = time.monotonic()
         self.assertEqual(self.fhir("Patient/pat-1").status, 401)
         self.assertLess(time.monotonic() - started, 15)

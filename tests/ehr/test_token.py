@@ -68,7 +68,9 @@ class JwtBearer(SandboxTest):
 
     def test_header_with_a_key_of_its_own_is_refused(self):
         for name in ("jku", "x5u"):
-            self.assert_refused(self.send(header={name: "https://attacker.example/keys"}), "its own key")
+            self.assert_refused(
+                self.send(header={name: "https://attacker.example/keys"}), "its own key"
+            )
 
     def test_signature_of_another_key_is_refused(self):
         other = new_key()
@@ -92,7 +94,15 @@ class JwtBearer(SandboxTest):
 
     def test_audience_must_be_exactly_the_token_endpoint(self):
         endpoint = self.ehr.token_endpoint
-        for aud in (None, "", [endpoint], endpoint + "/", self.ehr.issuer, endpoint.upper(), [endpoint, "x"]):
+        for aud in (
+            None,
+            "",
+            [endpoint],
+            endpoint + "/",
+            self.ehr.issuer,
+            endpoint.upper(),
+            [endpoint, "x"],
+        ):
             with self.subTest(aud=aud):
                 self.assert_refused(self.send(aud=aud), "aud")
 
@@ -125,7 +135,9 @@ class JwtBearer(SandboxTest):
     def test_parallel_replays_give_one_token(self):
         assertion = self.assertion(self.client_id, self.key)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: self.token(self.client_id, assertion).status, range(8)))
+            answers = list(
+                pool.map(lambda _: self.token(self.client_id, assertion).status, range(8))
+            )
         self.assertEqual(sorted(answers), [200] + [400] * 7)
 
     def test_one_jti_serves_two_clients(self):
@@ -144,41 +156,63 @@ class JwtBearer(SandboxTest):
 
     def test_authorization_header_is_refused(self):
         assertion = self.assertion(self.client_id, self.key)
-        answer = self.token(self.client_id, assertion, headers={"Authorization": "Basic Zm9vOmJhcg=="})
+        answer = self.token(
+            self.client_id, assertion, headers={"Authorization": "Basic Zm9vOmJhcg=="}
+        )
         self.assert_refused(answer, "Authorization", "invalid_client", 401)
 
     def test_content_type_must_be_a_form(self):
         body = {"grant_type": JWT_BEARER, "client_id": self.client_id}
-        self.assert_refused(http(self.ehr.token_endpoint, json_body=body), "form", "invalid_request")
+        self.assert_refused(
+            http(self.ehr.token_endpoint, json_body=body), "form", "invalid_request"
+        )
 
     def test_parameters_in_the_query_or_twice_are_refused(self):
         form = [("grant_type", JWT_BEARER), ("client_id", self.client_id)]
         form.append(("assertion", self.assertion(self.client_id, self.key)))
-        self.assertEqual(http(self.ehr.token_endpoint + "?scope=openid", form=form).error, "invalid_request")
-        self.assertEqual(http(self.ehr.token_endpoint, form=form + form[:1]).error, "invalid_request")
+        self.assertEqual(
+            http(self.ehr.token_endpoint + "?scope=openid", form=form).error, "invalid_request"
+        )
+        self.assertEqual(
+            http(self.ehr.token_endpoint, form=form + form[:1]).error, "invalid_request"
+        )
         self.assertEqual(http(self.ehr.token_endpoint, form=form).status, 200)
 
     def test_other_grants_are_not_for_a_dynamic_client(self):
-        answer = http(self.ehr.token_endpoint, form={"grant_type": "password", "client_id": self.client_id})
+        answer = http(
+            self.ehr.token_endpoint, form={"grant_type": "password", "client_id": self.client_id}
+        )
         self.assertEqual(answer.error, "unsupported_grant_type")
 
     # Scope.
 
     def test_scope_narrows(self):
-        for scope in ("patient/Patient.rs", "patient/Patient.r", "patient/Observation.read", "patient/*.s openid"):
+        for scope in (
+            "patient/Patient.rs",
+            "patient/Patient.r",
+            "patient/Observation.read",
+            "patient/*.s openid",
+        ):
             answer = self.mint(self.client_id, self.key, scope=scope)
             self.assertEqual(answer.status, 200, answer)
             self.assertEqual(answer.json()["scope"], scope)
 
     def test_scope_cannot_grow(self):
         client_id, key = self.new_client(scope="patient/Patient.rs system/DynamicClient.register")
-        for scope in ("patient/*.rs", "patient/Observation.r", "openid", "system/DynamicClient.register"):
+        for scope in (
+            "patient/*.rs",
+            "patient/Observation.r",
+            "openid",
+            "system/DynamicClient.register",
+        ):
             self.assertEqual(self.mint(client_id, key, scope=scope).error, "invalid_scope", scope)
         self.assertEqual(self.mint(client_id, key, scope="patient/Patient.r").status, 200)
 
     def test_unknown_scope_is_refused(self):
         for scope in ("nonsense", "patient/Device.rs", "user/*.rs", "patient/*.cruds"):
-            self.assertEqual(self.mint(self.client_id, self.key, scope=scope).error, "invalid_scope", scope)
+            self.assertEqual(
+                self.mint(self.client_id, self.key, scope=scope).error, "invalid_scope", scope
+            )
 
     # The end of a client and of its tokens.
 
@@ -206,7 +240,9 @@ class JwtBearer(SandboxTest):
         other_id, _ = self.new_client()
 
         def revoke(client_id, token):
-            return http(self.ehr.revocation_endpoint, form={"token": token, "client_id": client_id}).status
+            return http(
+                self.ehr.revocation_endpoint, form={"token": token, "client_id": client_id}
+            ).status
 
         self.assertEqual(revoke(other_id, token), 200)
         self.assertEqual(self.fhir("Patient/pat-1", token).status, 200)

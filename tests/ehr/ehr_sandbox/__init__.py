@@ -5,8 +5,8 @@ and a small FHIR server behind it.
 The path of a request, and the module that serves each step:
 
     discovery        where everything is (smart-configuration, /metadata, RFC 8414)
-    authorization    step 1: login, choice of a patient, consent, and the code
-    token_endpoint   step 1: code for initial access token; step 3: the jwt-bearer grant (jwt_bearer)
+    authorization    step 1: login, choice of a patient, consent, and the code (code_grant)
+    token_endpoint   step 1: code for initial access token; step 3: the grant of jwt_bearer
     registration     step 2: RFC 7591 with that initial access token
     revocation       RFC 7009
     fhir             a few resources behind the bearer check

@@ -19,17 +19,30 @@ from .wire import Server
 
 def parse_arguments(arguments=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="sandbox.py", description="A sandbox EHR: authorization server and FHIR server for tests, on loopback."
+        prog="sandbox.py",
+        description="A sandbox EHR: authorization server and FHIR server for tests, on loopback.",
     )
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes any free port")
-    parser.add_argument("--name", default="127.0.0.1", help="the host in the URLs it publishes (127.0.0.1 or localhost)")
-    parser.add_argument("--ready-file", metavar="F", help="written, with the URLs as JSON, once it listens")
-    parser.add_argument("--log-file", metavar="F", help="one JSON line is appended for each request")
-    parser.add_argument("--config", metavar="F", help="JSON with apps, users, lifetimes (see README.md)")
+    parser.add_argument(
+        "--name",
+        default="127.0.0.1",
+        help="the host in the URLs it publishes (127.0.0.1 or localhost)",
+    )
+    parser.add_argument(
+        "--ready-file", metavar="F", help="written, with the URLs as JSON, once it listens"
+    )
+    parser.add_argument(
+        "--log-file", metavar="F", help="one JSON line is appended for each request"
+    )
+    parser.add_argument(
+        "--config", metavar="F", help="JSON with apps, users, lifetimes (see README.md)"
+    )
     parser.add_argument("--tls-cert", metavar="F", help="PEM certificate chain: serve https")
     parser.add_argument("--tls-key", metavar="F", help="PEM key of that certificate")
     parser.add_argument(
-        "--until-stdin-closes", action="store_true", help="end when whoever started this is gone: standard input closes"
+        "--until-stdin-closes",
+        action="store_true",
+        help="end when whoever started this is gone: standard input closes",
     )
     options = parser.parse_args(arguments)
     if bool(options.tls_cert) != bool(options.tls_key):

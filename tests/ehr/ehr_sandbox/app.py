@@ -23,6 +23,10 @@ def create_app(state: State):
         revocation.create_blueprint,
     ):
         flask.register_blueprint(create_blueprint(server))
-    for create_blueprint in (discovery.create_blueprint, fhir.create_blueprint, control.create_blueprint):
+    for create_blueprint in (
+        discovery.create_blueprint,
+        fhir.create_blueprint,
+        control.create_blueprint,
+    ):
         flask.register_blueprint(create_blueprint())
     return Wire(flask, state)

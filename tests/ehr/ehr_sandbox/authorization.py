@@ -1,102 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step 1: the authorization endpoint (RFC 6749 section 4.1, PKCE of RFC 7636, SMART's `aud`)."""
+"""Step 1: the authorization endpoint, and the pages between the request and the redirect.
+
+A person's pages are tied together by a ticket, a hidden form field: login, then whose record, then
+consent, each answered by a POST to the endpoint itself.
+"""
 
 import hmac
-import re
 import threading
 from dataclasses import dataclass
 from typing import Optional
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2 import OAuth2Error, OAuth2Request
-from authlib.oauth2.rfc6749 import InvalidRequestError
-from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
-from authlib.oauth2.rfc7636 import CodeChallenge
 from flask import Blueprint, redirect, request
 
 from . import fhir, pages, scopes
 from .config import User
-from .models import Authorization, AuthorizationCode
-from .server import find_duplicate, launch_context, note, sandbox_state
+from .models import Authorization
+from .server import find_duplicate, note, sandbox_state
 
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-class RequiredS256(CodeChallenge):
-    """PKCE with S256 and nothing else; Authlib alone lets a request without a challenge through."""
-
-    SUPPORTED_CODE_CHALLENGE_METHOD = ["S256"]
-
-    def validate_code_challenge(self, grant):
-        data = grant.request.data
-        if not _CHALLENGE.fullmatch(data.get("code_challenge", "")):
-            raise InvalidRequestError("code_challenge is missing or is no SHA-256")
-        if data.get("code_challenge_method") != "S256":
-            raise InvalidRequestError("code_challenge_method must be S256")
-
-
-class CodeGrant(AuthorizationCodeGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ["none"]
-
-    def validate_requested_scope(self):
-        super().validate_requested_scope()
-        data, state = self.request.data, self.server.sandbox
-        if not data.get("state"):
-            raise InvalidRequestError("state is required")
-        if not data.get("scope"):
-            raise InvalidRequestError("scope is required")
-        if data.get("aud") != state.urls.fhir_base:
-            raise InvalidRequestError("aud must be the FHIR base URL of this server")
-
-    def generate_authorization_code(self):
-        return self.server.sandbox.new_secret(64)
-
-    def save_authorization_code(self, code, request):
-        state = self.server.sandbox
-        with state.lock:
-            state.codes[code] = AuthorizationCode(
-                client_id=request.client.client_id,
-                redirect_uri=request.redirect_uri,
-                code_challenge=request.data["code_challenge"],
-                code_challenge_method="S256",
-                authorization=request.user,
-                expires_at=state.now() + state.config.authorization_code_ttl,
-            )
-
-    def query_authorization_code(self, code, client):
-        """Takes the code out of circulation: one attempt, whatever comes of it (RFC 6749 section 4.1.2)."""
-        state = self.server.sandbox
-        with state.lock:
-            item = state.codes.get(code)
-            if item is None or item.client_id != client.client_id:
-                return None
-            if item.used:
-                note(reason="authorization code used twice")
-                if item.token:
-                    item.token.revoked = True
-                return None
-            item.used = True
-            return item if state.now() < item.expires_at else None
-
-    def delete_authorization_code(self, authorization_code):
-        pass  # kept, so that a second use is recognised
-
-    def authenticate_user(self, authorization_code):
-        return authorization_code.authorization
-
-    def create_token_response(self):
-        state, code = self.server.sandbox, self.request.credential
-        self.request.user = code.authorization
-        token = self.generate_token(
-            user=code.authorization,
-            scope=code.get_scope(),
-            expires_in=state.config.initial_token_ttl,
-            include_refresh_token=False,
-        )
-        self.save_token(token)
-        code.token = state.tokens[token["access_token"]]
-        token.update(launch_context(state, code.authorization, code.authorization.scope))
-        return 200, token, self.TOKEN_RESPONSE_HEADER
+_PATH = "/oauth/authorize"
+_GONE = "This page is no longer valid. Start again from the app."
 
 
 @dataclass
@@ -104,20 +28,21 @@ class _Pending:
     """An authorization request between its arrival and the person's decision."""
 
     uri: str
+    app: str  # by name
     user: Optional[User] = None
     patient: Optional[str] = None
 
 
 class _PendingRequests:
-    """Tickets: the hidden form field that ties a person's pages together."""
+    """By ticket. Thread-safe."""
 
     def __init__(self):
         self._lock = threading.Lock()
         self._pending = {}
 
-    def open(self, ticket: str, uri: str) -> None:
+    def open(self, ticket: str, pending: _Pending) -> None:
         with self._lock:
-            self._pending[ticket] = _Pending(uri)
+            self._pending[ticket] = pending
 
     def find(self, ticket: str) -> Optional[_Pending]:
         with self._lock:
@@ -133,8 +58,18 @@ def _oauth_request(uri: str) -> OAuth2Request:
 
 
 def _log_parameters() -> None:
-    names = ("client_id", "redirect_uri", "scope", "state", "aud", "code_challenge", "code_challenge_method")
-    note(**{name: request.args[name] for name in ("response_type",) + names if name in request.args})
+    names = (
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "aud",
+        "code_challenge",
+        "code_challenge_method",
+    )
+    note(
+        **{name: request.args[name] for name in ("response_type",) + names if name in request.args}
+    )
 
 
 def _explain(error: OAuth2Error, oauth_request: OAuth2Request):
@@ -143,7 +78,9 @@ def _explain(error: OAuth2Error, oauth_request: OAuth2Request):
     client = sandbox_state().find_client(oauth_request.client_id or "")
     uri = oauth_request.redirect_uri
     if client is None or not uri or not client.check_redirect_uri(uri):
-        return pages.failure("The app is not known here, or it asked to send you to an address that is not its own.")
+        return pages.failure(
+            "The app is not known here, or it asked to send you to an address that is not its own."
+        )
     answer = [("error", error.error), ("error_description", error.get_error_description())]
     if oauth_request.state:
         answer.append(("state", oauth_request.state))
@@ -151,27 +88,25 @@ def _explain(error: OAuth2Error, oauth_request: OAuth2Request):
 
 
 def _add_issuer(response):
-    """RFC 9207, when switched on: `true` for the right issuer, `"wrong"` for that of an attacker."""
+    """RFC 9207, when switched on: `true` for the right issuer, `"wrong"` for an attacker's."""
     iss = sandbox_state().switches.value("authorization_iss")
     if iss and "Location" in response.headers:
         value = "https://attacker.example" if iss == "wrong" else sandbox_state().urls.issuer
-        response.headers["Location"] = add_params_to_uri(response.headers["Location"], [("iss", value)])
+        response.headers["Location"] = add_params_to_uri(
+            response.headers["Location"], [("iss", value)]
+        )
     return response
 
 
-def create_blueprint(server) -> Blueprint:
-    blueprint = Blueprint("authorization", __name__)
-    pending_requests = _PendingRequests()
-    action = "/oauth/authorize"
+class _Endpoint:
+    def __init__(self, server):
+        self._server = server
+        self._pending_requests = _PendingRequests()
 
-    def app_name(pending: _Pending) -> str:
-        return sandbox_state().find_client(_oauth_request(pending.uri).client_id).app.name
-
-    @blueprint.get(action)
-    def authorize():
+    def authorize(self):
+        """GET: checks the request, and shows the first page."""
         _log_parameters()
-        duplicate = find_duplicate(request.args)
-        if duplicate:
+        if find_duplicate(request.args):
             return pages.failure("The app's request names something twice.")
         uri = f"{request.base_url}?{request.query_string.decode('ascii', 'replace')}"
         try:
@@ -179,66 +114,83 @@ def create_blueprint(server) -> Blueprint:
         except ValueError:
             return pages.failure("The app's request cannot be read.")
         try:
-            server.get_consent_grant(oauth_request)
+            self._server.get_consent_grant(oauth_request)
         except OAuth2Error as error:
             return _explain(error, oauth_request)
+        app = sandbox_state().find_client(oauth_request.client_id).app.name
         ticket = sandbox_state().new_secret()
-        pending_requests.open(ticket, uri)
-        return pages.login(action, ticket, app_name(pending_requests.find(ticket)))
+        self._pending_requests.open(ticket, _Pending(uri, app))
+        return pages.login(action=_PATH, ticket=ticket, app=app)
 
-    @blueprint.post(action)
-    def continue_authorization():
+    def next_page(self):
+        """POST: the answer to whichever page is due."""
         ticket = request.form.get("ticket", "")
-        pending = pending_requests.find(ticket)
+        pending = self._pending_requests.find(ticket)
         if pending is None:
-            return pages.failure("This page is no longer valid. Start again from the app.")
+            return pages.failure(_GONE)
         if pending.user is None:
-            return log_in(ticket, pending)
+            return self._log_in(ticket, pending)
         if pending.patient is None:
-            return choose_patient(ticket, pending)
-        return decide(ticket)
+            return self._choose_patient(ticket, pending)
+        return self._decide(ticket)
 
-    def log_in(ticket, pending):
+    def _log_in(self, ticket: str, pending: _Pending):
         user = sandbox_state().config.users.get(request.form.get("username", ""))
         password = request.form.get("password", "")
         if user is None or not hmac.compare_digest(user.password.encode(), password.encode()):
             note(error="login refused")
-            return pages.login(action, ticket, app_name(pending), error="User name or password is not right.")
+            error = "User name or password is not right."
+            return pages.login(error, action=_PATH, ticket=ticket, app=pending.app)
         pending.user = user
         patients = [(patient, fhir.patient_name(patient)) for patient in user.patients]
-        return pages.choose_patient(action, ticket, user.name, patients)
+        return pages.choose_patient(action=_PATH, ticket=ticket, user=user.name, patients=patients)
 
-    def choose_patient(ticket, pending):
+    def _choose_patient(self, ticket: str, pending: _Pending):
         patient = request.form.get("patient", "")
         if patient not in pending.user.patients:
             note(error="patient refused")
             return pages.failure("That record is not yours to share.", 403)
         pending.patient = patient
         asked = scopes.split(_oauth_request(pending.uri).scope)
-        described = [(scope, scopes.describe(scope)) for scope in asked]
-        return pages.consent(action, ticket, app_name(pending), fhir.patient_name(patient), described)
+        return pages.consent(
+            pending.app,
+            action=_PATH,
+            ticket=ticket,
+            patient=fhir.patient_name(patient),
+            scopes=[(scope, scopes.describe(scope)) for scope in asked],
+        )
 
-    def decide(ticket):
-        pending = pending_requests.close(ticket)
+    def _decide(self, ticket: str):
+        pending = self._pending_requests.close(ticket)
         if pending is None:
-            return pages.failure("This page is no longer valid. Start again from the app.")
+            return pages.failure(_GONE)
         oauth_request = _oauth_request(pending.uri)
         allowed = None
         if request.form.get("decision") == "allow":
+            period = request.form.get("access_period", "")
             allowed = Authorization(
                 user=pending.user,
                 patient=pending.patient,
-                scope=granted_scope(oauth_request),
-                access_period=int(request.form.get("access_period") or 0) or None,
+                scope=_granted_scope(oauth_request),
+                access_period=int(period) if period.isdecimal() else None,
             )
         note(decision="allow" if allowed else "deny")
-        return _add_issuer(server.create_authorization_response(oauth_request, grant_user=allowed))
+        response = self._server.create_authorization_response(oauth_request, grant_user=allowed)
+        return _add_issuer(response)
 
-    def granted_scope(oauth_request):
-        ticked = request.form.getlist("scope")
-        granted = [scope for scope in scopes.split(oauth_request.scope) if scope in ticked]
-        if not sandbox_state().switches.value("grant_register_scope", True):
-            granted = [scope for scope in granted if scope != scopes.REGISTER]
-        return granted
 
+def _granted_scope(oauth_request: OAuth2Request):
+    """What was asked for and ticked."""
+    ticked = request.form.getlist("scope")
+    granted = [scope for scope in scopes.split(oauth_request.scope) if scope in ticked]
+    if not sandbox_state().switches.value("grant_register_scope", True):
+        granted = [scope for scope in granted if scope != scopes.REGISTER]
+    return granted
+
+
+def create_blueprint(server) -> Blueprint:
+    blueprint = Blueprint("authorization", __name__)
+    endpoint = _Endpoint(server)
+    blueprint.add_url_rule(_PATH, view_func=endpoint.authorize, endpoint="authorize")
+    blueprint.add_url_rule(_PATH, view_func=endpoint.next_page, endpoint="next", methods=["POST"])
     return blueprint

@@ -62,7 +62,12 @@ class Config:
                 config.apps = [App(**app) for app in value]
             elif name == "users":
                 config.users = {user["name"]: User(**user) for user in value}
-            elif name in ("initial_token_ttl", "authorization_code_ttl", "access_token_ttl", "algorithms"):
+            elif name in (
+                "initial_token_ttl",
+                "authorization_code_ttl",
+                "access_token_ttl",
+                "algorithms",
+            ):
                 setattr(config, name, value)
             else:
                 raise ValueError(f"unknown member {name!r} in {path}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test's side of the sandbox: JSON under /_control, for loopback only and absent from the request log."""
+"""The test's side of the sandbox: JSON under /_control, for loopback only, and not in the log."""
 
 from flask import Blueprint, abort, jsonify, request
 
@@ -88,7 +88,7 @@ def create_blueprint() -> Blueprint:
 
     @blueprint.post("/revoke")
     def revoke_client():
-        """The person ends the app's access in the portal: the client, and with it every token of it."""
+        """The person ends the app's access in the portal: the client, and with it its tokens."""
         client = _named_client(_body())
         client.revoked = True
         return jsonify(_describe_client(client))
@@ -118,7 +118,11 @@ def create_blueprint() -> Blueprint:
         """Ends the tokens issued so far, of one client or of all; the clients stay good."""
         state, client_id = sandbox_state(), _body().get("client_id")
         with state.lock:
-            ended = [t for t in state.tokens.values() if client_id in (None, t.client.get_client_id()) and not t.revoked]
+            ended = [
+                t
+                for t in state.tokens.values()
+                if client_id in (None, t.client.get_client_id()) and not t.revoked
+            ]
             for token in ended:
                 token.revoked = True
         return jsonify(revoked=len(ended))
@@ -145,7 +149,9 @@ def create_blueprint() -> Blueprint:
         if patient not in user.patients:
             abort(400, "not a patient of this user")
         granted = scopes.split(body["scope"]) if "scope" in body else _INITIAL_SCOPE
-        lifetime = -1 if body.get("expired") else body.get("expires_in", state.config.initial_token_ttl)
+        lifetime = (
+            -1 if body.get("expired") else body.get("expires_in", state.config.initial_token_ttl)
+        )
         token = AccessToken(
             value=state.new_secret(),
             client=client,

@@ -69,7 +69,10 @@ def _capability_statement(with_register: bool) -> dict:
                 "security": {
                     "extension": [
                         {"url": _CAPABILITIES, "valueCode": "launch-standalone"},
-                        {"url": _OAUTH_URIS, "extension": [{"url": n, "valueUri": u} for n, u in uris]},
+                        {
+                            "url": _OAUTH_URIS,
+                            "extension": [{"url": n, "valueUri": u} for n, u in uris],
+                        },
                     ],
                     "service": [{"coding": [{"code": "SMART-on-FHIR"}]}],
                 },
@@ -86,9 +89,10 @@ def _capability_statement_xml() -> Response:
     """Enough of the XML form to be what a client sees that did not ask for JSON."""
     token = escape(sandbox_state().urls.token_endpoint)
     body = (
-        '<CapabilityStatement xmlns="http://hl7.org/fhir"><status value="active"/><rest><mode value="server"/><security>'
-        f'<extension url="{_OAUTH_URIS}"><extension url="token"><valueUri value="{token}"/></extension></extension>'
-        "</security></rest></CapabilityStatement>"
+        '<CapabilityStatement xmlns="http://hl7.org/fhir"><status value="active"/>'
+        f'<rest><mode value="server"/><security><extension url="{_OAUTH_URIS}">'
+        f'<extension url="token"><valueUri value="{token}"/></extension>'
+        "</extension></security></rest></CapabilityStatement>"
     )
     return Response(body, content_type="application/fhir+xml; charset=utf-8")
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a switched-on fault does to an answer. The server has done its work honestly by then, except where
-`error_answer` takes its place. README.md has the list."""
+"""What a switched-on fault does to an answer. The server has done its work honestly by then, except
+where `error_answer` takes its place. README.md has the list."""
 
 import json
 from typing import Optional
@@ -11,7 +11,7 @@ from flask import Response, request
 from . import keys
 from .server import note, sandbox_state
 
-_HTML = "<!doctype html><html><head><title>Sign in to the network</title></head><body>Please sign in.</body></html>"
+_HTML = "<!doctype html><html><head><title>Guest network</title></head><body>Sign in.</body></html>"
 _HUGE = 80 * 1024  # more than the 64 KB that a client should read
 
 
@@ -45,11 +45,15 @@ def error_answer(switch_name: str, **conditions) -> Optional[Response]:
 
 
 def _override(body: dict, switch: dict) -> str:
-    """Members set, removed, or put in as raw JSON text: {"set": {...}, "remove": [...], "raw": {...}}."""
+    """As text, after `set` (values by name), `remove` (names) and `raw` (JSON texts by name)."""
     body = {**body, **switch.get("set", {})}
     for name in switch.get("remove", []):
         body.pop(name, None)
-    members = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in body.items() if name not in switch.get("raw", {})]
+    members = [
+        f"{json.dumps(name)}: {json.dumps(value)}"
+        for name, value in body.items()
+        if name not in switch.get("raw", {})
+    ]
     members += [f"{json.dumps(name)}: {raw}" for name, raw in switch.get("raw", {}).items()]
     return "{" + ", ".join(members) + "}"
 
@@ -95,7 +99,9 @@ def registration_answer(response: Response) -> Response:
     elif kind == "wrong_software_id":
         body["software_id"] = "another-software"
     elif kind == "client_secret":
-        body.update(client_secret="sandbox-client-secret-not-to-be-kept", client_secret_expires_at=0)
+        body.update(
+            client_secret="sandbox-client-secret-not-to-be-kept", client_secret_expires_at=0
+        )
     elif kind == "no_jwt_bearer":
         body["grant_types"] = ["authorization_code"]
     elif kind == "other_key":
@@ -103,7 +109,12 @@ def registration_answer(response: Response) -> Response:
     elif kind == "epic_like":
         body = _epic_like(body, client.jwk)
     elif kind == "full":
-        body.update(jwks={"keys": [client.jwk]}, response_types=[], application_type="native", require_auth_time=False)
+        body.update(
+            jwks={"keys": [client.jwk]},
+            response_types=[],
+            application_type="native",
+            require_auth_time=False,
+        )
     response.set_data(json.dumps(body))
     return response
 
@@ -118,7 +129,7 @@ def _foreign_key(jwk: dict) -> dict:
 
 
 def _epic_like(body: dict, jwk: dict) -> dict:
-    """What Epic's documentation shows: leading spaces, the parent's redirect URIs, a key without a kid."""
+    """What Epic's documentation shows: leading spaces, the parent's redirect URIs, no kid."""
     bare = {name: jwk[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in jwk}
     return {
         "redirect_uris": [" https://fhir.example/test/smart"],
@@ -144,8 +155,12 @@ def token_answer(response: Response, state, grant: str) -> Response:
     if changed is not None:
         return changed
     if kind == "expires_in":
-        # Without `raw` the member is missing; `raw` is JSON text, so that "1e308" or "\"3600\"" can be said.
-        change = {"raw": {"expires_in": switch["raw"]}} if "raw" in switch else {"remove": ["expires_in"]}
+        # Without `raw` the member is missing; `raw` is JSON text, for 1e308 and other oddities.
+        change = (
+            {"raw": {"expires_in": switch["raw"]}}
+            if "raw" in switch
+            else {"remove": ["expires_in"]}
+        )
         response.set_data(_override(body, change))
         return response
     if kind == "no_token_type":

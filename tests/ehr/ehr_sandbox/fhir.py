@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The FHIR server behind it all: two patients, a few observations, and the bearer check (RFC 6750)."""
+"""The FHIR server behind it all: two patients, a few observations, the bearer check (RFC 6750)."""
 
 import json
 
@@ -25,10 +25,18 @@ def _observation(id_, patient, code, text, value, unit, when):
         "resourceType": "Observation",
         "id": id_,
         "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": code, "display": text}], "text": text},
+        "code": {
+            "coding": [{"system": "http://loinc.org", "code": code, "display": text}],
+            "text": text,
+        },
         "subject": {"reference": f"Patient/{patient}"},
         "effectiveDateTime": when,
-        "valueQuantity": {"value": value, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit},
+        "valueQuantity": {
+            "value": value,
+            "unit": unit,
+            "system": "http://unitsofmeasure.org",
+            "code": unit,
+        },
     }
 
 
@@ -51,7 +59,7 @@ OBSERVATIONS = {
 
 
 def patient_name(patient: str) -> str:
-    """How pages call a patient; the id itself when the sandbox was configured with one it has no record of."""
+    """How pages call a patient: by id when there is no record of one that was configured."""
     if patient not in PATIENTS:
         return patient
     name = PATIENTS[patient]["name"][0]
@@ -59,7 +67,9 @@ def patient_name(patient: str) -> str:
 
 
 def fhir_json(body: dict, status: int = 200, headers=()) -> Response:
-    response = Response(json.dumps(body), status=status, content_type="application/fhir+json; charset=utf-8")
+    response = Response(
+        json.dumps(body), status=status, content_type="application/fhir+json; charset=utf-8"
+    )
     for name, value in headers:
         response.headers[name] = value
     response.headers["Cache-Control"] = "no-store"
@@ -78,7 +88,7 @@ class _Refused(Exception):
 
 
 def _authorize(resource_type: str, right: str) -> AccessToken:
-    """The token of this request, good for reading (`r`) or searching (`s`) resources of this type."""
+    """This request's token, good for reading (`r`) or searching (`s`) resources of this type."""
     value = bearer_token(request.headers)
     if value is None:
         challenge = [("WWW-Authenticate", 'Bearer realm="sandbox"')]
@@ -88,12 +98,18 @@ def _authorize(resource_type: str, right: str) -> AccessToken:
     if token is None:
         note(error="invalid_token")
         challenge = [("WWW-Authenticate", 'Bearer realm="sandbox", error="invalid_token"')]
-        raise _Refused(outcome(401, "login", "the access token is expired, revoked or unknown", challenge))
+        raise _Refused(
+            outcome(401, "login", "the access token is expired, revoked or unknown", challenge)
+        )
     note(client_id=token.client.get_client_id())
     if not scopes.allows(token.scope, resource_type, right):
         note(error="insufficient_scope")
         challenge = [("WWW-Authenticate", 'Bearer realm="sandbox", error="insufficient_scope"')]
-        raise _Refused(outcome(403, "forbidden", f"the scope does not allow this on {resource_type}", challenge))
+        raise _Refused(
+            outcome(
+                403, "forbidden", f"the scope does not allow this on {resource_type}", challenge
+            )
+        )
     return token
 
 
@@ -105,8 +121,12 @@ def _in_compartment(token: AccessToken, patient: str) -> None:
 
 def _bundle(resources) -> Response:
     base = sandbox_state().urls.fhir_base
-    entries = [{"fullUrl": f"{base}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources]
-    return fhir_json({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries})
+    entries = [
+        {"fullUrl": f"{base}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources
+    ]
+    return fhir_json(
+        {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
+    )
 
 
 def _searched_patient(token: AccessToken, *parameters: str) -> str:
@@ -114,7 +134,7 @@ def _searched_patient(token: AccessToken, *parameters: str) -> str:
     for parameter in parameters:
         if parameter in request.args:
             patient = request.args[parameter]
-            patient = patient[len("Patient/"):] if patient.startswith("Patient/") else patient
+            patient = patient[len("Patient/") :] if patient.startswith("Patient/") else patient
             _in_compartment(token, patient)
             return patient
     return token.authorization.patient

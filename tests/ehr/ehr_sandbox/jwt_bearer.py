@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step 3: the JWT bearer grant (RFC 7523), as strict as SMART's asymmetric profile and Epic's rules together."""
+"""Step 3: the JWT bearer grant (RFC 7523), as strict as SMART's profile and Epic together."""
 
 from authlib.jose import JsonWebKey, JsonWebToken
 from authlib.jose.errors import JoseError
@@ -81,7 +81,9 @@ class AssertionGrant(JWTBearerGrant):
         _check_times(claims, state.now())
 
     def _authorized_scope(self):
-        return [value for value in self.request.client.authorization.scope if value != scopes.REGISTER]
+        return [
+            value for value in self.request.client.authorization.scope if value != scopes.REGISTER
+        ]
 
     def authenticate_user(self, subject):
         return self.request.client.authorization

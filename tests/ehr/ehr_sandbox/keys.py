@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which public keys may be registered (RFC 7517, RFC 7518), told in the words of an error description."""
+"""Which public keys may be registered (RFC 7517, RFC 7518)."""
 
 import base64
 import binascii
@@ -80,11 +80,14 @@ def _possible_algorithms(jwk: dict):
 
 
 def generate_ec_key(curve: str):
-    """A key pair whose JWK form is right: Authlib 1.2 drops leading zero octets of x, y and d, about once in 128."""
+    """A key pair whose JWK form is right: Authlib 1.2 drops leading zero octets of x, y and d."""
     while True:
         key = JsonWebKey.generate_key("EC", curve, is_private=True)
         numbers = key.as_dict(is_private=True)
-        if all(len(decode_base64url(numbers[name], name)) == _CURVES[curve][1] for name in ("x", "y", "d")):
+        if all(
+            len(decode_base64url(numbers[name], name)) == _CURVES[curve][1]
+            for name in ("x", "y", "d")
+        ):
             return key
 
 

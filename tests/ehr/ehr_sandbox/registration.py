@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Step 2: the registration endpoint (RFC 7591) with an initial access token of step 1.
 
-One registration at a time: whether the token is unspent and the key unknown is decided, and both are
-used up, under the state's lock. So of two requests with one token exactly one wins.
+One registration at a time: whether the token is unspent and the key unknown is decided, and both
+are used up, under the state's lock. So of two requests with one token exactly one wins.
 """
 
 import uuid
@@ -20,10 +20,12 @@ _REALM = "sandbox"
 
 
 class MissingToken(InvalidTokenError):
-    """A request without any credentials is told the scheme, and no error code (RFC 6750 section 3.1)."""
+    """A request without any credentials is told the scheme only (RFC 6750 section 3.1)."""
 
     def get_headers(self):
-        headers = [(name, value) for name, value in super().get_headers() if name != "WWW-Authenticate"]
+        headers = [
+            (name, value) for name, value in super().get_headers() if name != "WWW-Authenticate"
+        ]
         return headers + [("WWW-Authenticate", f'Bearer realm="{_REALM}"')]
 
 
@@ -64,7 +66,9 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
             # Authlib checks values, not always types.
             raise InvalidClientMetadataError("a member has the wrong type")
         if metadata.get("software_id") != app.software_id:
-            raise InvalidClientMetadataError("software_id is not that of the client of the initial access token")
+            raise InvalidClientMetadataError(
+                "software_id is not that of the client of the initial access token"
+            )
         if metadata.get("grant_types", [JWT_BEARER]) != [JWT_BEARER]:
             raise InvalidClientMetadataError("grant_types can only be the JWT bearer grant")
         if request.data.get("token_endpoint_auth_method", "none") != "none":
@@ -88,7 +92,10 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
         }
 
     def generate_client_info(self):
-        return {"client_id": f"D-{uuid.uuid4()}", "client_id_issued_at": int(self.server.sandbox.now())}
+        return {
+            "client_id": f"D-{uuid.uuid4()}",
+            "client_id_issued_at": int(self.server.sandbox.now()),
+        }
 
     def save_client(self, client_info, client_metadata, request):
         state, token = self.server.sandbox, request.credential
@@ -110,7 +117,7 @@ class RegistrationEndpoint(ClientRegistrationEndpoint):
 
 
 def _describe_request(data) -> None:
-    """What was sent, for the log: names of members, and keys only by thumbprint or by their members' names."""
+    """What was sent, for the log: names of members, of the keys too, and no values of theirs."""
     note(members=sorted(data), software_id=data.get("software_id"))
     try:
         key_members = [sorted(key) for key in data["jwks"]["keys"]]
@@ -153,7 +160,9 @@ def create_blueprint(server) -> Blueprint:
             return server.handle_error_response(None, error)
         with state.lock:
             response = server.create_endpoint_response("client_registration", json_request)
-            if response.status_code != 201 and state.switches.value("burn_initial_token_on_refusal"):
+            if response.status_code != 201 and state.switches.value(
+                "burn_initial_token_on_refusal"
+            ):
                 _burn_token(state)
         return faults.registration_answer(response)
 

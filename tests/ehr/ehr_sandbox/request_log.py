@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came in, one JSON object a request: for tests that count and compare, never with a secret in it.
+"""What came in, one JSON object a request: for tests that count and compare, without secrets.
 
 Tokens, assertions and codes appear only as the first 16 hex digits of their SHA-256.
 """

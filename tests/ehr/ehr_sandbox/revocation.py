@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The revocation endpoint (RFC 7009): public clients, so a token and the client_id it was issued to."""
+"""The revocation endpoint (RFC 7009), for public clients: a token and the client_id it is of."""
 
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from flask import Blueprint, request

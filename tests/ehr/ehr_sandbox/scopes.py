@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scopes this server knows, and which scope contains which (SMART App Launch 2.2, scopes v2)."""
+"""The scopes this server knows, and which contains which (SMART App Launch 2.2, scopes v2)."""
 
 import re
 from typing import Iterable, List, Optional, Set
@@ -45,7 +45,7 @@ def _rights(letters: str) -> Set[str]:
 
 
 def covers(granted: Iterable[str], wanted: str) -> bool:
-    """Whether `wanted` gives nothing that `granted` does not: `patient/*.rs` covers `patient/Patient.r`."""
+    """Whether `wanted` gives nothing beyond `granted`: patient/*.rs covers patient/Patient.r."""
     granted = list(granted)
     if wanted in granted:
         return True
@@ -53,7 +53,9 @@ def covers(granted: Iterable[str], wanted: str) -> bool:
     if not match:
         return False
     for other in filter(None, map(_RESOURCE.fullmatch, granted)):
-        if other.group(1) in ("*", match.group(1)) and _rights(match.group(2)) <= _rights(other.group(2)):
+        if other.group(1) in ("*", match.group(1)) and _rights(match.group(2)) <= _rights(
+            other.group(2)
+        ):
             return True
     return False
 

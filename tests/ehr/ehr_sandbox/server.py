@@ -20,9 +20,13 @@ class SandboxAuthorizationServer(AuthorizationServer):
         if unknown:
             raise InvalidScopeError("unknown scope", state=state)
 
-    def generate_token(self, grant_type, client, user=None, scope=None, expires_in=None, include_refresh_token=True):
+    def generate_token(
+        self, grant_type, client, user=None, scope=None, expires_in=None, include_refresh_token=True
+    ):
         return {
-            "access_token": self.sandbox.new_secret(self.sandbox.switches.value("access_token_length", 43)),
+            "access_token": self.sandbox.new_secret(
+                self.sandbox.switches.value("access_token_length", 43)
+            ),
             "token_type": "Bearer",
             "expires_in": expires_in,
             "scope": scope,
@@ -59,7 +63,7 @@ def launch_context(state: State, authorization: Authorization, granted) -> dict:
 
 
 def find_duplicate(parameters) -> str:
-    """The name of a parameter given more than once (RFC 6749 section 3.1 forbids it), or an empty string."""
+    """A parameter given more than once, against RFC 6749 section 3.1; or an empty string."""
     return next((name for name, values in parameters.lists() if len(values) > 1), "")
 
 

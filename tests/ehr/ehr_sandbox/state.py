@@ -27,7 +27,7 @@ class Urls:
 
 
 class State:
-    """Thread-safe where a method takes the lock; callers that check and then act hold `lock` themselves."""
+    """Methods are thread-safe; who checks and then acts on its members holds `lock` meanwhile."""
 
     def __init__(self, config: Config, urls: Urls, log: RequestLog):
         self.config = config
@@ -74,7 +74,7 @@ class State:
             self.tokens[token.value] = token
 
     def use_jti(self, issuer: str, jti: str, expires_at: float) -> bool:
-        """Records a jti; False when this issuer has used it before and that assertion still lived."""
+        """Records a jti; False when this issuer has used it in an assertion that still lives."""
         with self.lock:
             now = self.now()
             if self._jtis.get((issuer, jti), 0) > now:

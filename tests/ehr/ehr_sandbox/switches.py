@@ -5,7 +5,16 @@ import copy
 import threading
 from typing import Any, Dict, Optional
 
-ENDPOINTS = ("authorize", "token", "register", "revoke", "smart_configuration", "metadata", "rfc8414", "fhir")
+ENDPOINTS = (
+    "authorize",
+    "token",
+    "register",
+    "revoke",
+    "smart_configuration",
+    "metadata",
+    "rfc8414",
+    "fhir",
+)
 
 #: One value each.
 PLAIN = (
@@ -32,12 +41,33 @@ PER_ENDPOINT = ("delay_ms", "delay_after_ms", "drop_before", "drop_after")
 #: Values that a switch may have, where there is a closed list.
 CHOICES = {
     "registration_answer": (
-        "no_client_id", "other_key", "huge", "html", "wrong_software_id", "client_secret", "epic_like", "full",
-        "drop_after_work", "no_jwt_bearer", "malformed", "redirect", "override",
+        "no_client_id",
+        "other_key",
+        "huge",
+        "html",
+        "wrong_software_id",
+        "client_secret",
+        "epic_like",
+        "full",
+        "drop_after_work",
+        "no_jwt_bearer",
+        "malformed",
+        "redirect",
+        "override",
     ),
     "token_answer": (
-        "html", "no_token_type", "expires_in", "other_patient", "no_patient", "no_scope", "wider_scope", "malformed",
-        "huge", "redirect", "override", "drop_after_work",
+        "html",
+        "no_token_type",
+        "expires_in",
+        "other_patient",
+        "no_patient",
+        "no_scope",
+        "wider_scope",
+        "malformed",
+        "huge",
+        "redirect",
+        "override",
+        "drop_after_work",
     ),
     "discovery": ("no_registration_endpoint", "html", "not_found", "relative", "plain_only"),
     "metadata": ("html", "xml", "not_found"),
@@ -65,7 +95,7 @@ class Switches:
             return copy.deepcopy(self._set)
 
     def update(self, wanted: Dict[str, Any]) -> None:
-        """Sets each switch named; None turns it off. Nothing is changed when one of them is unknown."""
+        """Sets each switch named; None turns it off. All of them or, when one is unknown, none."""
         changes: Dict[str, Optional[dict]] = {}
         for name, value in wanted.items():
             if name in PLAIN:
@@ -73,12 +103,16 @@ class Switches:
             elif name in PER_ENDPOINT and isinstance(value, dict):
                 for endpoint, inner in value.items():
                     if endpoint not in ENDPOINTS:
-                        raise UnknownSwitch(f"no endpoint {endpoint!r}; there are {', '.join(ENDPOINTS)}")
+                        raise UnknownSwitch(
+                            f"no endpoint {endpoint!r}; there are {', '.join(ENDPOINTS)}"
+                        )
                     changes[f"{name}.{endpoint}"] = _normalise(name, inner)
             elif name in PER_ENDPOINT:
-                raise UnknownSwitch(f"{name} takes an object of endpoints, like {{\"token\": 100}}")
+                raise UnknownSwitch(f'{name} takes an object of endpoints, like {{"token": 100}}')
             else:
-                raise UnknownSwitch(f"no switch {name!r}; there are {', '.join(PLAIN + PER_ENDPOINT)}")
+                raise UnknownSwitch(
+                    f"no switch {name!r}; there are {', '.join(PLAIN + PER_ENDPOINT)}"
+                )
         with self._lock:
             for name, switch in changes.items():
                 if switch is None:
@@ -123,5 +157,7 @@ def _normalise(name: str, value: Any) -> Optional[dict]:
         raise UnknownSwitch(f"{name}: times must be a positive number")
     choices = CHOICES.get(name)
     if choices and switch.get("value") not in choices:
-        raise UnknownSwitch(f"{name} cannot be {switch.get('value')!r}; it can be {', '.join(choices)}")
+        raise UnknownSwitch(
+            f"{name} cannot be {switch.get('value')!r}; it can be {', '.join(choices)}"
+        )
     return switch

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The token endpoint (RFC 6749 section 3.2): what holds for every grant, before Authlib sees the request."""
+"""The token endpoint (RFC 6749 section 3.2): what holds for every grant, before Authlib looks."""
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 from flask import Blueprint, request
 
 from . import faults
-from .authorization import CodeGrant, RequiredS256
+from .code_grant import CodeGrant, RequiredS256
 from .jwt_bearer import AssertionGrant
 from .models import JWT_BEARER
 from .server import find_duplicate, note, sandbox_state
@@ -36,7 +36,13 @@ def create_blueprint(server) -> Blueprint:
     def token():
         form = request.form
         grant = _GRANT_NAMES.get(form.get("grant_type"), "unknown")
-        note(**{name: form[name] for name in ("grant_type", "client_id", "scope", "redirect_uri") if name in form})
+        note(
+            **{
+                name: form[name]
+                for name in ("grant_type", "client_id", "scope", "redirect_uri")
+                if name in form
+            }
+        )
         note(parameters=sorted(form))
         failure = faults.error_answer("token_error", grant=grant)
         if failure is not None:

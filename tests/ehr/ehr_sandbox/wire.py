@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Around every request: the log line, delays and cut connections, and the machine's clock on the wire."""
+"""Around every request: the log line, delays and cut connections, the Date header, TLS."""
 
 import json
 import socket
@@ -52,7 +52,9 @@ class Wire:
         response = Response.from_app(self._app, environ, buffered=True)
         if self._take("drop_after", name) or asked["drop"]:
             return self._drop(environ, details, started, "after")
-        self._log(environ, details, started, status=response.status_code, **_describe_answer(response))
+        self._log(
+            environ, details, started, status=response.status_code, **_describe_answer(response)
+        )
         self._sleep("delay_after_ms", name)
         return response(environ, start_response)
 
@@ -105,14 +107,18 @@ def _describe_answer(response: Response) -> dict:
         if isinstance(body.get("error"), str):
             described.update(error=body["error"], reason=body.get("error_description"))
         if isinstance(body.get("access_token"), str):
-            described.update(token_hash=token_hash(body["access_token"]), granted_scope=body.get("scope"))
+            described.update(
+                token_hash=token_hash(body["access_token"]), granted_scope=body.get("scope")
+            )
     return described
 
 
 class _Handler(WSGIRequestHandler):
     def date_time_string(self, timestamp=None):
-        """The Date header follows the server's own clock, so that a client can see how far it is off."""
-        return super().date_time_string(self.server.sandbox_state.now() if timestamp is None else timestamp)
+        """The Date header follows the server's clock: a client can see how far off it is."""
+        return super().date_time_string(
+            self.server.sandbox_state.now() if timestamp is None else timestamp
+        )
 
     def log_request(self, code="-", size="-"):
         pass  # the request log has it
