@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/connection_server.h"
+
+#include <fcntl.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/rpc/rpc_status.h"
+
+namespace smartkey {
+namespace {
+
+// Epoll data: small numbers are the wake-up and the listeners, connections count from here.
+constexpr uint64_t kWakeId = 0;
+constexpr uint64_t kFirstListenerId = 1;
+constexpr uint64_t kFirstConnectionId = 1000;
+
+constexpr absl::Duration kTurn = absl::Seconds(5);
+constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+constexpr absl::Duration kSlowReap = absl::Seconds(1);
+constexpr int kAcceptsPerTurn = 64;
+constexpr int kReservedFiles = 128;  // store, TPM, curl, journal
+
+RefusalBytes RefusalFor(Reason reason, absl::string_view message) {
+  const grpc::Status status = ToGrpcStatus(MakeError(reason, message));
+  return MakeRefusal(status.error_code(), status.error_message(), status.error_details());
+}
+
+bool MayAdminister(const ConnectionServer::Endpoint& endpoint, const PeerCredentials& peer) {
+  if (peer.uid == 0) return true;
+  return endpoint.admin_group.has_value() &&
+         (peer.gid == *endpoint.admin_group ||
+          std::find(peer.groups.begin(), peer.groups.end(), *endpoint.admin_group) !=
+              peer.groups.end());
+}
+
+// True if the peer has hung up: a server for it would be a waste.
+bool HasGone(int socket) {
+  char byte;
+  return recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+int ConnectionsThatFit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
+  const auto files = static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, 1 << 24));
+  return static_cast<int>(std::max<int64_t>(16, (files - kReservedFiles) / 2));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ConnectionServer>> ConnectionServer::Start(
+    std::vector<Endpoint> endpoints, Options options, const Clock& clock) {
+  // Before the first server is built; not thread-safe.
+  grpc::EnableDefaultHealthCheckService(true);
+  auto server = std::unique_ptr<ConnectionServer>(
+      new ConnectionServer(std::move(endpoints), std::move(options), clock));
+  if (absl::Status status = server->Init(); !status.ok()) return status;
+  return server;
+}
+
+ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options options,
+                                   const Clock& clock)
+    : endpoints_(std::move(endpoints)),
+      options_(std::move(options)),
+      clock_(clock),
+      refuse_unidentified_(RefusalFor(Reason::kCallerUnidentified,
+                                      "the caller's uid has no meaning on this system")),
+      refuse_too_many_(RefusalFor(Reason::kTooManyConnections, "too many connections are open")),
+      refuse_not_admin_(
+          RefusalFor(Reason::kNotPermitted, "the admin socket is for root and the admin group")),
+      refuse_container_(RefusalFor(Reason::kContainerDenied,
+                                   "a process in a container cannot administer the host")),
+      quota_("smartkeyd") {
+  quota_.Resize(options_.memory_quota_bytes);
+  MutexLock lock(mu_);
+  next_id_ = kFirstConnectionId;
+  health_[""] = true;
+}
+
+absl::Status ConnectionServer::Init() {
+  max_connections_ = std::min(options_.max_connections, ConnectionsThatFit());
+  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = kWakeId;
+  if (!epoll_ || !wake_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
+    return MakeError(Reason::kInternal, absl::StrCat("setting up epoll: ", strerror(errno)));
+  }
+  refusals_ = std::make_unique<RefusalDesk>(epoll_.get());
+  WatchListeners(true);
+  threads_.emplace_back([this] { AcceptLoop(); });
+  for (int i = 0; i < options_.builders; ++i) threads_.emplace_back([this] { BuildLoop(); });
+  for (int i = 0; i < options_.reapers; ++i) threads_.emplace_back([this] { ReapLoop(); });
+  return absl::OkStatus();
+}
+
+ConnectionServer::~ConnectionServer() {
+  if (threads_.empty()) return;
+  while (!Shutdown(absl::ZeroDuration(), absl::Hours(1))) {
+  }
+}
+
+// ---------------------------------------------------------------- accept thread
+
+void ConnectionServer::AcceptLoop() {
+  epoll_event events[64];
+  while (true) {
+    if (options_.heartbeat) options_.heartbeat();
+    {
+      MutexLock lock(mu_);
+      if (stopping_) return;
+      if (draining_ && listening_) WatchListeners(false);
+    }
+    const int count =
+        epoll_wait(epoll_.get(), events, std::size(events), WaitMilliseconds(clock_.Boot()));
+    for (int i = 0; i < count; ++i) OnEvent(events[i].data.u64);
+
+    RefuseQueued();
+    const BootTime now = clock_.Boot();
+    refusals_->Expire(now);
+    Sweep(now);
+    if (!listening_ && now >= resume_accept_) {
+      MutexLock lock(mu_);
+      if (!draining_) WatchListeners(true);
+    }
+  }
+}
+
+int ConnectionServer::WaitMilliseconds(BootTime now) const {
+  BootTime next = std::min(now + kTurn, refusals_->next_expiry());
+  next = std::min(next, next_sweep_);
+  if (!listening_ && resume_accept_ > now) next = std::min(next, resume_accept_);
+  return static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(next - now) + 1));
+}
+
+absl::Duration ConnectionServer::SweepInterval() const {
+  return std::min(kTurn, options_.first_request_limit / 4);
+}
+
+void ConnectionServer::OnEvent(uint64_t id) {
+  if (id == kWakeId) {
+    uint64_t count;
+    (void)!read(wake_.get(), &count, sizeof count);
+  } else if (id < kFirstConnectionId) {
+    if (listening_) AcceptFrom(id - kFirstListenerId);
+  } else if (!refusals_->OnReadable(id)) {
+    Close(id);  // An id that is gone already is none: ids are never used twice.
+  }
+}
+
+void ConnectionServer::AcceptFrom(size_t endpoint) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    UniqueFd socket(accept4(endpoints_[endpoint].listener.fd(), nullptr, nullptr,
+                            SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) PauseAccept(errno);
+      return;
+    }
+    absl::StatusOr<PeerCredentials> peer = ReadPeerCredentials(socket.get(), clock_.Boot());
+    if (!peer.ok()) {
+      Refuse(std::move(socket), refuse_unidentified_);
+    } else if (endpoints_[endpoint].admin && !MayAdminister(endpoints_[endpoint], *peer)) {
+      Refuse(std::move(socket), refuse_not_admin_);
+    } else {
+      Admit(endpoint, std::move(socket), *std::move(peer));
+    }
+  }
+}
+
+void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials peer) {
+  {
+    MutexLock lock(mu_);
+    if (draining_) return;
+    int& of_uid = by_uid_[{endpoint, peer.uid}];
+    int& of_endpoint = by_endpoint_[endpoint];
+    if (of_uid < options_.max_connections_per_uid && of_endpoint < max_connections_) {
+      ++of_uid;
+      ++of_endpoint;
+      ++stats_.accepted;
+      const uint64_t id = next_id_++;
+      Entry entry;
+      entry.endpoint = endpoint;
+      entry.uid = peer.uid;
+      entries_.emplace(id, std::move(entry));
+      to_build_.push_back({id, endpoint, std::move(socket), std::move(peer)});
+      build_or_stop_.NotifyOne();
+      next_sweep_ = std::min(next_sweep_, clock_.Boot() + SweepInterval());
+      return;
+    }
+    if (of_uid == 0) by_uid_.erase({endpoint, peer.uid});
+  }
+  Refuse(std::move(socket), refuse_too_many_);
+}
+
+void ConnectionServer::Refuse(UniqueFd socket, const RefusalBytes& bytes) {
+  uint64_t id;
+  {
+    MutexLock lock(mu_);
+    ++stats_.refused;
+    id = next_id_++;
+  }
+  refusals_->Add(id, std::move(socket), bytes, clock_.Boot());
+}
+
+void ConnectionServer::RefuseQueued() {
+  std::vector<RefuseJob> jobs;
+  {
+    MutexLock lock(mu_);
+    jobs.swap(to_refuse_);
+  }
+  for (RefuseJob& job : jobs) Refuse(std::move(job.socket), *job.bytes);
+}
+
+// Out of descriptors or memory. A level-triggered listener would report the same connection for
+// ever.
+void ConnectionServer::PauseAccept(int error) {
+  resume_accept_ = clock_.Boot() + kAcceptPause;
+  WatchListeners(false);
+  MutexLock lock(mu_);
+  if (stats_.accept_pauses++ % 100 == 0) {
+    Log(LogLevel::kWarning, "accepting connections paused", {{"error", strerror(error)}});
+  }
+}
+
+void ConnectionServer::WatchListeners(bool on) {
+  for (size_t i = 0; i < endpoints_.size(); ++i) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = kFirstListenerId + i;
+    epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, endpoints_[i].listener.fd(),
+              &event);
+  }
+  listening_ = on;
+}
+
+// Closes peers that never sent a whole request, and those that stay after gRPC's GOAWAY for
+// idleness.
+void ConnectionServer::Sweep(BootTime now) {
+  if (now < next_sweep_) return;
+  const auto serving = Serving();
+  for (const auto& [id, connection] : serving) {
+    const CallTracker::State calls = connection->calls().state();
+    const absl::Duration quiet = now - calls.last_activity;
+    const absl::Duration limit = calls.had_request ? options_.connection.idle + options_.idle_grace
+                                                   : options_.first_request_limit;
+    if (calls.active > 0 || quiet < limit) continue;
+    Close(id);
+    MutexLock lock(mu_);
+    ++stats_.timed_out;
+  }
+  next_sweep_ = now + (serving.empty() ? kTurn : SweepInterval());
+}
+
+// ---------------------------------------------------------------- builders
+
+void ConnectionServer::BuildLoop() {
+  while (true) {
+    BuildJob job;
+    {
+      MutexLock lock(mu_);
+      while (to_build_.empty() && !stopping_) build_or_stop_.Wait(mu_);
+      if (to_build_.empty()) return;
+      job = std::move(to_build_.front());
+      to_build_.pop_front();
+    }
+    Build(std::move(job));
+  }
+}
+
+void ConnectionServer::Build(BuildJob job) {
+  const Endpoint& endpoint = endpoints_[job.endpoint];
+  if (HasGone(job.socket.get())) return Forget(job.id);
+
+  Caller caller = identifier_.Identify(job.peer);
+  if (endpoint.admin && caller.in_container) {
+    HandToRefusal(std::move(job.socket), refuse_container_);
+    return Forget(job.id);
+  }
+  caller.admin = endpoint.admin;
+
+  UniqueFd watch(fcntl(job.socket.get(), F_DUPFD_CLOEXEC, 3));
+  if (!watch) {
+    HandToRefusal(std::move(job.socket), refuse_too_many_);
+    return Forget(job.id);
+  }
+  absl::StatusOr<std::unique_ptr<Connection>> connection =
+      Connection::Serve(std::move(job.socket), endpoint.services(caller),
+                        std::make_shared<CallTracker>(clock_), quota_, options_.connection);
+  if (!connection.ok()) {
+    Log(LogLevel::kError, "no server for a connection", {{"error", connection.status().message()}});
+    return Forget(job.id);
+  }
+  std::shared_ptr<Connection> serving = *std::move(connection);
+  bool close;
+  {
+    MutexLock lock(mu_);
+    Entry& entry = entries_[job.id];
+    entry.connection = serving;
+    entry.watch = std::move(watch);
+    entry.state = State::kServing;
+    epoll_event event{};
+    event.events = EPOLLRDHUP;
+    event.data.u64 = job.id;
+    // From here on the accept thread may close it, if the peer has gone meanwhile.
+    close = epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.watch.get(), &event) != 0 || draining_;
+  }
+  if (close) return Close(job.id);
+  ApplyHealth(*serving);
+}
+
+void ConnectionServer::HandToRefusal(UniqueFd socket, const RefusalBytes& bytes) {
+  {
+    MutexLock lock(mu_);
+    to_refuse_.push_back({std::move(socket), &bytes});
+  }
+  Wake();
+}
+
+// ---------------------------------------------------------------- closing
+
+// Ends a connection from any thread: gRPC sees the socket's end and cancels its calls; when the
+// last of them is over, a reaper takes the server down.
+void ConnectionServer::Close(uint64_t id) {
+  std::shared_ptr<Connection> connection;
+  UniqueFd watch;
+  {
+    MutexLock lock(mu_);
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || found->second.state != State::kServing) return;
+    found->second.state = State::kClosing;
+    connection = found->second.connection;
+    watch = std::move(found->second.watch);
+    ++stats_.closing;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, watch.get(), nullptr);
+  }
+  shutdown(watch.get(), SHUT_RDWR);
+  watch.reset();
+  connection->calls().WhenIdle([this, id] { QueueReap(id); });
+}
+
+void ConnectionServer::QueueReap(uint64_t id) {
+  MutexLock lock(mu_);
+  to_reap_.push_back(id);
+  reap_or_stop_.NotifyOne();
+}
+
+void ConnectionServer::ReapLoop() {
+  while (true) {
+    uint64_t id;
+    {
+      MutexLock lock(mu_);
+      while (to_reap_.empty() && !stopping_) reap_or_stop_.Wait(mu_);
+      if (to_reap_.empty()) return;
+      id = to_reap_.front();
+      to_reap_.pop_front();
+    }
+    Reap(id);
+  }
+}
+
+void ConnectionServer::Reap(uint64_t id) {
+  std::shared_ptr<Connection> connection;
+  {
+    MutexLock lock(mu_);
+    connection = std::move(entries_[id].connection);
+  }
+  const BootTime start = clock_.Boot();
+  connection->Shutdown();
+  connection.reset();
+  if (const absl::Duration took = clock_.Boot() - start; took > kSlowReap) {
+    Log(LogLevel::kWarning, "a connection was slow to close",
+        {{"milliseconds", absl::ToInt64Milliseconds(took)}});
+    MutexLock lock(mu_);
+    ++stats_.slow_reaps;
+  }
+  Forget(id);
+}
+
+void ConnectionServer::Forget(uint64_t id) {
+  MutexLock lock(mu_);
+  const auto found = entries_.find(id);
+  const Entry& entry = found->second;
+  if (entry.state == State::kClosing) --stats_.closing;
+  --by_endpoint_[entry.endpoint];
+  const UidKey key{entry.endpoint, entry.uid};
+  if (--by_uid_[key] == 0) by_uid_.erase(key);
+  entries_.erase(found);
+  gone_.NotifyAll();
+}
+
+// ---------------------------------------------------------------- from outside
+
+void ConnectionServer::SetHealth(const std::string& service, bool serving) {
+  {
+    MutexLock lock(mu_);
+    health_[service] = serving;
+    ++health_version_;
+  }
+  for (const auto& [id, connection] : Serving()) ApplyHealth(*connection);
+}
+
+// Two threads may tell one connection different versions; whoever was late sees it and tells again.
+void ConnectionServer::ApplyHealth(Connection& connection) {
+  while (true) {
+    HealthTable health;
+    uint64_t version;
+    {
+      MutexLock lock(mu_);
+      health = health_;
+      version = health_version_;
+    }
+    connection.SetHealth(health);
+    MutexLock lock(mu_);
+    if (version == health_version_) return;
+  }
+}
+
+bool ConnectionServer::Shutdown(absl::Duration grace, absl::Duration limit) {
+  const BootTime start = clock_.Boot();
+  {
+    MutexLock lock(mu_);
+    draining_ = true;
+  }
+  Wake();
+  while (true) {
+    const absl::Duration passed = clock_.Boot() - start;
+    for (const auto& [id, connection] : Serving()) {
+      if (passed >= grace || connection->calls().state().active == 0) Close(id);
+    }
+    MutexLock lock(mu_);
+    if (entries_.empty()) {
+      stopping_ = true;
+      break;
+    }
+    if (passed >= limit) return false;
+    gone_.WaitFor(mu_, absl::Milliseconds(50));
+  }
+  Wake();
+  build_or_stop_.NotifyAll();
+  reap_or_stop_.NotifyAll();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  return true;
+}
+
+std::vector<std::pair<uint64_t, std::shared_ptr<Connection>>> ConnectionServer::Serving() const {
+  std::vector<std::pair<uint64_t, std::shared_ptr<Connection>>> serving;
+  MutexLock lock(mu_);
+  for (const auto& [id, entry] : entries_) {
+    if (entry.state == State::kServing) serving.emplace_back(id, entry.connection);
+  }
+  return serving;
+}
+
+void ConnectionServer::Wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof one);
+}
+
+ConnectionServer::Stats ConnectionServer::stats() const {
+  MutexLock lock(mu_);
+  Stats stats = stats_;
+  stats.connections = static_cast<int>(entries_.size());
+  return stats;
+}
+
+}  // namespace smartkey

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/listener.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+
+namespace smartkey {
+namespace {
+
+absl::Status SystemError(Reason reason, absl::string_view what) {
+  return MakeError(reason, absl::StrCat(what, ": ", strerror(errno)));
+}
+
+absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path[0] != '/') {
+    return MakeError(Reason::kConfigInvalid, "a socket path must be absolute");
+  }
+  // One byte is for the terminating zero: clients in other languages need it.
+  if (path.size() >= sizeof address.sun_path) {
+    return MakeError(Reason::kConfigInvalid, absl::StrCat("socket path ", path, " is longer than ",
+                                                          sizeof address.sun_path - 1, " bytes"));
+  }
+  memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+absl::StatusOr<UniqueFd> TakeLock(const std::string& path) {
+  UniqueFd lock(
+      open(absl::StrCat(path, ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock) return SystemError(Reason::kConfigInvalid, absl::StrCat("opening lock of ", path));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return MakeError(Reason::kAlreadyRunning,
+                     absl::StrCat("another process holds the lock of ", path));
+  }
+  return lock;
+}
+
+// Removes a socket that nobody listens on. Any other file there is somebody's mistake, and kept.
+absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& address) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return absl::OkStatus();
+    return SystemError(Reason::kConfigInvalid, absl::StrCat("looking at ", path));
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return MakeError(Reason::kConfigInvalid, absl::StrCat(path, " exists and is no socket"));
+  }
+  // The lock says that no daemon of ours made it; systemd or anything else may be listening still.
+  // EAGAIN: a live listener with a full backlog.
+  const UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+      errno == EAGAIN) {
+    return MakeError(Reason::kAlreadyRunning, absl::StrCat("another process listens on ", path));
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return SystemError(Reason::kConfigInvalid, absl::StrCat("removing stale socket ", path));
+  }
+  return absl::OkStatus();
+}
+
+// Mode and group of the bound path. chmod, since bind() has applied the umask.
+absl::Status SetAccess(const Listener::Options& options) {
+  mode_t mode = options.mode;
+  if (options.group.has_value() &&
+      chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0) {
+    Log(LogLevel::kWarning, "socket cannot be given to its group; callers are checked one by one",
+        {{"path", options.path}, {"error", strerror(errno)}});
+    mode = 0666;
+  }
+  if (chmod(options.path.c_str(), mode) != 0) {
+    return SystemError(Reason::kConfigInvalid, absl::StrCat("setting mode of ", options.path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<InheritedFd>> TakeInheritedFds() {
+  char** names = nullptr;
+  const int count = sd_listen_fds_with_names(/*unset_environment=*/1, &names);
+  if (count < 0) {
+    return MakeError(Reason::kConfigInvalid,
+                     absl::StrCat("reading descriptors from systemd: ", strerror(-count)));
+  }
+  std::vector<InheritedFd> inherited;
+  for (int i = 0; i < count; ++i) {
+    inherited.push_back({names != nullptr && names[i] != nullptr ? names[i] : "",
+                         UniqueFd(SD_LISTEN_FDS_START + i)});
+    if (names != nullptr) free(names[i]);
+  }
+  free(names);
+  return inherited;
+}
+
+absl::StatusOr<Listener> Listener::Create(Options options) {
+  absl::StatusOr<sockaddr_un> address = AddressOf(options.path);
+  if (!address.ok()) return address.status();
+  absl::StatusOr<UniqueFd> lock = TakeLock(options.path);
+  if (!lock.ok()) return lock.status();
+  if (absl::Status status = RemoveStaleSocket(options.path, *address); !status.ok()) return status;
+
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return SystemError(Reason::kInternal, "making a unix socket");
+  // bind() gives the path this mode, less the umask: nobody gets in before SetAccess.
+  if (fchmod(fd.get(), 0600) != 0) return SystemError(Reason::kInternal, "closing a new socket");
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    return SystemError(Reason::kConfigInvalid, absl::StrCat("binding ", options.path));
+  }
+  Listener listener;
+  listener.fd_ = std::move(fd);
+  listener.lock_ = *std::move(lock);
+  listener.path_ = options.path;
+  // The kernel cuts it to net.core.somaxconn (4096): a burst of apps at login must not see
+  // ECONNREFUSED.
+  if (listen(listener.fd_.get(), SOMAXCONN) != 0) {
+    return SystemError(Reason::kInternal, absl::StrCat("listening on ", options.path));
+  }
+  if (absl::Status status = SetAccess(options); !status.ok()) return status;
+  return listener;
+}
+
+absl::StatusOr<Listener> Listener::FromInherited(UniqueFd fd) {
+  if (sd_is_socket_unix(fd.get(), SOCK_STREAM, /*listening=*/1, nullptr, 0) <= 0) {
+    return MakeError(Reason::kConfigInvalid,
+                     "the descriptor from systemd is no listening unix stream socket");
+  }
+  const int flags = fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return SystemError(Reason::kInternal, "making the socket from systemd non-blocking");
+  }
+  Listener listener;
+  listener.fd_ = std::move(fd);
+  return listener;
+}
+
+Listener::~Listener() {
+  // Under the lock, so that it is still ours. The lock file stays: removing it would race with its
+  // next holder.
+  if (lock_ && !path_.empty()) unlink(path_.c_str());
+}
+
+}  // namespace smartkey

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/peer_identity.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "base/error.h"
+
+// Linux 6.5; Debian 12's headers are older.
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+namespace smartkey {
+namespace {
+
+constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid; also Debian's "nobody"
+constexpr size_t kMaxProcFile = 64 * 1024;
+
+std::vector<gid_t> PeerGroups(int socket) {
+  std::vector<gid_t> groups(32);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    socklen_t size = groups.size() * sizeof(gid_t);
+    const int rc = getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+    const size_t count = size / sizeof(gid_t);
+    if (rc == 0) {
+      groups.resize(count);
+      return groups;
+    }
+    // ERANGE: `size` says how many there are (NGROUPS_MAX is 65536).
+    if (errno != ERANGE || count <= groups.size()) break;
+    groups.resize(count);
+  }
+  return {};  // fewer groups, never more rights
+}
+
+UniqueFd PeerPidfd(int socket) {
+  int fd = -1;
+  socklen_t size = sizeof fd;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) != 0) return UniqueFd();
+  return UniqueFd(fd);
+}
+
+// A pidfd turns readable when its process ends (pidfd_open(2)). Needs no permission over the
+// process.
+bool IsRunning(const UniqueFd& pidfd) {
+  pollfd poll_fd{pidfd.get(), POLLIN, 0};
+  return poll(&poll_fd, 1, 0) == 0;
+}
+
+// The name of `uid` now; empty when there is none or the user database does not answer.
+std::string UserName(uid_t uid) {
+  std::string buffer(1024, '\0');
+  while (buffer.size() <= 1024 * 1024) {
+    passwd entry{};
+    passwd* found = nullptr;
+    const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+    if (error == ERANGE) {
+      buffer.resize(buffer.size() * 4);
+      continue;
+    }
+    return found != nullptr ? std::string(found->pw_name) : std::string();
+  }
+  return "";
+}
+
+// The value of "Name:\t..." in /proc/PID/status.
+absl::optional<absl::string_view> StatusLine(absl::string_view status, absl::string_view name) {
+  for (absl::string_view line : absl::StrSplit(status, '\n')) {
+    if (absl::ConsumePrefix(&line, name)) return line;
+  }
+  return absl::nullopt;
+}
+
+std::vector<absl::string_view> Words(absl::string_view text) {
+  return absl::StrSplit(text, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
+}
+
+bool IsUnitName(absl::string_view name) {
+  return !name.empty() && name.size() < 256 && std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains(":-_.\\@", c);
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 ||
+      size != sizeof credentials) {
+    return MakeError(Reason::kCallerUnidentified, "the kernel does not say who is calling");
+  }
+  if (credentials.uid == kOverflowUid || credentials.uid == static_cast<uid_t>(-1)) {
+    return MakeError(Reason::kCallerUnidentified, "the caller's uid has no meaning on this system");
+  }
+  PeerCredentials peer;
+  peer.uid = credentials.uid;
+  peer.gid = credentials.gid;
+  peer.pid = credentials.pid;
+  peer.groups = PeerGroups(socket);
+  peer.pidfd = PeerPidfd(socket);
+  peer.accepted = now;
+  return peer;
+}
+
+struct PeerIdentifier::Observation {
+  absl::optional<uint64_t> start_ticks;
+  absl::optional<std::string> status, uid_map, cgroup;
+  std::string executable;
+};
+
+Caller PeerIdentifier::Identify(const PeerCredentials& peer) const {
+  Caller caller;
+  caller.uid = peer.uid;
+  caller.gid = peer.gid;
+  caller.pid = peer.pid;
+  caller.groups = peer.groups;
+  caller.user_name = UserName(peer.uid);
+  caller.in_container = true;
+  if (peer.pid <= 0) return caller;  // 0: a process outside our pid namespace
+
+  const Observation seen = Observe(peer.pid);
+
+  // Was all of that about the process that connected, or has its pid gone to another one meanwhile?
+  bool same = false;
+  if (peer.pidfd) {
+    caller.pid_pinned = same = IsRunning(peer.pidfd);
+  } else if (seen.start_ticks.has_value() && seen.status.has_value()) {
+    const absl::Duration started =
+        absl::Seconds(1) * *seen.start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+    same = started <= peer.accepted.SinceBoot() && HasUid(*seen.status, peer.uid) &&
+           Observe(peer.pid).start_ticks == seen.start_ticks;
+  }
+  if (!same) return caller;
+
+  caller.observed_executable = seen.executable;
+  caller.in_container = !(seen.status.has_value() && NamespaceDepth(*seen.status) == 1 &&
+                          seen.uid_map.has_value() && IsIdentityUidMap(*seen.uid_map));
+  if (!caller.in_container && seen.cgroup.has_value()) {
+    caller.system_unit = SystemUnitFromCgroup(*seen.cgroup);
+  }
+  return caller;
+}
+
+bool PeerIdentifier::OwnUidMapIsIdentity() const {
+  const absl::optional<std::string> map = ReadFile("self/uid_map");
+  return map.has_value() && IsIdentityUidMap(*map);
+}
+
+PeerIdentifier::Observation PeerIdentifier::Observe(pid_t pid) const {
+  Observation seen;
+  if (const auto stat = ReadFile(absl::StrCat(pid, "/stat"))) seen.start_ticks = StartTicks(*stat);
+  seen.status = ReadFile(absl::StrCat(pid, "/status"));
+  seen.uid_map = ReadFile(absl::StrCat(pid, "/uid_map"));
+  seen.cgroup = ReadFile(absl::StrCat(pid, "/cgroup"));
+  char link[4096];
+  const ssize_t length = readlink(absl::StrCat(proc_, "/", pid, "/exe").c_str(), link, sizeof link);
+  if (length > 0) seen.executable.assign(link, length);  // other users' only with CAP_SYS_PTRACE
+  return seen;
+}
+
+absl::optional<std::string> PeerIdentifier::ReadFile(absl::string_view name) const {
+  const UniqueFd fd(open(absl::StrCat(proc_, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return absl::nullopt;
+  std::string text;
+  char buffer[4096];
+  while (text.size() < kMaxProcFile) {
+    const ssize_t n = read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return absl::nullopt;
+    if (n == 0) return text;
+    text.append(buffer, n);
+  }
+  return absl::nullopt;
+}
+
+bool IsIdentityUidMap(absl::string_view uid_map) {
+  return Words(uid_map) == std::vector<absl::string_view>{"0", "0", "4294967295"};
+}
+
+absl::optional<int> NamespaceDepth(absl::string_view status) {
+  const auto line = StatusLine(status, "NSpid:");
+  if (!line.has_value()) return absl::nullopt;
+  return static_cast<int>(Words(*line).size());
+}
+
+bool HasUid(absl::string_view status, uid_t uid) {
+  const auto line = StatusLine(status, "Uid:");
+  if (!line.has_value()) return false;
+  const std::vector<absl::string_view> uids = Words(*line);
+  return std::find(uids.begin(), uids.end(), absl::StrCat(uid)) != uids.end();
+}
+
+std::string SystemUnitFromCgroup(absl::string_view cgroup) {
+  absl::optional<absl::string_view> path;
+  for (absl::string_view line : absl::StrSplit(cgroup, '\n', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
+    if (fields.size() != 3) continue;
+    if (fields[1] == "name=systemd") {  // v1, and hybrid setups: the one systemd manages
+      path = fields[2];
+      break;
+    }
+    if (fields[0] == "0" && fields[1].empty()) path = fields[2];
+  }
+  if (!path.has_value() || !absl::ConsumePrefix(&*path, "/system.slice/")) return "";
+
+  // Slices may nest; the first part that is no slice is the unit, what follows is the unit's own
+  // business.
+  for (absl::string_view part : absl::StrSplit(*path, '/')) {
+    absl::ConsumePrefix(&part, "_");  // systemd's escape for names that look like kernel files
+    if (!IsUnitName(part)) return "";
+    if (absl::EndsWith(part, ".slice")) continue;
+    return absl::EndsWith(part, ".service") ? std::string(part) : "";
+  }
+  return "";
+}
+
+absl::optional<uint64_t> StartTicks(absl::string_view stat) {
+  // The second field is the command in parentheses and may hold anything, parentheses too.
+  const size_t end = stat.rfind(')');
+  if (end == absl::string_view::npos) return absl::nullopt;
+  const std::vector<absl::string_view> fields = Words(stat.substr(end + 1));
+  constexpr size_t kIndex = 22 - 3;
+  uint64_t ticks = 0;
+  if (fields.size() <= kIndex || !absl::SimpleAtoi(fields[kIndex], &ticks)) return absl::nullopt;
+  return ticks;
+}
+
+}  // namespace smartkey

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "base/clock.h"
+#include "base/unique_fd.h"
+#include "daemon/model/caller.h"
+
+namespace smartkey {
+
+// Who is at the other end of a unix socket. Two steps, because they belong on different threads:
+// what the kernel hands out for the socket itself (getsockopt, on the accept thread), and what has
+// to be looked up in /proc and the user database (may take as long as LDAP takes, never on the
+// accept thread).
+//
+// Nothing here trusts the process: no executable path, no user's own systemd unit, nothing it could
+// have written. Whatever cannot be read counts against the caller.
+
+// What the kernel noted when the connection was made; socket(7), unix(7).
+struct PeerCredentials {
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
+  pid_t pid = 0;
+  std::vector<gid_t> groups;
+  UniqueFd pidfd;  // SO_PEERPIDFD (Linux 6.5); none on older kernels
+  BootTime accepted;
+};
+
+// Reads them from a connected stream socket; does not block. Errors: kCallerUnidentified when the
+// kernel says nothing, or uid 65534 or -1: every user looks like that from a user namespace without
+// a mapping, so they would all be one owner.
+absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now);
+
+// Looks a caller up. Thread-safe; constant after construction.
+class PeerIdentifier {
+ public:
+  // `proc` is where procfs is mounted; tests give a directory of their own.
+  explicit PeerIdentifier(std::string proc = "/proc") : proc_(std::move(proc)) {}
+
+  // May block on the user database. Never fails: what is not known stays empty, and `in_container`
+  // is true unless the process was seen to live in the host's namespaces while it was certainly the
+  // one that connected. `admin` is left false.
+  Caller Identify(const PeerCredentials& peer) const;
+
+  // True if uids mean in this process what they mean on the host. The daemon refuses to start
+  // otherwise.
+  bool OwnUidMapIsIdentity() const;
+
+ private:
+  struct Observation;
+
+  Observation Observe(pid_t pid) const;
+  absl::optional<std::string> ReadFile(absl::string_view name) const;
+
+  const std::string proc_;
+};
+
+// The parsers behind it; pure functions on the text of files in /proc/PID.
+
+// uid_map: one line that maps all 2^32 - 1 uids onto themselves (user_namespaces(7)).
+bool IsIdentityUidMap(absl::string_view uid_map);
+
+// status: how many pid namespaces deep the process is, from its `NSpid:` line; 1 on the host.
+// Absent when there is no such line.
+absl::optional<int> NamespaceDepth(absl::string_view status);
+
+// status: true if `uid` is one of the process's four uids.
+bool HasUid(absl::string_view status, uid_t uid);
+
+// cgroup: "viewer.service" for a process of a *system* unit, empty for all else. Reads cgroup v2
+// ("0::/path") and v1 ("1:name=systemd:/path"). Units under user.slice do not count: their users
+// make them.
+std::string SystemUnitFromCgroup(absl::string_view cgroup);
+
+// stat: when the process started, in clock ticks since boot (field 22). Absent when malformed.
+absl::optional<uint64_t> StartTicks(absl::string_view stat);
+
+}  // namespace smartkey
