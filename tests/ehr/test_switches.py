@@ -228,6 +228,21 @@ class OtherSwitches(SandboxTest):
             self.token(client_id, assertion)
         self.assertIn("jti", self.token(client_id, assertion).json()["error_description"])
 
+    def test_cut_midway_sends_half_of_the_answer(self):
+        client_id, key = self.new_client()
+        self.switch(cut_midway={"token": {"value": True, "times": 1}})
+        with self.assertRaises(http.client.IncompleteRead) as caught:
+            self.mint(client_id, key)
+        self.assertIn(b'"access_token"', caught.exception.partial)
+        self.assertEqual(self.mint(client_id, key).status, 200)
+
+    def test_drip_sends_the_whole_answer_slowly(self):
+        self.switch(drip_ms={"smart_configuration": 1})
+        started = time.monotonic()
+        answer = http_request(f"{self.ehr.fhir_base}/.well-known/smart-configuration")
+        self.assertEqual(answer.json()["token_endpoint"], self.ehr.token_endpoint)
+        self.assertGreater(time.monotonic() - started, len(answer.body) / 1000)
+
     def test_unknown_names_and_values_are_refused_and_change_nothing(self):
         for switches in (
             {"access_token_ttl": 5, "tokenerror": 1},

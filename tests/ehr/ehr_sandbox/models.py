@@ -2,7 +2,7 @@
 """What the server remembers: clients, codes and tokens, in the form Authlib asks for."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import List, Optional
 from urllib.parse import urlsplit
 

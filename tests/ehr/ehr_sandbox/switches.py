@@ -36,7 +36,7 @@ PLAIN = (
 )
 
 #: One value for each endpoint: {"token": 300, "register": {"value": 5, "times": 1}}.
-PER_ENDPOINT = ("delay_ms", "delay_after_ms", "drop_before", "drop_after")
+PER_ENDPOINT = ("delay_ms", "delay_after_ms", "drop_before", "drop_after", "cut_midway", "drip_ms")
 
 #: Values that a switch may have, where there is a closed list.
 CHOICES = {

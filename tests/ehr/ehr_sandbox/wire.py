@@ -56,7 +56,12 @@ class Wire:
             environ, details, started, status=response.status_code, **_describe_answer(response)
         )
         self._sleep("delay_after_ms", name)
-        return response(environ, start_response)
+        body, status, headers = response.get_wsgi_response(environ)
+        start_response(status, headers)
+        if self._take("cut_midway", name):
+            return _half(environ, b"".join(body))
+        drip = self._take("drip_ms", name)
+        return _dripping(b"".join(body), drip["value"]) if drip else body
 
     def _take(self, switch: str, name: Optional[str]):
         return name and self._state.switches.take(f"{switch}.{name}")
@@ -69,11 +74,7 @@ class Wire:
     def _drop(self, environ, details, started, when: str):
         """Ends the connection without a byte of an answer."""
         self._log(environ, details, started, status=None, dropped=when)
-        try:
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the client was faster
-        raise ConnectionAbortedError("switched off")  # werkzeug gives up on the connection quietly
+        _cut(environ)
 
     def _log(self, environ, details, started, **answer) -> None:
         request = Request(environ)
@@ -92,6 +93,26 @@ class Wire:
             if name != "error" or "error" not in details:
                 entry[name] = value
         self._state.log.add(entry)
+
+
+def _cut(environ) -> None:
+    try:
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the client was faster
+    raise ConnectionAbortedError("switched off")  # werkzeug gives up on the connection quietly
+
+
+def _half(environ, body: bytes):
+    yield body[: len(body) // 2]
+    _cut(environ)
+
+
+def _dripping(body: bytes, interval_ms: float):
+    """A server that never stops and never gets done."""
+    for octet in body:
+        yield bytes([octet])
+        time.sleep(interval_ms / 1000)
 
 
 def _describe_answer(response: Response) -> dict:
