@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole product on real parts, in a temporary directory: swtpm, the sandbox EHR, smartkeyd and
+smartkeyctl, each as a user of its own and none of them root.
+
+    with Stack(binaries) as stack:
+        stack.start()
+        stack.enroll(ALICE)
+        print(stack.ctl(ALICE, "token", "sandbox").out)
+
+Must be run as root, because it starts processes as several users: accounts that every Debian has play
+the parts, since nothing outside the temporary directory is touched. Needs only the standard library.
+"""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+SERVICE = "daemon"    # runs smartkeyd, and owns the TPM
+EHR = "www-data"      # runs the hospital's server
+ALICE = "games"       # a person
+BOB = "news"          # another one
+
+APP = "org.example.growth-chart"
+SERVER = "sandbox"
+
+PATIENCE = 60  # seconds until a condition that must come true counts as never coming
+
+
+class Failed(Exception):
+    """Something that must hold does not; the message is for the reader of a log."""
+
+
+def wait_for(condition, what, patience=PATIENCE):
+    """Polls `condition` until it is true, and gives its value."""
+    end = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"waited {patience} s for {what}")
+        time.sleep(0.02)
+
+
+class Result:
+    """What a command said and how it ended."""
+
+    def __init__(self, args, code, out, err):
+        self.args, self.code, self.out, self.err = args, code, out, err
+
+    def json(self):
+        return json.loads(self.out)
+
+    def __str__(self):
+        return f"{' '.join(self.args)}: exit {self.code}\n--- out\n{self.out}--- err\n{self.err}"
+
+
+class Stack:
+    def __init__(self, binaries=None, keep=False):
+        if os.getuid() != 0:
+            raise Failed("needs root, to start processes as several users")
+        self.keep = keep
+        self.dir = tempfile.mkdtemp(prefix="smartkey-")
+        os.chmod(self.dir, 0o755)
+        self.processes = {}
+        self.ready = None
+        # Copied, so that users who may not look into the checkout can run them.
+        self.bin = self._make_dir("bin", None)
+        binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
+        for name in ("daemon/app/smartkeyd", "clients/ctl/smartkeyctl"):
+            shutil.copy(os.path.join(binaries, name), self.bin)
+        self.ehr_code = shutil.copytree(os.path.join(ROOT, "tests/ehr"), os.path.join(self.dir, "ehr-code"),
+                                        ignore=shutil.ignore_patterns("__pycache__"))
+        self.tpm_dir = self._make_dir("tpm", SERVICE)
+        self.state = self._make_dir("state", SERVICE)
+        self.run = self._make_dir("run", SERVICE, 0o755)
+        self.ehr_dir = self._make_dir("ehr", EHR, 0o755)
+        self.config = os.path.join(self.dir, "smartkeyd.toml")
+        self.socket = os.path.join(self.run, "smartkeyd.sock")
+        self.admin_socket = os.path.join(self.run, "admin.sock")
+        self.daemon_log = os.path.join(self.dir, "smartkeyd.log")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if not self.keep:
+            self.close()
+
+    def close(self):
+        for name in ("smartkeyd", "ehr", "swtpm"):
+            self.stop(name)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _make_dir(self, name, user, mode=0o755):
+        path = os.path.join(self.dir, name)
+        os.mkdir(path, 0o700 if user and mode == 0o755 and name in ("state", "tpm") else mode)
+        if user:
+            entry = pwd.getpwnam(user)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        return path
+
+    # Processes.
+
+    def spawn(self, user, args, **options):
+        entry = pwd.getpwnam(user)
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+        environment.update(options.pop("env", {}))
+        return subprocess.Popen(args, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/",
+                                env=environment, start_new_session=self.keep, **options)
+
+    def stop(self, name, how=signal.SIGTERM, patience=15):
+        process = self.processes.pop(name, None)
+        if process is None:
+            return None
+        if process.poll() is None:
+            process.send_signal(how)
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return process.returncode
+
+    def start(self, **config):
+        self.start_tpm()
+        self.start_ehr()
+        self.write_config(**config)
+        self.start_daemon()
+
+    def start_tpm(self):
+        path = os.path.join(self.tpm_dir, "swtpm.sock")
+        for old in (path, path + ".ctrl"):
+            if os.path.exists(old):
+                os.unlink(old)
+        self.tcti = f"swtpm:path={path}"
+        self.processes["swtpm"] = self.spawn(
+            SERVICE,
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.tpm_dir}",
+             "--server", f"type=unixio,path={path}", "--ctrl", f"type=unixio,path={path}.ctrl",
+             "--flags", "not-need-init,startup-clear"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(path) and os.path.exists(path + ".ctrl"), "swtpm's sockets")
+
+    def reboot_tpm(self):
+        """A power cycle: everything transient is gone, TPM2_Startup(CLEAR) comes next."""
+        self.stop("swtpm")
+        self.start_tpm()
+
+    def new_tpm(self):
+        """Another chip."""
+        self.stop("swtpm")
+        for name in os.listdir(self.tpm_dir):
+            os.unlink(os.path.join(self.tpm_dir, name))
+        self.start_tpm()
+
+    def start_ehr(self, port=0):
+        ready = os.path.join(self.ehr_dir, "ready.json")
+        if os.path.exists(ready):
+            os.unlink(ready)
+        self.processes["ehr"] = self.spawn(
+            EHR,
+            ["/usr/bin/python3", "-B", os.path.join(self.ehr_code, "sandbox.py"), "--port", str(port),
+             "--ready-file", ready, "--log-file", os.path.join(self.ehr_dir, "requests.log"),
+             # Dies with this process, even killed; unless it is to be kept.
+             *([] if self.keep else ["--until-stdin-closes"])],
+            stdin=subprocess.DEVNULL if self.keep else subprocess.PIPE, stdout=open(os.path.join(self.dir, "ehr.log"), "ab"), stderr=subprocess.STDOUT)
+        wait_for(lambda: os.path.exists(ready), "the sandbox EHR")
+        with open(ready, encoding="utf-8") as file:
+            self.ready = json.load(file)
+
+    def write_config(self, extra="", server_extra="", tcti=None, fhir_base=None):
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(f"""
+[daemon]
+socket = "{self.socket}"
+admin_socket = "{self.admin_socket}"
+state_dir = "{self.state}"
+admin_group = "root"
+apps_dir = "{self.dir}/apps.d"
+
+[key_provider]
+type = "tpm"
+tcti = "{tcti or self.tcti}"
+
+[[app]]
+id = "{APP}"
+name = "Growth Chart"
+redirect_uris = ["http://127.0.0.1/callback"]
+scopes = ["launch/patient", "patient/*.rs", "openid", "fhirUser"]
+[[app.client]]
+servers = ["*"]
+client_id = "growth-chart"
+software_id = "growth-chart-software"
+
+[[server]]
+name = "{SERVER}"
+fhir_base = "{fhir_base or self.ready["fhir_base"]}"
+allow_loopback_http = true
+{server_extra}
+{extra}
+""")
+
+    def start_daemon(self, wait=True):
+        log = open(self.daemon_log, "ab")
+        self.processes["smartkeyd"] = self.spawn(
+            SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if wait:
+            self.wait_for_daemon()
+
+    def wait_for_daemon(self):
+        process = self.processes["smartkeyd"]
+
+        def answers():
+            if process.poll() is not None:
+                raise Failed(f"smartkeyd ended with {process.returncode}:\n{self.read_log()}")
+            return self.ctl(ALICE, "version").code == 0
+        wait_for(answers, "smartkeyd to answer")
+
+    def kill_daemon(self):
+        """SIGKILL: nothing is put in order."""
+        return self.stop("smartkeyd", signal.SIGKILL)
+
+    def read_log(self):
+        with open(self.daemon_log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    # What people do.
+
+    def ctl_args(self, user, args):
+        path = self.admin_socket if user == "root" and "--public" not in args else self.socket
+        args = [arg for arg in args if arg != "--public"]
+        return [os.path.join(self.bin, "smartkeyctl"), "--socket", path, *args]
+
+    def ctl(self, user, *args, stdin="", patience=PATIENCE):
+        """Runs smartkeyctl as `user`; as root it speaks to the admin socket (unless "--public" is among args)."""
+        command = self.ctl_args(user, args)
+        process = self.spawn(user, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        try:
+            out, err = process.communicate(stdin, timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise Failed(f"{' '.join(command)} did not end\n{out}\n{err}\n{self.read_log()}") from None
+        return Result(["smartkeyctl", *args], process.returncode, out, err)
+
+    def enroll(self, user=ALICE, *args, patient="pat-1", login=(), server=SERVER, on_url=None):
+        """smartkeyctl enroll, with the person's part done by a script that fills in the server's pages."""
+        command = self.ctl_args(user, ("enroll", server, "--no-browser", *args))
+        process = self.spawn(user, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, bufsize=1)
+        said = []
+        url = None
+        for line in process.stdout:
+            said.append(line)
+            found = re.search(r"https?://\S+response_type=code\S*|https?://\S+[?&]code_challenge=\S*", line)
+            if found:
+                url = found.group(0)
+                break
+        if url is not None:
+            if on_url:
+                on_url(url)
+            browser = self.spawn(user, ["/usr/bin/python3", "-B", os.path.join(self.ehr_code, "login.py"), url,
+                                        "--user", "alice", "--patient", patient, "--follow", *login],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True)
+            try:
+                said.append(f"[browser] {browser.communicate(timeout=PATIENCE)[0]}")
+            except subprocess.TimeoutExpired:
+                browser.kill()
+                said.append("[browser] did not end\n")
+        try:
+            rest, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            rest, _ = process.communicate()
+            raise Failed(f"enroll did not end\n{''.join(said)}{rest}\n{self.read_log()}") from None
+        said.append(rest)
+        return Result(["smartkeyctl", "enroll", server, *args], process.returncode, "".join(said), "")
+
+    # The hospital's side.
+
+    def control(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.ready['control']}/{path}", data=data,
+                                         headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def switches(self, **switches):
+        return self.control("switches", switches)
+
+    def requests(self, path):
+        return [line for line in self.control("log") if line["path"].endswith(path)]
+
+    def token_requests(self):
+        return [line for line in self.requests("/token")
+                if line.get("grant_type", "").endswith("jwt-bearer")]
+
+    def initial_token(self, **options):
+        return self.control("initial_token", {"client_id": "growth-chart", "user": "alice",
+                                              "patient": "pat-1", **options})
+
+    def fhir_get(self, path, token, user=ALICE):
+        """Reads from the FHIR base in another process of `user`, as an app would; the token goes by stdin."""
+        code = ("import sys,urllib.request as u;t=sys.stdin.read().strip();"
+                "r=u.Request(sys.argv[1],headers={'Authorization':'Bearer '+t,'Accept':'application/fhir+json'});"
+                "print(u.urlopen(r,timeout=30).read().decode())")
+        process = self.spawn(user, ["/usr/bin/python3", "-c", code, f"{self.ready['fhir_base']}/{path}"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, err = process.communicate(token, timeout=PATIENCE)
+        if process.returncode != 0:
+            raise Failed(f"GET {path}: {err.strip().splitlines()[-1] if err.strip() else 'failed'}")
+        return json.loads(out)
