@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gtest/gtest.h"
+#include "hsm/key_provider.h"
+
+namespace smartkey {
+
+// A piece of hardware that a test may do anything to. What every key provider's tests say of
+// theirs, so that one suite can be run on all.
+class HardwareUnderTest {
+ public:
+  virtual ~HardwareUnderTest() = default;
+
+  // A new provider object on this hardware, not opened: what a restarted daemon has.
+  virtual std::unique_ptr<KeyProvider> NewProvider() = 0;
+
+  // Power off and on: what is written down stays, what was loaded does not.
+  virtual absl::Status Reboot() = 0;
+  // Takes it away, and brings it back.
+  virtual void Unplug() = 0;
+  virtual absl::Status PlugIn() = 0;
+  // Puts another, new piece of the same make in its place.
+  virtual absl::Status Replace() = 0;
+
+  // What is inside beside keys that it stores by design: objects, sessions. Must be the same before
+  // and after, while no provider is open. For people when it differs.
+  virtual absl::StatusOr<std::string> Leftovers() = 0;
+
+  // Algorithms it is known to have.
+  virtual std::vector<SignatureAlgorithm> algorithms() const = 0;
+  // Whether it stores keys itself (PKCS#11) or hands them out wrapped (TPM).
+  virtual bool stores_keys() const = 0;
+  // The attributes that CreatedKey must show, by name.
+  virtual std::vector<KeyAttribute> required_attributes() const = 0;
+};
+
+// Makes new hardware for one test, ready for a first Open. Name and maker of each are the
+// parameter.
+struct HardwareMaker {
+  std::string name;
+  std::function<absl::StatusOr<std::unique_ptr<HardwareUnderTest>>()> make;
+};
+
+// What every key provider must do. Instantiate it in a file of the provider's own and compile
+// key_provider_contract.cc into the same program:
+//
+//   INSTANTIATE_TEST_SUITE_P(Tpm, KeyProviderContract, testing::Values(HardwareMaker{...}),
+//   NameOf);
+class KeyProviderContract : public testing::TestWithParam<HardwareMaker> {
+ protected:
+  void SetUp() override;
+  // Also checks that nothing was left inside the hardware.
+  void TearDown() override;
+
+  // A provider that is open. Fails the test otherwise.
+  std::unique_ptr<KeyProvider> Opened();
+
+  std::unique_ptr<HardwareUnderTest> hardware_;
+  std::string leftovers_before_;
+  bool hardware_is_there_ = true;  // false: TearDown cannot look inside
+};
+
+std::string NameOfHardware(const testing::TestParamInfo<HardwareMaker>& info);
+
+}  // namespace smartkey
