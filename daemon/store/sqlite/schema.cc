@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/sqlite/schema.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "daemon/store/sqlite/sqlite_status.h"
+
+namespace smartkey {
+namespace {
+
+constexpr char kNewFile[] = "smartkeyd.db.new";
+
+// Version 1. Times are INTEGER, milliseconds since 1970 in UTC; NULL is never (ends_at: without
+// end; elsewhere: not yet). Enums are INTEGER with the numbers of the proto, algorithms and key
+// types TEXT as JOSE names them, lists TEXT holding JSON. Text that may be absent is '' and not
+// NULL, except the pair suspended_by, suspended_why, where NULL is "not suspended". client_id and
+// enrollment_id are unique where they are not empty.
+constexpr char kSchema[] = R"sql(
+CREATE TABLE meta (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  schema_version INTEGER NOT NULL,
+  instance_id TEXT NOT NULL CHECK (instance_id <> '')
+) STRICT;
+
+CREATE TABLE registrations (
+  id TEXT NOT NULL PRIMARY KEY,
+  kind INTEGER NOT NULL,
+  owner_uid INTEGER NOT NULL,
+  owner_name TEXT NOT NULL,
+  app_id TEXT NOT NULL,
+  server_name TEXT NOT NULL,
+  fhir_base TEXT NOT NULL,
+  ca_file TEXT NOT NULL,
+  allow_loopback_http INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  label TEXT NOT NULL,
+  patient TEXT NOT NULL,
+  fhir_user TEXT NOT NULL,
+  context_varies INTEGER NOT NULL,
+  created_at INTEGER,
+  suspended_by TEXT,
+  suspended_why TEXT,
+  UNIQUE (owner_uid, owner_name, name)
+) STRICT;
+
+CREATE TABLE generations (
+  registration_id TEXT NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  enrollment_id TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  key_provider TEXT NOT NULL,
+  key_blob BLOB NOT NULL,
+  algorithm TEXT NOT NULL,
+  key_type TEXT NOT NULL,
+  key_x BLOB NOT NULL,
+  key_y BLOB NOT NULL,
+  key_n BLOB NOT NULL,
+  key_e BLOB NOT NULL,
+  key_attributes TEXT NOT NULL,
+  key_public_area BLOB NOT NULL,
+  thumbprint TEXT NOT NULL,
+  initial_client_id TEXT NOT NULL,
+  software_id TEXT NOT NULL,
+  client_id TEXT NOT NULL,
+  token_endpoint TEXT NOT NULL,
+  registration_endpoint TEXT NOT NULL,
+  revocation_endpoint TEXT NOT NULL,
+  management_endpoint TEXT NOT NULL,
+  assertion_audience TEXT NOT NULL,
+  granted_scope TEXT NOT NULL,
+  created_at INTEGER,
+  registered_at INTEGER,
+  first_token_at INTEGER,
+  last_token_at INTEGER,
+  refusals INTEGER NOT NULL,
+  first_refusal_at INTEGER,
+  last_error INTEGER NOT NULL,
+  PRIMARY KEY (registration_id, number)
+) STRICT;
+CREATE UNIQUE INDEX generations_by_client ON generations (token_endpoint, client_id)
+  WHERE client_id <> '';
+CREATE UNIQUE INDEX generations_by_enrollment ON generations (enrollment_id)
+  WHERE enrollment_id <> '';
+
+CREATE TABLE shares (
+  id TEXT NOT NULL PRIMARY KEY,
+  registration_id TEXT NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  principal TEXT NOT NULL,
+  uid INTEGER NOT NULL,
+  gid INTEGER NOT NULL,
+  unit TEXT NOT NULL,
+  scopes TEXT NOT NULL,
+  operations TEXT NOT NULL,
+  created_at INTEGER,
+  ends_at INTEGER,
+  created_by INTEGER NOT NULL
+) STRICT;
+CREATE INDEX shares_by_registration ON shares (registration_id);
+)sql";
+
+// Version 1 is the first; the next one adds its row here.
+constexpr absl::Span<const Migration> kMigrations;
+
+enum class FileKind { kAbsent, kEmpty, kFilled };
+
+absl::StatusOr<FileKind> LookAt(const std::string& path) {
+  struct stat status = {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return FileKind::kAbsent;
+    return MakeError(Reason::kStoreUnavailable,
+                     absl::StrCat("looking at ", path, ": ", strerror(errno)));
+  }
+  if (!S_ISREG(status.st_mode)) return DamagedDatabase("it is not a regular file");
+  return status.st_size == 0 ? FileKind::kEmpty : FileKind::kFilled;
+}
+
+absl::Status CheckIntegrity(SqliteConnection& db) {
+  absl::StatusOr<std::string> verdict = db.QueryText("PRAGMA integrity_check(1)");
+  if (!verdict.ok()) return verdict.status();
+  if (*verdict != "ok") return DamagedDatabase("its integrity check fails");
+  absl::StatusOr<SqliteStatement> orphans = db.Prepare("PRAGMA foreign_key_check");
+  if (!orphans.ok()) return orphans.status();
+  absl::StatusOr<bool> found = orphans->Step();
+  if (!found.ok()) return found.status();
+  if (*found) return DamagedDatabase("a row refers to one that is not there");
+  return absl::OkStatus();
+}
+
+absl::Status SetVersion(SqliteConnection& db, int version) {
+  return db.Execute(absl::StrCat("UPDATE meta SET schema_version = ", version));
+}
+
+absl::Status FillNewDatabase(const std::string& path) {
+  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
+  if (!db.ok()) return db.status();
+  db->SetCheckpointOnClose(true);
+  if (absl::Status status = db->UseLog(); !status.ok()) return status;
+  SqliteTransaction transaction(*db);
+  if (absl::Status status = transaction.Begin(); !status.ok()) return status;
+  if (absl::Status status = db->Execute(kSchema); !status.ok()) return status;
+  absl::StatusOr<SqliteStatement> meta = db->Prepare("INSERT INTO meta VALUES (1, ?, ?)");
+  if (!meta.ok()) return meta.status();
+  meta->BindInt(1);  // the version of kSchema
+  meta->BindText(RandomId());
+  if (absl::Status status = meta->Run(); !status.ok()) return status;
+  if (absl::Status status = transaction.Commit(); !status.ok()) return status;
+  return db->TruncateLog();
+}
+
+absl::Status MakeDatabase(const StateDirectory& directory) {
+  // A log without its database would be read into the new one.
+  absl::StatusOr<FileKind> log = LookAt(directory.PathOf(absl::StrCat(kDatabaseFile, "-wal")));
+  if (!log.ok()) return log.status();
+  if (*log == FileKind::kFilled) return DamagedDatabase("its file is gone while its log is there");
+  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
+  if (absl::Status status = FillNewDatabase(directory.PathOf(kNewFile)); !status.ok())
+    return status;
+  if (absl::Status status = directory.Replace(kNewFile, kDatabaseFile); !status.ok()) return status;
+  Log(LogLevel::kInfo, "made a new database", {{"file", directory.PathOf(kDatabaseFile)}});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SqliteConnection> OpenChecked(const std::string& path) {
+  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
+  if (!db.ok()) return db.status();
+  if (absl::Status status = CheckIntegrity(*db); !status.ok()) return status;
+  return db;
+}
+
+absl::StatusOr<int> ReadVersion(SqliteConnection& db) {
+  absl::StatusOr<int64_t> version =
+      db.QueryInt("SELECT schema_version FROM meta WHERE only_row = 1");
+  // SQLITE_ERROR: no such table or column.
+  if (!version.ok() && ReasonOf(version.status()) == Reason::kInternal) {
+    return DamagedDatabase("it is not smartkeyd's");
+  }
+  if (!version.ok()) return version.status();
+  return static_cast<int>(*version);
+}
+
+absl::Status MigrateCopy(const std::string& path, int from,
+                         absl::Span<const Migration> migrations) {
+  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
+  if (!db.ok()) return db.status();
+  db->SetCheckpointOnClose(true);
+  if (absl::Status status = db->UseLog(); !status.ok()) return status;
+  SqliteTransaction transaction(*db);
+  if (absl::Status status = transaction.Begin(); !status.ok()) return status;
+  for (const Migration& migration : migrations) {
+    if (migration.version <= from) continue;
+    absl::Status status = db->Execute(migration.sql);
+    if (status.ok()) status = SetVersion(*db, migration.version);
+    if (!status.ok()) return Annotate(status, absl::StrCat("to version ", migration.version));
+  }
+  if (absl::Status status = CheckIntegrity(*db); !status.ok()) return status;
+  if (absl::Status status = transaction.Commit(); !status.ok()) return status;
+  return db->TruncateLog();
+}
+
+// Takes the connection, since the old database must be closed, its log folded in, before its file
+// is replaced: the log would be read into the new one.
+absl::Status Migrate(const StateDirectory& directory, SqliteConnection old, int from, int to,
+                     absl::Span<const Migration> migrations) {
+  if (migrations.empty() || migrations.front().version > from + 1) {
+    return WithRemedy(MakeError(Reason::kStoreUnavailable,
+                                absl::StrCat("the database has schema version ", from,
+                                             ", which this smartkeyd cannot migrate to ", to)),
+                      "start a smartkeyd of a version in between once");
+  }
+  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
+  {
+    SqliteConnection db = std::move(old);  // closed where this block ends
+    absl::StatusOr<SqliteStatement> copy = db.Prepare("VACUUM INTO ?");
+    if (!copy.ok()) return copy.status();
+    copy->BindText(directory.PathOf(kNewFile));
+    if (absl::Status status = copy->Run(); !status.ok()) return status;
+    if (absl::Status status = db.TruncateLog(); !status.ok()) return status;
+  }
+  absl::Status status = MigrateCopy(directory.PathOf(kNewFile), from, migrations);
+  if (status.ok()) status = directory.Replace(kNewFile, kDatabaseFile);
+  if (!status.ok()) return Annotate(status, "migrating a copy of the database");
+  Log(LogLevel::kInfo, "migrated the database", {{"from", from}, {"to", to}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory) {
+  return OpenDatabase(directory, kSchemaVersion, kMigrations);
+}
+
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, int version,
+                                              absl::Span<const Migration> migrations) {
+  const std::string path = directory.PathOf(kDatabaseFile);
+  absl::StatusOr<FileKind> kind = LookAt(path);
+  if (!kind.ok()) return kind.status();
+  // New databases are filled before they get their name, so this one lost its content.
+  if (*kind == FileKind::kEmpty) return DamagedDatabase("its file is empty");
+  if (*kind == FileKind::kAbsent) {
+    if (absl::Status made = MakeDatabase(directory); !made.ok()) return made;
+  }
+  if (absl::Status status = directory.MakePrivate(kDatabaseFile); !status.ok()) return status;
+
+  absl::StatusOr<SqliteConnection> db = OpenChecked(path);
+  if (!db.ok()) return db;
+  absl::StatusOr<int> found = ReadVersion(*db);
+  if (!found.ok()) return found.status();
+  if (*found > version) {
+    return MakeError(Reason::kStoreTooNew,
+                     absl::StrCat("the database has schema version ", *found,
+                                  ", this smartkeyd knows versions up to ", version));
+  }
+  if (*found < version) {
+    db->SetCheckpointOnClose(true);
+    absl::Status migrated = Migrate(directory, *std::move(db), *found, version, migrations);
+    if (!migrated.ok()) return migrated;
+    db = OpenChecked(path);
+    if (!db.ok()) return db;
+  }
+  db->SetCheckpointOnClose(true);
+  if (absl::Status status = db->UseLog(); !status.ok()) return status;
+  return db;
+}
+
+}  // namespace smartkey

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/sqlite/schema.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "base/error.h"
+#include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "tests/contract/registration_samples.h"
+#include "tests/daemon/store/temp_dir.h"
+
+namespace smartkey {
+namespace {
+
+constexpr Migration kToTwo[] = {{2, "ALTER TABLE registrations ADD COLUMN note TEXT"}};
+constexpr Migration kToThree[] = {
+    {2, "ALTER TABLE registrations ADD COLUMN note TEXT"},
+    {3, "UPDATE registrations SET note = 'moved'; CREATE TABLE extra (x INTEGER) STRICT"}};
+
+class SqliteSchema : public testing::Test {
+ protected:
+  // A closed database with one registration in it.
+  void MakeDatabase() {
+    auto store = SqliteRegistrationStore::Open(dir_.path()).value();
+    ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
+  }
+
+  absl::StatusOr<SqliteConnection> Open(int version = kSchemaVersion,
+                                        absl::Span<const Migration> migrations = {}) {
+    const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir_.path());
+    if (!directory.ok()) return directory.status();
+    return OpenDatabase(*directory, version, migrations);
+  }
+
+  // It is refused for `reason`, with something to do, and not touched.
+  void ExpectRefusedUntouched(Reason reason) {
+    const std::string before = ReadFile(database_);
+    const absl::Status status = SqliteRegistrationStore::Open(dir_.path()).status();
+    EXPECT_EQ(ReasonOf(status), reason) << status;
+    EXPECT_FALSE(RemedyOf(status).empty());
+    EXPECT_TRUE(ReadFile(database_) == before);
+  }
+
+  const TempDir dir_;
+  const std::string database_ = dir_ / kDatabaseFile;
+};
+
+TEST_F(SqliteSchema, NewDatabase_HasTheCurrentVersionAndLeavesNoOtherFile) {
+  ASSERT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
+  EXPECT_EQ(Open()->QueryInt("SELECT schema_version FROM meta").value(), kSchemaVersion);
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+    files.push_back(entry.path().filename().string());
+  }
+  std::sort(files.begin(), files.end());
+  EXPECT_EQ(files, (std::vector<std::string>{"lock", "smartkeyd.db"}));
+}
+
+TEST_F(SqliteSchema, EveryConnectionIsDurableAndWipesWhatItDeletes) {
+  absl::StatusOr<SqliteConnection> db = Open();
+  ASSERT_TRUE(db.ok()) << db.status();
+  EXPECT_EQ(db->QueryText("PRAGMA journal_mode").value(), "wal");
+  EXPECT_EQ(db->QueryInt("PRAGMA synchronous").value(), 2);  // FULL
+  EXPECT_EQ(db->QueryInt("PRAGMA secure_delete").value(), 1);
+  EXPECT_EQ(db->QueryInt("PRAGMA foreign_keys").value(), 1);
+}
+
+TEST_F(SqliteSchema, TheDatabaseItselfKeepsNamesAndClientIdsUnique) {
+  MakeDatabase();
+  absl::StatusOr<SqliteConnection> db = Open();
+  ASSERT_TRUE(db.ok());
+  EXPECT_FALSE(db->Execute("INSERT INTO registrations SELECT 'r2', kind, owner_uid, owner_name, "
+                           "app_id, server_name, fhir_base, ca_file, allow_loopback_http, name, "
+                           "label, patient, fhir_user, context_varies, created_at, suspended_by, "
+                           "suspended_why FROM registrations")
+                   .ok());
+  EXPECT_FALSE(db->Execute("UPDATE generations SET client_id = 'c', enrollment_id = number").ok());
+  EXPECT_FALSE(db->Execute("UPDATE generations SET enrollment_id = 'e'").ok());
+  EXPECT_TRUE(db->Execute("UPDATE generations SET client_id = '', enrollment_id = ''").ok());
+}
+
+TEST_F(SqliteSchema, HeaderOverwritten_IsRefusedUntouched) {
+  MakeDatabase();
+  std::string bytes = ReadFile(database_);
+  bytes.replace(0, 100, std::string(100, 'x'));
+  WriteFile(database_, bytes);
+  ExpectRefusedUntouched(Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, PagesOverwritten_IsRefusedUntouched) {
+  MakeDatabase();
+  std::string bytes = ReadFile(database_);
+  for (size_t page = 4096; page < bytes.size(); page += 4096) {
+    bytes.replace(page, 64, std::string(64, '\x7f'));
+  }
+  WriteFile(database_, bytes);
+  ExpectRefusedUntouched(Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, FileCutShort_IsRefusedUntouched) {
+  MakeDatabase();
+  WriteFile(database_, ReadFile(database_).substr(0, 5000));
+  ExpectRefusedUntouched(Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, FileEmpty_IsRefusedUntouched) {
+  MakeDatabase();
+  WriteFile(database_, "");
+  ExpectRefusedUntouched(Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, DirectoryInItsPlace_IsRefused) {
+  std::filesystem::create_directory(database_);
+  EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir_.path()).status()),
+            Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, LogWithoutItsDatabase_IsNotReadIntoANewOne) {
+  WriteFile(database_ + "-wal", "something");
+  EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir_.path()).status()),
+            Reason::kStoreUnavailable);
+  EXPECT_FALSE(std::filesystem::exists(database_));
+}
+
+TEST_F(SqliteSchema, DatabaseOfAnotherProgram_IsRefusedUntouched) {
+  WriteFile(database_, "");
+  ASSERT_TRUE(SqliteConnection::Open(database_)->Execute("CREATE TABLE other (x)").ok());
+  ExpectRefusedUntouched(Reason::kStoreUnavailable);
+}
+
+TEST_F(SqliteSchema, ValueThatMakesNoSense_IsRefusedUntouched) {
+  for (const char* damage :
+       {"UPDATE generations SET state = 99", "UPDATE generations SET algorithm = 'none'",
+        "UPDATE generations SET key_type = 'P-521'", "UPDATE shares SET scopes = '{'",
+        "UPDATE generations SET key_attributes = '[1]'", "DELETE FROM generations"}) {
+    const TempDir dir;
+    {
+      auto store = SqliteRegistrationStore::Open(dir.path()).value();
+      ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
+    }
+    {
+      absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(dir / kDatabaseFile);
+      ASSERT_TRUE(db->Execute(damage).ok()) << damage;
+      ASSERT_TRUE(db->TruncateLog().ok());
+    }
+    EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir.path()).status()),
+              Reason::kStoreUnavailable)
+        << damage;
+  }
+}
+
+TEST_F(SqliteSchema, NewerSchema_IsRefusedUntouchedInClearWords) {
+  MakeDatabase();
+  ASSERT_TRUE(Open(2, kToTwo).ok());
+  ExpectRefusedUntouched(Reason::kStoreTooNew);
+  const absl::Status status = SqliteRegistrationStore::Open(dir_.path()).status();
+  EXPECT_EQ(status.message(),
+            "the database has schema version 2, this smartkeyd knows versions up to 1");
+}
+
+TEST_F(SqliteSchema, OlderSchema_IsMigratedStepByStepKeepingTheData) {
+  MakeDatabase();
+  const std::string instance = Open()->QueryText("SELECT instance_id FROM meta").value();
+  for (int round = 0; round < 2; ++round) {  // the second time there is nothing to migrate
+    absl::StatusOr<SqliteConnection> db = Open(3, kToThree);
+    ASSERT_TRUE(db.ok()) << db.status();
+    EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), 3);
+    EXPECT_EQ(db->QueryText("SELECT instance_id FROM meta").value(), instance);
+    EXPECT_EQ(db->QueryText("SELECT id || note FROM registrations").value(), "r1moved");
+    EXPECT_EQ(db->QueryInt("SELECT count(*) FROM generations").value(), 2);
+    EXPECT_EQ(db->QueryText("PRAGMA journal_mode").value(), "wal");
+  }
+  struct stat status = {};
+  ASSERT_EQ(stat(database_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+  EXPECT_FALSE(std::filesystem::exists(database_ + ".new"));
+}
+
+TEST_F(SqliteSchema, MigrationFails_TheOldDatabaseStaysAndServes) {
+  MakeDatabase();
+  const Migration broken[] = {kToTwo[0], {3, "UPDATE no_such_table SET x = 1"}};
+  EXPECT_FALSE(Open(3, broken).ok());
+  absl::StatusOr<SqliteConnection> db = Open();
+  ASSERT_TRUE(db.ok()) << db.status();
+  EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), 1);
+  EXPECT_EQ(db->QueryInt("SELECT count(*) FROM registrations").value(), 1);
+  EXPECT_FALSE(db->QueryInt("SELECT count(note) FROM registrations").ok());
+}
+
+TEST_F(SqliteSchema, TooOldToMigrate_IsRefusedUntouched) {
+  MakeDatabase();
+  const Migration late[] = {{3, "SELECT 1"}};
+  const std::string before = ReadFile(database_);
+  EXPECT_EQ(ReasonOf(Open(3, late).status()), Reason::kStoreUnavailable);
+  EXPECT_TRUE(ReadFile(database_) == before);
+}
+
+TEST_F(SqliteSchema, LeftoverOfAKilledStart_IsNoHindrance) {
+  WriteFile(database_ + ".new", "half made");
+  EXPECT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
+  EXPECT_FALSE(std::filesystem::exists(database_ + ".new"));
+}
+
+TEST_F(SqliteSchema, ReadableForOthers_IsClosedToThem) {
+  MakeDatabase();
+  chmod(database_.c_str(), 0644);
+  ASSERT_TRUE(Open().ok());
+  struct stat status = {};
+  ASSERT_EQ(stat(database_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+}  // namespace
+}  // namespace smartkey

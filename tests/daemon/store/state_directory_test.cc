@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/sqlite/state_directory.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "tests/daemon/store/temp_dir.h"
+
+namespace smartkey {
+namespace {
+
+unsigned ModeOf(const std::string& path) {
+  struct stat status = {};
+  return stat(path.c_str(), &status) == 0 ? status.st_mode & 0777 : 0u;
+}
+
+TEST(StateDirectory, Absent_IsMadeForTheOwnerOnly) {
+  const TempDir dir;
+  ASSERT_TRUE(StateDirectory::Lock(dir / "state").ok());
+  EXPECT_EQ(ModeOf(dir / "state"), 0700u);
+  EXPECT_EQ(ModeOf(dir / "state/lock"), 0600u);
+}
+
+TEST(StateDirectory, OpenToOthers_IsClosedToThem) {
+  const TempDir dir;
+  ASSERT_EQ(chmod(dir.path().c_str(), 0755), 0);
+  ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
+  EXPECT_EQ(ModeOf(dir.path()), 0700u);
+}
+
+TEST(StateDirectory, ParentMissing_SaysWhatToCheck) {
+  const TempDir dir;
+  const absl::Status status = StateDirectory::Lock(dir / "no/state").status();
+  EXPECT_EQ(ReasonOf(status), Reason::kStoreUnavailable);
+  EXPECT_TRUE(absl::StrContains(RemedyOf(status), "state directory exists"));
+}
+
+TEST(StateDirectory, FileInItsPlace_IsRefused) {
+  const TempDir dir;
+  WriteFile(dir / "state", "x");
+  EXPECT_EQ(ReasonOf(StateDirectory::Lock(dir / "state").status()), Reason::kStoreUnavailable);
+}
+
+TEST(StateDirectory, Locked_ErrorNamesTheHolder) {
+  const TempDir dir;
+  const absl::StatusOr<StateDirectory> first = StateDirectory::Lock(dir.path());
+  ASSERT_TRUE(first.ok());
+  const absl::Status second = StateDirectory::Lock(dir.path()).status();
+  EXPECT_EQ(ReasonOf(second), Reason::kAlreadyRunning);
+  EXPECT_TRUE(absl::StrContains(second.message(), absl::StrCat("pid ", getpid(), ","))) << second;
+}
+
+TEST(StateDirectory, LockFileLeftByADeadProcess_IsNoHindrance) {
+  const TempDir dir;
+  WriteFile(dir / "lock", "1\n");
+  EXPECT_TRUE(StateDirectory::Lock(dir.path()).ok());
+  EXPECT_EQ(ReadFile(dir / "lock"), absl::StrCat(getpid(), "\n"));
+}
+
+TEST(StateDirectory, LinkInPlaceOfTheLock_IsNotFollowed) {
+  const TempDir dir;
+  WriteFile(dir / "precious", "content");
+  ASSERT_EQ(symlink((dir / "precious").c_str(), (dir / "lock").c_str()), 0);
+  EXPECT_FALSE(StateDirectory::Lock(dir.path()).ok());
+  EXPECT_EQ(ReadFile(dir / "precious"), "content");
+}
+
+}  // namespace
+}  // namespace smartkey
