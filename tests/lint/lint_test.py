@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Plants violations in a small tree of its own and expects the lints to find each of them."""
+
+import pathlib
+import tempfile
+import unittest
+
+import layer_lint
+import source_lint
+
+HEAD = "// " + source_lint.LICENSE_LINE + "\n#pragma once\n"
+
+
+class PlantedTree(unittest.TestCase):
+    """A tree in a temporary folder, with one sound header in every layer."""
+
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name)
+        for folder in layer_lint.LAYERS:
+            self.write(f"{folder}/sound.h", HEAD)
+
+    def write(self, path, text):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+class LayerLint(PlantedTree):
+    def include(self, path, include):
+        self.write(path, HEAD + f"#include {include}\n")
+        return layer_lint.check(self.root)
+
+    def test_a_tree_without_violations_passes(self):
+        self.include("daemon/token/user.cc", '"daemon/jose/sound.h"')
+        self.include("hsm/tpm/user.cc", "<tss2/tss2_esys.h>")
+        self.include("daemon/app/user.cc", '"hsm/tpm/sound.h"')
+        self.include("clients/cpp/user.cc", '"smartkey/v1/token.grpc.pb.h"')
+        self.include("daemon/oauth/other.cc", '"absl/strings/str_cat.h"')
+        self.assertEqual(layer_lint.check(self.root), [])
+
+    def test_each_layer_that_includes_a_higher_one_is_found(self):
+        for lower, higher in (
+                ("base", "hsm"), ("hsm", "daemon/model"), ("daemon/model", "daemon/jose"),
+                ("daemon/jose", "daemon/oauth"), ("daemon/http", "daemon/oauth"),
+                ("daemon/store", "daemon/access"), ("daemon/oauth", "daemon/token"),
+                ("daemon/access", "daemon/token"), ("daemon/token", "daemon/enrollment"),
+                ("daemon/enrollment", "daemon/rpc"), ("daemon/rpc", "daemon/app"),
+                ("clients", "daemon/model"), ("hsm/tpm", "daemon/model"),
+                ("daemon/http/curl", "daemon/oauth")):
+            with self.subTest(lower=lower, higher=higher):
+                path = f"{lower}/planted.cc"
+                problems = self.include(path, f'"{higher}/sound.h"')
+                self.assertEqual([p.split(":")[:2] for p in problems], [[path, "3"]])
+                (self.root / path).unlink()
+
+    def test_an_adapter_seen_by_more_than_the_app_is_found(self):
+        for folder, adapter in (("hsm", "hsm/tpm"), ("daemon/http", "daemon/http/curl"),
+                                ("daemon/token", "daemon/store/sqlite"),
+                                ("hsm/pkcs11", "hsm/tpm")):
+            with self.subTest(folder=folder):
+                path = f"{folder}/planted.cc"
+                self.assertEqual(len(self.include(path, f'"{adapter}/sound.h"')), 1)
+                (self.root / path).unlink()
+
+    def test_each_technology_outside_its_folder_is_found(self):
+        for include in ("<tss2/tss2_esys.h>", "<p11-kit/pkcs11.h>", "<curl/curl.h>", "<sqlite3.h>",
+                        "<grpcpp/server.h>", '"grpcpp/channel.h"', "<grpc/grpc.h>", "<httplib.h>",
+                        '"smartkey/v1/token.grpc.pb.h"'):
+            with self.subTest(include=include):
+                self.assertEqual(len(self.include("daemon/token/planted.cc", include)), 1)
+
+    def test_a_manager_that_knows_the_wire_is_found(self):
+        self.assertEqual(len(self.include("daemon/token/planted.cc", '"smartkey/v1/token.pb.h"')), 1)
+
+    def test_grpc_in_a_client_s_public_header_is_found(self):
+        path = layer_lint.PUBLIC_HEADERS + "/planted.h"
+        self.assertEqual(len(self.include(path, '"grpcpp/channel.h"')), 1)
+        self.assertEqual(len(self.include(path, '"smartkey/v1/token.pb.h"')), 1)
+
+    def test_a_folder_in_no_row_is_found(self):
+        self.assertEqual(len(self.include("elsewhere/planted.cc", '"base/sound.h"')), 1)
+
+
+class SourceLint(PlantedTree):
+    def problems(self, path, text):
+        self.write(path, text)
+        found = source_lint.check(self.root)
+        (self.root / path).unlink()
+        return found
+
+    def test_a_tree_without_violations_passes(self):
+        self.assertEqual(source_lint.check(self.root), [])
+        self.assertEqual(self.problems("scripts/run", "#!/bin/sh\n# " + source_lint.LICENSE_LINE), [])
+
+    def test_a_missing_license_line_is_found(self):
+        for path, text in (("a.cc", "int a;\n"), ("a.py", "#!/usr/bin/python3\nimport sys\n"),
+                           ("a.sh", ""), ("CMakeLists.txt", "project(a)\n"),
+                           ("scripts/run", "#!/bin/sh\nexit 0\n"), ("a.proto", 'syntax = "proto3";\n')):
+            with self.subTest(path=path):
+                self.assertEqual(len(self.problems(path, text)), 1)
+
+    def test_a_header_without_pragma_once_is_found(self):
+        self.assertEqual(len(self.problems("a.h", "// " + source_lint.LICENSE_LINE + "\n")), 1)
+
+    def test_a_file_of_more_than_a_thousand_lines_is_found(self):
+        self.assertEqual(self.problems("a.h", HEAD + "\n" * 998), [])
+        self.assertEqual(len(self.problems("a.h", HEAD + "\n" * 999)), 1)
+
+    def test_a_note_of_something_undone_is_found(self):
+        for word in ("TO" "DO", "FIX" "ME", "X" "XX"):
+            with self.subTest(word=word):
+                self.assertEqual(len(self.problems("a.h", HEAD + f"// {word}: later\n")), 1)
+                self.assertEqual(len(self.problems("a.md", f"# {word}\n")), 1)
+
+    def test_a_test_that_is_switched_off_is_found(self):
+        for line in ("TEST(Suite, DISABLED" "_Situation) {}", "GTEST" "_SKIP();"):
+            with self.subTest(line=line):
+                self.assertEqual(len(self.problems("a.h", HEAD + line + "\n")), 1)
+        python = "# " + source_lint.LICENSE_LINE + "\n@unittest." "skip\n"
+        self.assertEqual(len(self.problems("a.py", python)), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

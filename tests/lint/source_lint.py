@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Small rules that every source file keeps.
+
+Usage: source_lint.py [ROOT]     prints one line for each violation, exits 1 if there is any
+
+- the first line (the second after `#!`) names the license;
+- a header has `#pragma once`;
+- no file has more than 1,000 lines;
+- nothing is left undone under a note, and no test is switched off.
+"""
+
+import pathlib
+import re
+import sys
+
+import tree
+
+MOST_LINES = 1000
+LICENSE_LINE = "SPDX-License-Identifier: Apache-2.0"
+
+# In pieces, so that this file does not find itself.
+UNDONE = re.compile(r"\b(?:%s)\b" % "|".join(("TO" "DO", "FIX" "ME", "X" "XX")))
+SWITCHED_OFF = re.compile(r"\bDISABLED" r"_\w|\bGTEST" r"_SKIP\b|unittest\." r"skip|\bskip" r"Test\(")
+
+# Headers with an include guard of the older kind.
+OTHER_GUARD = {"base/error.h"}
+
+SOURCES = (".cc", ".h", ".py", ".sh", ".proto", ".cmake")
+TEXTS = (".md", ".toml", ".html", ".service", ".socket")
+
+
+def is_script(path, text):
+    """A program without an ending: scripts/demo."""
+    return "." not in path.rpartition("/")[2] and text.startswith("#!")
+
+
+def check_file(path, text):
+    """The problems of one file, as (line, text)."""
+    name = path.rpartition("/")[2]
+    is_source = path.endswith(SOURCES) or name == "CMakeLists.txt" or is_script(path, text)
+    if not is_source and not path.endswith(TEXTS):
+        return []
+    problems = []
+    lines = text.splitlines()
+    if is_source:
+        first = lines[1:2] if text.startswith("#!") else lines[:1]
+        if not first or LICENSE_LINE not in first[0]:
+            problems.append((1, "the license line is missing: " + LICENSE_LINE))
+    if path.endswith(".h") and "#pragma once" not in lines and path not in OTHER_GUARD:
+        problems.append((1, "a header needs #pragma once"))
+    if len(lines) > MOST_LINES:
+        problems.append((len(lines), f"more than {MOST_LINES} lines: this is more than one idea"))
+    for number, line in enumerate(lines, 1):
+        if UNDONE.search(line):
+            problems.append((number, "something is left undone here: do it, or say so in the docs"))
+        if is_source and SWITCHED_OFF.search(line):
+            problems.append((number, "a test is switched off: mend it or take it out"))
+    return problems
+
+
+def check(root):
+    """All violations below root, as "path:line: text"."""
+    problems = []
+    for path, file in tree.files(root):
+        for line, problem in check_file(path, tree.read(file)):
+            problems.append(f"{path}:{line}: {problem}")
+    return problems
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2]
+    problems = check(root)
+    print("\n".join(problems) if problems else "source_lint: every file keeps the rules")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
