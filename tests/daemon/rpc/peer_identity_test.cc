@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/peer_identity.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/error.h"
+
+namespace smartkey {
+namespace {
+
+constexpr absl::string_view kHostMap = "         0          0 4294967295\n";
+
+TEST(UidMap, OnlyTheWholeIdentityCounts) {
+  EXPECT_TRUE(IsIdentityUidMap(kHostMap));
+  EXPECT_FALSE(IsIdentityUidMap("0 100000 65536\n"));
+  EXPECT_FALSE(IsIdentityUidMap("0 0 65536\n"));  // systemd's PrivateUsers=identity
+  EXPECT_FALSE(IsIdentityUidMap("0 0 4294967295\n1 1 1\n"));
+  EXPECT_FALSE(IsIdentityUidMap("1000 1000 1\n"));
+  EXPECT_FALSE(IsIdentityUidMap(""));
+}
+
+TEST(NamespaceDepth, CountsThePidsOfTheProcess) {
+  EXPECT_EQ(NamespaceDepth("Name:\tx\nNSpid:\t4711\nNSpgid:\t1\t2\n"), 1);
+  EXPECT_EQ(NamespaceDepth("Name:\tx\nNSpid:\t4711\t1\n"), 2);
+  EXPECT_EQ(NamespaceDepth("Name:\tx\n"), absl::nullopt);
+}
+
+TEST(HasUid, LooksAtAllFour) {
+  const absl::string_view status = "Name:\tUid:\nUid:\t1000\t0\t0\t1001\nGid:\t5\t5\t5\t5\n";
+  EXPECT_TRUE(HasUid(status, 1000));
+  EXPECT_TRUE(HasUid(status, 1001));
+  EXPECT_FALSE(HasUid(status, 100));
+  EXPECT_FALSE(HasUid(status, 5));
+}
+
+TEST(SystemUnit, IsReadFromBothCgroupVersions) {
+  EXPECT_EQ(SystemUnitFromCgroup("0::/system.slice/viewer.service\n"), "viewer.service");
+  EXPECT_EQ(SystemUnitFromCgroup("9:name=systemd:/system.slice/viewer.service\n8:pids:/x\n0::/\n"),
+            "viewer.service");
+  EXPECT_EQ(SystemUnitFromCgroup("0::/system.slice/system-db.slice/db@a\\x2db.service/worker\n"),
+            "db@a\\x2db.service");
+}
+
+TEST(SystemUnit, UsersOwnUnitsAndEverythingElseAreNone) {
+  for (absl::string_view cgroup :
+       {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/viewer.service\n",
+        "0::/user.slice/user-1000.slice/user@1000.service/system.slice/viewer.service\n",
+        "0::/system.slice/docker-0123.scope\n", "0::/system.slice\n", "0::/system.slice/\n",
+        "0::/../system.slice/viewer.service\n", "0::/system.slice/../viewer.service\n",
+        "0::/system.slice/viewer.service.evil/x.service\n",
+        "0::/system.slice/new\xffline.service\n", "9:name=systemd:/\n0::/system.slice/x.service\n",
+        "4:memory:/system.slice/x.service\n", "nonsense", ""}) {
+    EXPECT_EQ(SystemUnitFromCgroup(cgroup), "") << cgroup;
+  }
+}
+
+TEST(StartTicks, SurviveAnyCommandName) {
+  const std::string tail = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 0 0";
+  EXPECT_EQ(StartTicks("77 (sh)" + tail), 424242u);
+  EXPECT_EQ(StartTicks("77 (a) b) (c)" + tail), 424242u);
+  EXPECT_EQ(StartTicks("77 (sh) S 1 2"), absl::nullopt);
+  EXPECT_EQ(StartTicks(""), absl::nullopt);
+}
+
+// A procfs of files, for what cannot be arranged in a test process.
+class FakeProc {
+ public:
+  FakeProc() {
+    char name[] = "/tmp/smartkey-proc-XXXXXX";
+    root_ = mkdtemp(name);
+  }
+  ~FakeProc() { std::filesystem::remove_all(root_); }
+
+  void Write(absl::string_view name, absl::string_view text) const {
+    const std::filesystem::path path = root_ + "/" + std::string(name);
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  // An ordinary process of uid 1000 that started 20 s after boot.
+  void WriteProcess(pid_t pid) const {
+    Write(absl::StrCat(pid, "/stat"),
+          "77 (app) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 2000 0 0");
+    Write(absl::StrCat(pid, "/status"), "Name:\tapp\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t77\n");
+    Write(absl::StrCat(pid, "/uid_map"), kHostMap);
+    Write(absl::StrCat(pid, "/cgroup"), "0::/system.slice/app.service\n");
+  }
+  const std::string& root() const { return root_; }
+
+ private:
+  std::string root_;
+};
+
+PeerCredentials Unpinned() {
+  PeerCredentials peer;
+  peer.uid = 1000;
+  peer.gid = 1000;
+  peer.pid = 77;
+  peer.accepted = BootTime::FromSinceBoot(absl::Seconds(30));
+  return peer;
+}
+
+TEST(PeerIdentifier, AHostProcessWithoutPidfdIsKnownAndItsUnitNotPinned) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned());
+  EXPECT_FALSE(caller.in_container);
+  EXPECT_EQ(caller.system_unit, "app.service");
+  EXPECT_FALSE(caller.pid_pinned);
+  EXPECT_FALSE(caller.admin);
+}
+
+TEST(PeerIdentifier, AProcessThatStartedAfterTheConnectionIsSomebodyElse) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  PeerCredentials peer = Unpinned();
+  peer.accepted = BootTime::FromSinceBoot(absl::Seconds(19));
+  const Caller caller = PeerIdentifier(proc.root()).Identify(peer);
+  EXPECT_TRUE(caller.in_container);
+  EXPECT_EQ(caller.system_unit, "");
+}
+
+TEST(PeerIdentifier, AnotherUsersProcessUnderTheSamePidIsSomebodyElse) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  PeerCredentials peer = Unpinned();
+  peer.uid = 1001;
+  EXPECT_TRUE(PeerIdentifier(proc.root()).Identify(peer).in_container);
+}
+
+TEST(PeerIdentifier, WhatCannotBeReadCountsAgainstTheCaller) {
+  for (const char* missing : {"77/stat", "77/status", "77/uid_map"}) {
+    FakeProc proc;
+    proc.WriteProcess(77);
+    std::filesystem::remove(proc.root() + "/" + missing);
+    const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned());
+    EXPECT_TRUE(caller.in_container) << missing;
+    EXPECT_EQ(caller.system_unit, "") << missing;
+  }
+  FakeProc empty;
+  EXPECT_TRUE(PeerIdentifier(empty.root()).Identify(Unpinned()).in_container);
+}
+
+TEST(PeerIdentifier, AnotherNamespaceIsAContainerAndHasNoUnit) {
+  FakeProc pid_namespace;
+  pid_namespace.WriteProcess(77);
+  pid_namespace.Write("77/status", "Uid:\t1000\t1000\t1000\t1000\nNSpid:\t77\t1\n");
+  FakeProc user_namespace;
+  user_namespace.WriteProcess(77);
+  user_namespace.Write("77/uid_map", "0 1000 1\n");
+  for (const FakeProc* proc : {&pid_namespace, &user_namespace}) {
+    const Caller caller = PeerIdentifier(proc->root()).Identify(Unpinned());
+    EXPECT_TRUE(caller.in_container);
+    EXPECT_EQ(caller.system_unit, "");
+  }
+}
+
+TEST(PeerIdentifier, OwnUidMapDecidesWhetherTheDaemonMayStart) {
+  FakeProc proc;
+  proc.Write("self/uid_map", kHostMap);
+  EXPECT_TRUE(PeerIdentifier(proc.root()).OwnUidMapIsIdentity());
+  proc.Write("self/uid_map", "1000 0 1\n");
+  EXPECT_FALSE(PeerIdentifier(proc.root()).OwnUidMapIsIdentity());
+  std::filesystem::remove(proc.root() + "/self/uid_map");
+  EXPECT_FALSE(PeerIdentifier(proc.root()).OwnUidMapIsIdentity());
+}
+
+class SocketPair : public testing::Test {
+ protected:
+  void SetUp() override {
+    int fds[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    near_.reset(fds[0]);
+    far_.reset(fds[1]);
+  }
+  UniqueFd near_, far_;
+};
+
+TEST_F(SocketPair, OwnProcessIsAttestedWithUidGroupsAndPid) {
+  const auto peer = ReadPeerCredentials(near_.get(), SystemClock().Boot());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  EXPECT_EQ(peer->uid, geteuid());
+  EXPECT_EQ(peer->gid, getegid());
+  EXPECT_EQ(peer->pid, getpid());
+  std::vector<gid_t> groups(getgroups(0, nullptr));
+  groups.resize(getgroups(static_cast<int>(groups.size()), groups.data()));
+  EXPECT_THAT(peer->groups, testing::UnorderedElementsAreArray(groups));
+}
+
+TEST_F(SocketPair, OwnProcessIsIdentifiedAsTheSystemSeesIt) {
+  const auto peer = ReadPeerCredentials(near_.get(), SystemClock().Boot());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  const PeerIdentifier identifier;
+  const Caller caller = identifier.Identify(*peer);
+  EXPECT_EQ(caller.pid_pinned, static_cast<bool>(peer->pidfd));
+  // A test that itself runs in a container with a pid namespace still sees one NSpid here.
+  EXPECT_EQ(caller.in_container, !identifier.OwnUidMapIsIdentity());
+  EXPECT_FALSE(caller.observed_executable.empty());
+}
+
+TEST_F(SocketPair, APinnedProcessThatHasEndedIsNotTrusted) {
+  auto peer = ReadPeerCredentials(near_.get(), SystemClock().Boot());
+  ASSERT_TRUE(peer.ok()) << peer.status();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) _exit(0);
+  peer->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
+  ASSERT_TRUE(peer->pidfd);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  // The pid is this process's, alive and well: only the pidfd knows better.
+  const Caller caller = PeerIdentifier().Identify(*peer);
+  EXPECT_TRUE(caller.in_container);
+  EXPECT_FALSE(caller.pid_pinned);
+}
+
+TEST(PeerCredentials, WhatIsNoUnixSocketIsUnidentified) {
+  const UniqueFd udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(ReasonOf(ReadPeerCredentials(udp.get(), BootTime()).status()),
+            Reason::kCallerUnidentified);
+  EXPECT_EQ(ReasonOf(ReadPeerCredentials(-1, BootTime()).status()), Reason::kCallerUnidentified);
+}
+
+}  // namespace
+}  // namespace smartkey
