@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "daemon/http/curl/curl_status.h"
@@ -240,8 +241,11 @@ size_t Transfer::OnBody(char* bytes, size_t one, size_t count, void* self) {
   return size;
 }
 
-size_t Transfer::OnHeader(char*, size_t one, size_t count, void* self) {
+size_t Transfer::OnHeader(char* bytes, size_t one, size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
+  const absl::string_view line(bytes, one * count);
+  if (absl::StartsWith(line, "HTTP/")) transfer->headers_complete_ = false;
+  if (line == "\r\n" || line == "\n") transfer->headers_complete_ = true;
   // All of them together: of interim answers and trailers too.
   transfer->header_bytes_ += one * count;
   if (transfer->header_bytes_ <= kLargestHeaders) return one * count;
@@ -297,7 +301,9 @@ absl::Status Transfer::Error(CURLcode code) const {
   long number = 0;
   if (code == CURLE_PEER_FAILED_VERIFICATION) {
     curl_easy_getinfo(easy_, CURLINFO_SSL_VERIFYRESULT, &number);
-    detail = number == X509_V_OK ? "it is for another name" : X509_verify_cert_error_string(number);
+    // libcurl looks at the name before it notes that OpenSSL found nothing wrong.
+    const bool chain_is_good = number == X509_V_OK || number == X509_V_ERR_UNSPECIFIED;
+    detail = chain_is_good ? "it is for another name" : X509_verify_cert_error_string(number);
   } else if (code == CURLE_COULDNT_CONNECT || code == CURLE_SEND_ERROR ||
              code == CURLE_RECV_ERROR) {
     curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &number);
@@ -311,6 +317,8 @@ absl::StatusOr<HttpResponse> Transfer::Answer(absl::Time now) const {
   response.sent_at = sent_at_;
   response.received_at = now;
   if (probe_) return response;
+  // libcurl is content with a connection that ends in mid-header.
+  if (!headers_complete_) return StatusFromCurl(CURLE_PARTIAL_FILE, origin_, "");
   long status = 0;
   curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
   response.status = static_cast<int>(status);

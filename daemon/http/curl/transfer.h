@@ -100,6 +100,7 @@ class Transfer {
   size_t header_bytes_ = 0;
   bool too_large_ = false;
   bool headers_too_large_ = false;
+  bool headers_complete_ = false;
   WipedBuffer body_;
 };
 
