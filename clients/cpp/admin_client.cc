@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "smartkey/admin_client.h"
+
+#include <utility>
+
+#include "clients/cpp/channel.h"
+#include "clients/cpp/convert.h"
+#include "smartkey/v1/admin.grpc.pb.h"
+
+namespace smartkey::client {
+
+absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(std::string socket_path) {
+  auto channel = Channel::Open(socket_path.empty() ? AdminSocketPath() : std::move(socket_path));
+  if (!channel.ok()) return channel.status();
+  return std::unique_ptr<AdminClient>(new AdminClient(*std::move(channel)));
+}
+
+absl::StatusOr<DaemonStatus> AdminClient::GetStatus(CallOptions options) {
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::GetStatus, v1::GetStatusRequest(),
+                                 options.timeout.value_or(kShortCall));
+  if (!response.ok()) return response.status();
+  return FromProto(*response);
+}
+
+}  // namespace smartkey::client

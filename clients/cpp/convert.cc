@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/cpp/convert.h"
+
+#include <utility>
+
+#include "clients/cpp/status_decode.h"
+
+namespace smartkey::client {
+namespace {
+
+template <typename Repeated>
+std::vector<std::string> Strings(const Repeated& in) {
+  return {in.begin(), in.end()};
+}
+
+absl::optional<absl::Time> TimeIf(bool present, const google::protobuf::Timestamp& in) {
+  if (!present) return absl::nullopt;
+  return absl::FromUnixSeconds(in.seconds()) + absl::Nanoseconds(in.nanos());
+}
+
+absl::optional<Cause> CauseIf(bool present, const v1::ErrorDetail& in) {
+  if (!present) return absl::nullopt;
+  return DecodeCause(in);
+}
+
+User FromProto(const v1::User& in) {
+  return {in.uid(), in.name()};
+}
+
+Key FromProto(const v1::Key& in) {
+  Key out;
+  out.algorithm = in.algorithm();
+  out.thumbprint = in.thumbprint();
+  out.provider = static_cast<KeyProviderType>(in.provider());
+  for (const auto& attribute : in.attributes()) {
+    out.attributes.emplace_back(attribute.name(), attribute.value());
+  }
+  out.tpm_public = in.tpm_public();
+  out.public_jwk = in.public_jwk();
+  out.created_at = TimeIf(in.has_created_at(), in.created_at());
+  return out;
+}
+
+absl::optional<Generation> GenerationIf(bool present, const v1::Generation& in) {
+  if (!present) return absl::nullopt;
+  Generation out;
+  out.number = in.number();
+  out.state = static_cast<RegistrationState>(in.state());
+  out.client_id = in.client_id();
+  if (in.has_key()) out.key = FromProto(in.key());
+  out.created_at = TimeIf(in.has_created_at(), in.created_at());
+  out.registered_at = TimeIf(in.has_registered_at(), in.registered_at());
+  out.first_token_at = TimeIf(in.has_first_token_at(), in.first_token_at());
+  return out;
+}
+
+// Enum values by name, since these are shown and not switched over.
+template <typename Repeated, typename NameOf>
+std::vector<std::string> EnumNames(const Repeated& in, NameOf name_of) {
+  std::vector<std::string> out;
+  for (const int value : in) {
+    const std::string& name = name_of(value);
+    out.push_back(name.empty() ? "UNKNOWN" : name);
+  }
+  return out;
+}
+
+std::vector<std::string> WarningNames(const google::protobuf::RepeatedField<int>& in) {
+  return EnumNames(in, [](int value) -> const std::string& { return v1::Warning_Name(value); });
+}
+
+absl::string_view NameOr(const std::string& name) {
+  return name.empty() ? absl::string_view("UNKNOWN") : absl::string_view(name);
+}
+
+}  // namespace
+
+absl::string_view Name(RegistrationState state) {
+  return NameOr(v1::RegistrationState_Name(static_cast<int>(state)));
+}
+absl::string_view Name(Relation relation) {
+  return NameOr(v1::Relation_Name(static_cast<int>(relation)));
+}
+absl::string_view Name(KeyProviderType provider) {
+  return NameOr(v1::KeyProviderType_Name(static_cast<int>(provider)));
+}
+absl::string_view Name(HardwareState state) {
+  return NameOr(v1::HardwareState_Name(static_cast<int>(state)));
+}
+absl::string_view Name(TokenSource source) {
+  return NameOr(v1::TokenSource_Name(static_cast<int>(source)));
+}
+absl::string_view Name(EnrollmentStep step) {
+  return NameOr(v1::WatchEnrollmentResponse::Step_Name(static_cast<int>(step)));
+}
+
+Registration FromProto(const v1::Registration& in) {
+  Registration out;
+  out.id = in.id();
+  out.name = in.name();
+  out.label = in.label();
+  out.owner = FromProto(in.owner());
+  out.relation = static_cast<Relation>(in.relation());
+  out.app = in.app();
+  out.server = in.server();
+  out.fhir_base = in.fhir_base();
+  out.state = static_cast<RegistrationState>(in.state());
+  out.state_words = in.state_words();
+  out.user_action = static_cast<UserAction>(in.user_action());
+  out.cause = CauseIf(in.has_cause(), in.cause());
+  if (in.has_suspended()) {
+    const v1::Suspension& suspended = in.suspended();
+    out.suspended = Suspension{FromProto(suspended.by()), suspended.by_administrator(),
+                               suspended.why(), TimeIf(suspended.has_since(), suspended.since())};
+  }
+  out.generation = GenerationIf(in.has_generation(), in.generation());
+  out.next_generation = GenerationIf(in.has_next_generation(), in.next_generation());
+  out.scopes = Strings(in.scopes());
+  out.token_endpoint = in.token_endpoint();
+  out.created_at = TimeIf(in.has_created_at(), in.created_at());
+  out.last_token_at = TimeIf(in.has_last_token_at(), in.last_token_at());
+  out.next_attempt_at = TimeIf(in.has_next_attempt_at(), in.next_attempt_at());
+  out.patient = in.patient();
+  out.fhir_user = in.fhir_user();
+  out.context_varies = in.context_varies();
+  out.warnings = WarningNames(in.warnings());
+  out.operations = EnumNames(
+      in.operations(), [](int value) -> const std::string& { return v1::Operation_Name(value); });
+  out.management_url = in.management_url();
+  return out;
+}
+
+BegunEnrollment FromProto(const v1::BeginEnrollmentResponse& in) {
+  BegunEnrollment out;
+  out.enrollment_id = in.enrollment_id();
+  out.registration_id = in.registration_id();
+  out.authorization_url = in.authorization_url();
+  out.redirect_uri = in.redirect_uri();
+  out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
+  out.client_id = in.client_id();
+  out.server = in.server();
+  out.app = in.app();
+  out.authorization_host = in.authorization_host();
+  out.token_host = in.token_host();
+  out.fhir_base = in.fhir_base();
+  out.scopes = Strings(in.scopes());
+  out.warnings = WarningNames(in.warnings());
+  return out;
+}
+
+EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in) {
+  EnrollmentProgress out;
+  out.step = static_cast<EnrollmentStep>(in.step());
+  out.key_ready = in.key_ready();
+  if (in.has_registration()) out.registration = FromProto(in.registration());
+  out.error = CauseIf(in.has_error(), in.error());
+  return out;
+}
+
+Deletion FromProto(const v1::DeleteRegistrationResponse& in) {
+  return {in.registration_id(), in.server_may_still_list(), in.management_url(),
+          in.key_destroyed()};
+}
+
+Jwks FromProto(const v1::GetJwksResponse& in) {
+  return {in.jwks(), in.app_jwt_jwks()};
+}
+
+Server FromProto(const v1::Server& in) {
+  return {in.name(), in.fhir_base(), in.profile(), Strings(in.apps())};
+}
+
+App FromProto(const v1::App& in) {
+  App out;
+  out.id = in.id();
+  out.name = in.name();
+  out.redirect_uris = Strings(in.redirect_uris());
+  out.scopes = Strings(in.scopes());
+  for (const auto& client : in.clients()) {
+    out.clients.push_back({Strings(client.servers()), client.client_id(), client.software_id()});
+  }
+  return out;
+}
+
+Hardware FromProto(const v1::Hardware& in) {
+  Hardware out;
+  out.state = static_cast<HardwareState>(in.state());
+  out.provider = static_cast<KeyProviderType>(in.provider());
+  out.algorithms = Strings(in.algorithms());
+  out.description = in.description();
+  out.cause = CauseIf(in.has_cause(), in.cause());
+  out.since = TimeIf(in.has_since(), in.since());
+  return out;
+}
+
+DaemonInfo FromProto(const v1::GetServerInfoResponse& in) {
+  DaemonInfo out;
+  out.version = in.version();
+  out.features = Strings(in.features());
+  out.hardware = FromProto(in.hardware());
+  out.instance_id = in.instance_id();
+  out.admin = in.admin();
+  return out;
+}
+
+AccessToken TakeFromProto(v1::GetAccessTokenResponse& in) {
+  AccessToken out;
+  out.token = Secret(std::move(*in.mutable_access_token()));
+  out.type = in.token_type();
+  out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
+  out.refresh_after = TimeIf(in.has_refresh_after(), in.refresh_after());
+  out.source = static_cast<TokenSource>(in.source());
+  out.scope = in.scope();
+  out.scope_assumed = in.scope_assumed();
+  out.scope_narrowed = in.scope_narrowed();
+  out.fhir_base = in.fhir_base();
+  out.patient = in.patient();
+  out.fhir_user = in.fhir_user();
+  out.launch_context = in.launch_context();
+  out.registration = in.registration();
+  out.generation = in.generation();
+  out.min_valid_unmet = in.min_valid_unmet();
+  out.refresh_error = CauseIf(in.has_refresh_error(), in.refresh_error());
+  return out;
+}
+
+ClientAssertion TakeFromProto(v1::SignClientAssertionResponse& in) {
+  ClientAssertion out;
+  out.assertion = Secret(std::move(*in.mutable_assertion()));
+  out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
+  out.client_id = in.client_id();
+  out.token_endpoint = in.token_endpoint();
+  out.jti = in.jti();
+  return out;
+}
+
+namespace {
+
+ServerHealth FromProto(const v1::ServerStatus& in) {
+  ServerHealth out;
+  out.name = in.name();
+  if (in.state() != v1::ServerStatus::STATE_UNSPECIFIED) {
+    out.state = v1::ServerStatus::State_Name(in.state());
+  }
+  out.last_ok_at = TimeIf(in.has_last_ok_at(), in.last_ok_at());
+  out.last_error = CauseIf(in.has_last_error(), in.last_error());
+  out.last_error_at = TimeIf(in.has_last_error_at(), in.last_error_at());
+  out.next_attempt_at = TimeIf(in.has_next_attempt_at(), in.next_attempt_at());
+  out.registrations = in.registrations();
+  return out;
+}
+
+}  // namespace
+
+DaemonStatus FromProto(const v1::GetStatusResponse& in) {
+  DaemonStatus out;
+  out.version = in.version();
+  out.pid = in.pid();
+  out.uptime = absl::Seconds(in.uptime().seconds()) + absl::Nanoseconds(in.uptime().nanos());
+  out.hardware = FromProto(in.hardware().hardware());
+  out.hardware_detail = in.hardware().detail();
+  out.queue_depth = in.hardware().queue_depth();
+  out.queue_limit = in.hardware().queue_limit();
+  out.abandoned_operations = in.hardware().abandoned_operations();
+  out.store_available = in.store().available();
+  out.store_cause = CauseIf(in.store().has_cause(), in.store().cause());
+  out.schema_version = in.store().schema_version();
+  out.unsaved_changes = in.store().unsaved_changes();
+  for (const auto& count : in.registrations()) {
+    out.registrations.push_back({static_cast<RegistrationState>(count.state()), count.count()});
+  }
+  out.suspended_registrations = in.suspended_registrations();
+  out.pending_enrollments = in.pending_enrollments();
+  out.public_connections = in.connections().public_connections();
+  out.admin_connections = in.connections().admin_connections();
+  out.accepted_connections = in.connections().accepted();
+  out.refused_connections = in.connections().refused();
+  out.cached_tokens = in.cache().entries();
+  out.cache_hits = in.cache().hits();
+  out.cache_misses = in.cache().misses();
+  out.token_requests = in.cache().token_requests();
+  out.token_requests_in_flight = in.cache().in_flight();
+  for (const auto& server : in.servers()) out.servers.push_back(FromProto(server));
+  for (const auto& problem : in.config_problems()) {
+    out.config_problems.push_back(
+        {problem.file(), problem.line(), problem.message(), problem.file_disabled()});
+  }
+  out.config_loaded_at = TimeIf(in.has_config_loaded_at(), in.config_loaded_at());
+  return out;
+}
+
+}  // namespace smartkey::client

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "smartkey/admin_client.h"
+#include "smartkey/types.h"
+#include "smartkey/v1/admin.pb.h"
+#include "smartkey/v1/enrollment.pb.h"
+#include "smartkey/v1/registration.pb.h"
+#include "smartkey/v1/server_info.pb.h"
+#include "smartkey/v1/signing.pb.h"
+#include "smartkey/v1/token.pb.h"
+
+// Messages of the proto to the structs of the public headers, field by field. Pure.
+namespace smartkey::client {
+
+Registration FromProto(const v1::Registration& in);
+BegunEnrollment FromProto(const v1::BeginEnrollmentResponse& in);
+EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in);
+Deletion FromProto(const v1::DeleteRegistrationResponse& in);
+Jwks FromProto(const v1::GetJwksResponse& in);
+Server FromProto(const v1::Server& in);
+App FromProto(const v1::App& in);
+Hardware FromProto(const v1::Hardware& in);
+DaemonInfo FromProto(const v1::GetServerInfoResponse& in);
+DaemonStatus FromProto(const v1::GetStatusResponse& in);
+
+// These two take the secret out of the message and leave no copy in it.
+AccessToken TakeFromProto(v1::GetAccessTokenResponse& in);
+ClientAssertion TakeFromProto(v1::SignClientAssertionResponse& in);
+
+}  // namespace smartkey::client

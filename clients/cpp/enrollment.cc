@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "clients/cpp/channel.h"
+#include "clients/cpp/convert.h"
+#include "smartkey/client.h"
+#include "smartkey/v1/enrollment.grpc.pb.h"
+
+namespace smartkey::client {
+namespace {
+
+// Both ways to enroll have the same fields for what they share.
+template <typename Request>
+Request RequestFor(const EnrollmentWish& wish) {
+  Request request;
+  request.set_app(wish.app);
+  if (!wish.server.empty()) {
+    request.set_server(wish.server);
+  } else {
+    request.set_fhir_base(wish.fhir_base);
+  }
+  for (const std::string& scope : wish.scopes) request.add_scopes(scope);
+  request.set_name(wish.name);
+  request.set_label(wish.label);
+  request.set_algorithm(wish.algorithm);
+  request.set_context_varies(wish.context_varies);
+  request.set_request_id(wish.request_id);
+  return request;
+}
+
+}  // namespace
+
+struct EnrollmentWatch::Rep {
+  const Channel* channel = nullptr;
+  grpc::ClientContext context;
+  std::unique_ptr<v1::EnrollmentService::Stub> stub;
+  std::unique_ptr<grpc::ClientReader<v1::WatchEnrollmentResponse>> reader;
+  bool finished = false;
+};
+
+EnrollmentWatch::EnrollmentWatch(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+
+EnrollmentWatch::~EnrollmentWatch() {
+  if (rep_->finished) return;
+  rep_->context.TryCancel();
+  rep_->reader->Finish();
+}
+
+absl::StatusOr<absl::optional<EnrollmentProgress>> EnrollmentWatch::Next() {
+  if (rep_->finished) return absl::nullopt;
+  v1::WatchEnrollmentResponse response;
+  if (rep_->reader->Read(&response)) return FromProto(response);
+  rep_->finished = true;
+  const grpc::Status status = rep_->reader->Finish();
+  if (!status.ok()) return rep_->channel->Explain(status);
+  return absl::nullopt;
+}
+
+void EnrollmentWatch::Cancel() {
+  rep_->context.TryCancel();
+}
+
+absl::StatusOr<BegunEnrollment> Client::BeginEnrollment(const EnrollmentWish& wish,
+                                                        const std::string& redirect_uri,
+                                                        CallOptions options) {
+  auto request = RequestFor<v1::BeginEnrollmentRequest>(wish);
+  request.set_redirect_uri(redirect_uri);
+  auto response = channel_->Call(v1::EnrollmentService::NewStub(channel_->grpc()),
+                                 &v1::EnrollmentService::Stub::BeginEnrollment, request,
+                                 options.timeout.value_or(kTokenCall));
+  if (!response.ok()) return response.status();
+  return FromProto(*response);
+}
+
+absl::StatusOr<Registration> Client::CompleteEnrollment(const std::string& enrollment_id,
+                                                        const Secret& redirect_query,
+                                                        CallOptions options) {
+  v1::CompleteEnrollmentRequest request;
+  request.set_enrollment_id(enrollment_id);
+  request.set_redirect_query(std::string(redirect_query.RevealSecret()));
+  auto response = channel_->Call(v1::EnrollmentService::NewStub(channel_->grpc()),
+                                 &v1::EnrollmentService::Stub::CompleteEnrollment, request,
+                                 options.timeout.value_or(kLongCall));
+  WipeString(*request.mutable_redirect_query());
+  if (!response.ok()) return response.status();
+  return FromProto(response->registration());
+}
+
+absl::Status Client::CancelEnrollment(const std::string& enrollment_id, CallOptions options) {
+  v1::CancelEnrollmentRequest request;
+  request.set_enrollment_id(enrollment_id);
+  return channel_
+      ->Call(v1::EnrollmentService::NewStub(channel_->grpc()),
+             &v1::EnrollmentService::Stub::CancelEnrollment, request,
+             options.timeout.value_or(kShortCall))
+      .status();
+}
+
+absl::StatusOr<std::unique_ptr<EnrollmentWatch>> Client::WatchEnrollment(
+    const std::string& enrollment_id, CallOptions options) {
+  v1::WatchEnrollmentRequest request;
+  request.set_enrollment_id(enrollment_id);
+  auto rep = std::make_unique<EnrollmentWatch::Rep>();
+  rep->channel = channel_.get();
+  channel_->Prepare(rep->context, options.timeout.value_or(absl::InfiniteDuration()));
+  rep->stub = v1::EnrollmentService::NewStub(channel_->grpc());
+  rep->reader = rep->stub->WatchEnrollment(&rep->context, request);
+  return std::make_unique<EnrollmentWatch>(std::move(rep));
+}
+
+absl::StatusOr<Registration> Client::EnrollWithInitialToken(
+    const EnrollmentWish& wish, const Secret& initial_access_token,
+    absl::optional<absl::Duration> expires_in, CallOptions options) {
+  auto request = RequestFor<v1::EnrollWithInitialTokenRequest>(wish);
+  request.set_initial_access_token(std::string(initial_access_token.RevealSecret()));
+  if (expires_in.has_value()) {
+    request.mutable_expires_in()->set_seconds(absl::ToInt64Seconds(*expires_in));
+  }
+  auto response = channel_->Call(v1::EnrollmentService::NewStub(channel_->grpc()),
+                                 &v1::EnrollmentService::Stub::EnrollWithInitialToken, request,
+                                 options.timeout.value_or(kLongCall));
+  WipeString(*request.mutable_initial_access_token());
+  if (!response.ok()) return response.status();
+  return FromProto(response->registration());
+}
+
+}  // namespace smartkey::client

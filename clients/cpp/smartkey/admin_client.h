@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "smartkey/client.h"
+
+namespace smartkey::client {
+
+struct ServerHealth {
+  std::string name;
+  std::string
+      state;  // "OK", "FAILING", "REFUSING_ALL", "REMOVED"; empty: nothing was asked of it yet.
+  absl::optional<absl::Time> last_ok_at;
+  absl::optional<Cause> last_error;
+  absl::optional<absl::Time> last_error_at;
+  absl::optional<absl::Time> next_attempt_at;
+  uint32_t registrations = 0;
+};
+
+struct ConfigProblem {
+  std::string file;
+  uint32_t line = 0;  // 0: the file as a whole.
+  std::string message;
+  bool file_disabled = false;
+};
+
+// Field for field as smartkey.v1.GetStatusResponse, which explains each.
+struct DaemonStatus {
+  struct StateCount {
+    RegistrationState state = RegistrationState::kUnspecified;
+    uint32_t count = 0;
+  };
+
+  std::string version;
+  int32_t pid = 0;
+  absl::Duration uptime;
+
+  Hardware hardware;
+  std::string hardware_detail;
+  uint32_t queue_depth = 0;
+  uint32_t queue_limit = 0;
+  uint32_t abandoned_operations = 0;
+
+  bool store_available = false;
+  absl::optional<Cause> store_cause;
+  uint32_t schema_version = 0;
+  uint32_t unsaved_changes = 0;
+
+  std::vector<StateCount> registrations;
+  uint32_t suspended_registrations = 0;
+  uint32_t pending_enrollments = 0;
+
+  uint32_t public_connections = 0;
+  uint32_t admin_connections = 0;
+  uint64_t accepted_connections = 0;
+  uint64_t refused_connections = 0;
+
+  uint32_t cached_tokens = 0;
+  uint64_t cache_hits = 0;
+  uint64_t cache_misses = 0;
+  uint64_t token_requests = 0;
+  uint32_t token_requests_in_flight = 0;
+
+  std::vector<ServerHealth> servers;
+  std::vector<ConfigProblem> config_problems;
+  absl::optional<absl::Time> config_loaded_at;
+};
+
+// smartkeyd on its second socket, for root and the administrators' group. ListRegistrations() shows
+// those of all owners there, DeleteRegistration() deletes any of them; tokens are not to be had.
+// Thread-safe.
+class AdminClient : public Client {
+ public:
+  // Does no I/O. Empty path: AdminSocketPath(). Errors: as for Client::Connect().
+  static absl::StatusOr<std::unique_ptr<AdminClient>> Connect(std::string socket_path = "");
+
+  // Never waits for hardware, network or disk. Default deadline: 30 s. Errors: kNotImplemented on
+  // the public socket, which does not know this service.
+  absl::StatusOr<DaemonStatus> GetStatus(CallOptions options = {});
+
+ private:
+  using Client::Client;
+};
+
+}  // namespace smartkey::client

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "smartkey/types.h"
+
+namespace smartkey::client {
+
+class Channel;
+
+// How one call is made.
+struct CallOptions {
+  // The call fails with kDeadlineExceeded after this. Absent: the method's own, named there.
+  absl::optional<absl::Duration> timeout;
+};
+
+// Where smartkeyd is reached: SMARTKEY_SOCKET if that is set and not empty, otherwise
+// /run/smartkeyd/smartkeyd.sock.
+std::string PublicSocketPath();
+// /run/smartkeyd-admin/admin.sock; no variable of the environment moves it.
+std::string AdminSocketPath();
+
+// What a new registration shall be.
+struct EnrollmentWish {
+  std::string app;                  // Empty: the only one configured for the server.
+  std::string server;               // Configured name; or else:
+  std::string fhir_base;            // of a configured server.
+  std::vector<std::string> scopes;  // Empty: the app's own.
+  std::string name;                 // Empty: the server's name. IDENTIFYING
+  std::string label;                // IDENTIFYING
+  std::string algorithm;            // Empty: the best that hardware and server share.
+  bool context_varies = false;
+  std::string request_id;  // A repeated call with the same one finds the first. Empty: none.
+};
+
+// Which token. Name or id of a registration; or else app, FHIR base and, if needed, patient.
+struct TokenWish {
+  std::string registration;
+  std::string app;
+  std::string fhir_base;
+  std::string patient;              // IDENTIFYING
+  std::vector<std::string> scopes;  // Empty: all that the caller may have.
+  absl::Duration min_valid = absl::ZeroDuration();
+};
+
+// Which registrations; everything given must fit.
+struct RegistrationFilter {
+  std::string app;
+  std::string fhir_base;
+  std::string server;
+  std::string owner;  // User name or "uid:N".
+};
+
+// The steps of one enrollment as they happen. Next() and Cancel() may be called from two threads;
+// nothing else. Destroying it cancels it; it must not outlive its Client.
+class EnrollmentWatch {
+ public:
+  struct Rep;
+  explicit EnrollmentWatch(std::unique_ptr<Rep> rep);
+  ~EnrollmentWatch();
+
+  // Waits for the next step. nullopt: the stream has ended, as it does after kDone and kFailed.
+  // Errors: as for every call; kCancelled after Cancel().
+  absl::StatusOr<absl::optional<EnrollmentProgress>> Next();
+  void Cancel();
+
+ private:
+  std::unique_ptr<Rep> rep_;
+};
+
+// smartkeyd, as a local app or an owner's tool sees it, over its unix socket. Every call blocks
+// until its answer or its deadline. Thread-safe: one client serves a whole program, and the
+// connection is made at the first call and made again when the daemon was restarted.
+//
+//   auto client = smartkey::client::Client::Connect();
+//   auto token = (*client)->GetAccessToken({.registration = "mercy"});
+//
+// Nothing waits for a daemon that is not there: such calls fail at once.
+//
+// Errors of every call, read with base/error.h (ReasonOf, UserActionOf, RemedyOf, RetryAfterOf):
+// kDaemonNotInstalled (the socket's directory does not exist), kDaemonNotRunning (nobody answers on
+// the socket), kNotPermitted (the socket is not for this user), kDeadlineExceeded, kShuttingDown
+// (the connection broke in mid-call), and what the daemon answers. The texts are the daemon's own
+// and fit for a terminal: control characters are escaped.
+//
+// The first Connect() of a process removes every GRPC_* variable from its environment, since
+// GRPC_TRACE would print tokens: make it before starting threads that read the environment.
+class Client {
+ public:
+  // Does no I/O. Empty path: PublicSocketPath(). Errors: kInvalidArgument for a path that is
+  // relative or too long for a socket.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(std::string socket_path = "");
+  virtual ~Client();
+
+  // Enrollment, steps 1 and 2. Whoever calls Begin opens the browser, listens at `redirect_uri`,
+  // and hands the redirect's query (a secret) to Complete. Default deadlines: Begin 60 s, Complete
+  // and EnrollWithInitialToken 5 min (some hardware needs minutes for a key), the watch none.
+  absl::StatusOr<BegunEnrollment> BeginEnrollment(const EnrollmentWish& wish,
+                                                  const std::string& redirect_uri,
+                                                  CallOptions options = {});
+  absl::StatusOr<Registration> CompleteEnrollment(const std::string& enrollment_id,
+                                                  const Secret& redirect_query,
+                                                  CallOptions options = {});
+  absl::Status CancelEnrollment(const std::string& enrollment_id, CallOptions options = {});
+  absl::StatusOr<std::unique_ptr<EnrollmentWatch>> WatchEnrollment(const std::string& enrollment_id,
+                                                                   CallOptions options = {});
+  // `expires_in`: what is left of the token's life, if known.
+  absl::StatusOr<Registration> EnrollWithInitialToken(
+      const EnrollmentWish& wish, const Secret& initial_access_token,
+      absl::optional<absl::Duration> expires_in = absl::nullopt, CallOptions options = {});
+
+  // Registrations. `registration` is a name or an id; on the admin socket a name is `alice/mercy`.
+  // Default deadline of these and the following: 30 s.
+  absl::StatusOr<std::vector<Registration>> ListRegistrations(const RegistrationFilter& filter = {},
+                                                              CallOptions options = {});
+  absl::StatusOr<Registration> GetRegistration(const std::string& registration,
+                                               CallOptions options = {});
+  // Absent: stays as it is. An empty label removes it.
+  absl::StatusOr<Registration> UpdateRegistration(const std::string& registration,
+                                                  const absl::optional<std::string>& name,
+                                                  const absl::optional<std::string>& label,
+                                                  CallOptions options = {});
+  absl::StatusOr<Deletion> DeleteRegistration(const std::string& registration,
+                                              CallOptions options = {});
+
+  // Step 3, cached. Default deadline: 60 s.
+  absl::StatusOr<AccessToken> GetAccessToken(const TokenWish& wish, CallOptions options = {});
+  absl::StatusOr<ClientAssertion> SignClientAssertion(const std::string& registration,
+                                                      CallOptions options = {});
+  absl::StatusOr<Jwks> GetJwks(const std::string& registration, CallOptions options = {});
+
+  absl::StatusOr<DaemonInfo> GetServerInfo(CallOptions options = {});
+  absl::StatusOr<std::vector<Server>> ListServers(CallOptions options = {});
+  absl::StatusOr<std::vector<App>> ListApps(CallOptions options = {});
+
+ protected:
+  explicit Client(std::unique_ptr<Channel> channel);
+  Channel& channel() { return *channel_; }
+
+ private:
+  std::unique_ptr<Channel> channel_;
+};
+
+}  // namespace smartkey::client

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "base/error.h"
+#include "base/secret.h"
+
+// What smartkeyd says, as plain structs. Field for field as in proto/smartkey/v1, where each one is
+// explained; an empty string, an empty list and an absent time all mean "not given" or "not known".
+// IDENTIFYING as there: may tell who a patient is, so it is for the owner's eyes and never for
+// logs.
+namespace smartkey::client {
+
+// Numbers and meanings are those of smartkey.v1.RegistrationState. A newer daemon may send others:
+// have a default.
+enum class RegistrationState : int {
+  kUnspecified = 0,
+  kPending = 1,
+  kRegistering = 2,
+  kVerifying = 3,
+  kActive = 4,
+  kSuspect = 5,
+  kReauthRequired = 6,
+  kMisconfigured = 7,
+  kContextChanged = 8,
+  kOrphaned = 9,
+  kKeyUnavailable = 10,
+  kKeyLost = 11,
+  kDeleting = 12,
+};
+
+enum class Relation : int { kUnspecified = 0, kOwn = 1, kShared = 2, kAdministered = 3 };
+
+enum class KeyProviderType : int { kUnspecified = 0, kTpm = 1, kPkcs11 = 2 };
+
+enum class HardwareState : int { kUnspecified = 0, kReady = 1, kDegraded = 2, kAbsent = 3 };
+
+enum class TokenSource : int { kUnspecified = 0, kCache = 1, kFresh = 2, kStaleValid = 3 };
+
+enum class EnrollmentStep : int {
+  kUnspecified = 0,
+  kWaitingForBrowser = 1,
+  kExchangingCode = 2,
+  kSendingRegistration = 3,
+  kAwaitingFirstToken = 4,
+  kDone = 5,
+  kFailed = 6,
+};
+
+// The proto's names: "ACTIVE", "TPM", "STALE_VALID". A number that this build does not know gives
+// "UNKNOWN".
+absl::string_view Name(RegistrationState state);
+absl::string_view Name(Relation relation);
+absl::string_view Name(KeyProviderType provider);
+absl::string_view Name(HardwareState state);
+absl::string_view Name(TokenSource source);
+absl::string_view Name(EnrollmentStep step);
+
+// Why something is as it is, where no call failed.
+struct Cause {
+  Reason reason = Reason::kUnspecified;
+  std::string remedy;
+  absl::optional<absl::Duration> retry_after;
+};
+
+struct User {
+  uint32_t uid = 0;
+  std::string name;  // Empty if the uid had none.
+};
+
+struct Key {
+  std::string algorithm;   // "ES256", ...
+  std::string thumbprint;  // RFC 7638, also the kid.
+  KeyProviderType provider = KeyProviderType::kUnspecified;
+  std::vector<std::pair<std::string, bool>> attributes;  // As the hardware reports them.
+  std::string tpm_public;                                // TPM2B_PUBLIC; empty for PKCS#11.
+  std::string public_jwk;                                // JSON text.
+  absl::optional<absl::Time> created_at;
+};
+
+struct Generation {
+  uint32_t number = 0;
+  RegistrationState state = RegistrationState::kUnspecified;
+  std::string client_id;
+  absl::optional<Key> key;
+  absl::optional<absl::Time> created_at;
+  absl::optional<absl::Time> registered_at;
+  absl::optional<absl::Time> first_token_at;
+};
+
+struct Suspension {
+  User by;
+  bool by_administrator = false;
+  std::string why;
+  absl::optional<absl::Time> since;
+};
+
+struct Registration {
+  std::string id;
+  std::string name;   // IDENTIFYING
+  std::string label;  // IDENTIFYING
+  User owner;
+  Relation relation = Relation::kUnspecified;
+  std::string app;
+  std::string server;
+  std::string fhir_base;
+  RegistrationState state = RegistrationState::kUnspecified;
+  std::string state_words;  // For people: "working", "needs you: renew", ...
+  UserAction user_action = UserAction::kNone;
+  absl::optional<Cause> cause;
+  absl::optional<Suspension> suspended;
+  absl::optional<Generation> generation;
+  absl::optional<Generation> next_generation;
+  std::vector<std::string> scopes;
+  std::string token_endpoint;
+  absl::optional<absl::Time> created_at;
+  absl::optional<absl::Time> last_token_at;
+  absl::optional<absl::Time> next_attempt_at;
+  std::string patient;    // IDENTIFYING
+  std::string fhir_user;  // IDENTIFYING
+  bool context_varies = false;
+  std::vector<std::string> warnings;    // "SAME_APP_SAME_SERVER", ...
+  std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
+  std::string management_url;
+};
+
+struct BegunEnrollment {
+  std::string enrollment_id;
+  std::string registration_id;
+  std::string authorization_url;  // To be opened in the person's own browser, as it is.
+  std::string redirect_uri;
+  absl::optional<absl::Time> expires_at;
+  std::string client_id;
+  std::string server;
+  std::string app;
+  std::string authorization_host;
+  std::string token_host;
+  std::string fhir_base;
+  std::vector<std::string> scopes;
+  std::vector<std::string> warnings;
+};
+
+struct EnrollmentProgress {
+  EnrollmentStep step = EnrollmentStep::kUnspecified;
+  bool key_ready = false;
+  absl::optional<Registration> registration;
+  absl::optional<Cause> error;  // With kFailed.
+};
+
+// Whoever gets a token sends it only to URLs below its fhir_base, over https, and follows no
+// redirect with it.
+struct AccessToken {
+  Secret token;
+  std::string type;  // "Bearer" or "DPoP"
+  absl::optional<absl::Time> expires_at;
+  absl::optional<absl::Time> refresh_after;
+  TokenSource source = TokenSource::kUnspecified;
+  std::string scope;
+  bool scope_assumed = false;
+  bool scope_narrowed = false;
+  std::string fhir_base;
+  std::string patient;         // IDENTIFYING
+  std::string fhir_user;       // IDENTIFYING
+  std::string launch_context;  // JSON text. IDENTIFYING
+  std::string registration;    // Its id.
+  uint32_t generation = 0;
+  bool min_valid_unmet = false;
+  absl::optional<Cause> refresh_error;  // With kStaleValid.
+};
+
+struct ClientAssertion {
+  Secret assertion;
+  absl::optional<absl::Time> expires_at;
+  std::string client_id;
+  std::string token_endpoint;
+  std::string jti;
+};
+
+struct Jwks {
+  std::string jwks;          // A JWK set, JSON text.
+  std::string app_jwt_jwks;  // Empty until an app JWT was first signed.
+};
+
+struct Deletion {
+  std::string registration_id;
+  bool server_may_still_list = false;
+  std::string management_url;
+  bool key_destroyed = false;
+};
+
+struct Server {
+  std::string name;
+  std::string fhir_base;
+  std::string profile;
+  std::vector<std::string> apps;  // Ids of the apps that have a client_id for it.
+};
+
+struct App {
+  struct Client {
+    std::vector<std::string> servers;  // Globs over server names.
+    std::string client_id;
+    std::string software_id;
+  };
+  std::string id;
+  std::string name;
+  std::vector<std::string> redirect_uris;
+  std::vector<std::string> scopes;
+  std::vector<Client> clients;
+};
+
+struct Hardware {
+  HardwareState state = HardwareState::kUnspecified;
+  KeyProviderType provider = KeyProviderType::kUnspecified;
+  std::vector<std::string> algorithms;
+  std::string description;
+  absl::optional<Cause> cause;
+  absl::optional<absl::Time> since;
+};
+
+struct DaemonInfo {
+  std::string version;
+  std::vector<std::string> features;
+  Hardware hardware;
+  std::string instance_id;
+  bool admin = false;
+};
+
+}  // namespace smartkey::client

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/command_line.h"
+
+#include <algorithm>
+#include <ostream>
+
+#include "CLI/App.hpp"
+#include "CLI/Config.hpp"
+#include "CLI/Formatter.hpp"
+#include "absl/strings/match.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "clients/ctl/commands.h"
+#include "clients/ctl/json_output.h"
+#include "clients/ctl/session.h"
+
+namespace smartkey::ctl {
+namespace {
+
+constexpr int kUsage = static_cast<int>(ExitCode::kUsage);
+
+size_t EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return names;
+}
+
+// What was typed where a command belongs, if it is none. `value` options are skipped with their
+// value.
+absl::optional<std::string> UnknownCommand(const CLI::App& app,
+                                           const std::vector<std::string>& args) {
+  const std::vector<std::string> names = CommandNames(app);
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == "--socket") {
+      ++i;
+    } else if (!absl::StartsWith(args[i], "-")) {
+      if (std::find(names.begin(), names.end(), args[i]) != names.end()) return absl::nullopt;
+      return args[i];
+    }
+  }
+  return absl::nullopt;
+}
+
+int ReportUnknownCommand(const CLI::App& app, const std::string& typed, std::ostream& err) {
+  err << "smartkeyctl: there is no command '" << Printable(typed, 40) << "'";
+  if (const auto nearest = NearestWord(typed, CommandNames(app))) {
+    err << "; did you mean '" << *nearest << "'?";
+  }
+  err << "\n  see 'smartkeyctl --help'\n";
+  return kUsage;
+}
+
+// CLI11's own exit codes (106, 109, ...) say nothing to anybody.
+int ReportParseError(const CLI::App& app, const std::vector<std::string>& args,
+                     const CLI::ParseError& error, std::ostream& out, std::ostream& err) {
+  const auto chosen = app.get_subcommands();
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help
+    out << (chosen.empty() ? app.help() : chosen.front()->help(app.get_name()));
+    return 0;
+  }
+  if (const auto typed = UnknownCommand(app, args)) return ReportUnknownCommand(app, *typed, err);
+  err << "smartkeyctl: " << Printable(error.what()) << "\n  see 'smartkeyctl "
+      << (chosen.empty() ? "" : chosen.front()->get_name() + " ") << "--help'\n";
+  return kUsage;
+}
+
+int ReportError(const absl::Status& status, const Session& session) {
+  if (session.json) session.out << ToJsonDocument({{"error", ToJson(status)}});
+  session.err << "smartkeyctl: " << Printable(status.message(), 1024) << "\n  "
+              << Printable(RemedyOf(status)) << "\n";
+  if (const auto wait = RetryAfterOf(status)) {
+    session.err << "  try again in " << absl::FormatDuration(absl::Ceil(*wait, absl::Seconds(1)))
+                << "\n";
+  }
+  return static_cast<int>(ExitCodeOf(status));
+}
+
+}  // namespace
+
+absl::optional<std::string> NearestWord(absl::string_view typed,
+                                        const std::vector<std::string>& words) {
+  absl::optional<std::string> nearest;
+  size_t best = std::max<size_t>(1, typed.size() / 2);
+  for (const std::string& word : words) {
+    const size_t distance = EditDistance(typed, word);
+    if (distance > best || (nearest.has_value() && distance == best)) continue;
+    best = distance;
+    nearest = word;
+  }
+  return nearest;
+}
+
+int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std::ostream& err) {
+  Session session{out, err, "", false, nullptr};
+  CLI::App app("Manages what smartkeyd holds: registrations, their hardware keys and tokens.",
+               "smartkeyctl");
+  app.fallthrough();
+  app.require_subcommand(1);
+  app.add_option("--socket", session.socket,
+                 "Socket of smartkeyd (default: SMARTKEY_SOCKET, or "
+                 "/run/smartkeyd/smartkeyd.sock)")
+      ->type_name("PATH");
+  app.add_flag("--json", session.json, "Print one JSON object");
+  AddEnroll(app, session);
+  AddList(app, session);
+  AddShow(app, session);
+  AddDelete(app, session);
+  AddToken(app, session);
+  AddAssertion(app, session);
+  AddJwks(app, session);
+  AddServers(app, session);
+  AddApps(app, session);
+  AddStatus(app, session);
+  AddVersion(app, session);
+  try {
+    // CLI11 takes them last first.
+    app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
+  } catch (const CLI::ParseError& error) {
+    return ReportParseError(app, args, error, out, err);
+  }
+  const absl::Status status = session.run();
+  if (!status.ok()) return ReportError(status, session);
+  out.flush();
+  if (!out) {
+    return ReportError(MakeError(Reason::kInternal, "cannot write to standard output"), session);
+  }
+  return 0;
+}
+
+}  // namespace smartkey::ctl

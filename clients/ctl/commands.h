@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "CLI/App.hpp"
+#include "clients/ctl/session.h"
+
+// One function and one file for each command: it declares the command's arguments, and what sets
+// `session.run`. Both outlive the parse and the run.
+namespace smartkey::ctl {
+
+void AddEnroll(CLI::App& app, Session& session);
+void AddList(CLI::App& app, Session& session);
+void AddShow(CLI::App& app, Session& session);
+void AddDelete(CLI::App& app, Session& session);
+void AddToken(CLI::App& app, Session& session);
+void AddAssertion(CLI::App& app, Session& session);
+void AddJwks(CLI::App& app, Session& session);
+void AddServers(CLI::App& app, Session& session);
+void AddApps(CLI::App& app, Session& session);
+void AddStatus(CLI::App& app, Session& session);
+void AddVersion(CLI::App& app, Session& session);
+
+}  // namespace smartkey::ctl

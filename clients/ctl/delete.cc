@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "clients/ctl/commands.h"
+#include "clients/ctl/json_output.h"
+
+namespace smartkey::ctl {
+namespace {
+
+absl::Status Confirm(const Session& session, const std::string& name) {
+  if (isatty(STDIN_FILENO) != 1) {
+    return WithRemedy(MakeError(Reason::kInvalidArgument, "nobody is here to confirm the deletion"),
+                      "use --yes to delete without being asked");
+  }
+  session.err << "Delete " << Printable(name)
+              << "? Its key is destroyed; using it again takes another login. [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
+  return MakeError(Reason::kCancelled, "nothing was deleted");
+}
+
+void ShowDeletion(const Session& session, const client::Deletion& deletion) {
+  session.out << "Deleted " << Printable(deletion.registration_id) << "\n";
+  if (!deletion.key_destroyed) {
+    session.err << "The hardware cannot be reached: the key is destroyed when it is back.\n";
+  }
+  if (!deletion.server_may_still_list) return;
+  session.err << "The server's portal may still list the app; it cannot get tokens any more.\n";
+  if (!deletion.management_url.empty()) {
+    session.err << "Remove it there: " << Printable(deletion.management_url, 2048) << "\n";
+  }
+}
+
+absl::Status RunDelete(const Session& session, const std::string& name, bool yes) {
+  auto client = session.ConnectFor(name);
+  if (!client.ok()) return client.status();
+  if (!yes) {
+    // Nobody is asked about what is not there.
+    const absl::Status found = (*client)->GetRegistration(name).status();
+    if (!found.ok()) return found;
+    const absl::Status confirmed = Confirm(session, name);
+    if (!confirmed.ok()) return confirmed;
+  }
+  auto deletion = (*client)->DeleteRegistration(name);
+  if (!deletion.ok()) return deletion.status();
+  if (!session.json) {
+    ShowDeletion(session, *deletion);
+    return absl::OkStatus();
+  }
+  nlohmann::json out = {{"registration_id", deletion->registration_id},
+                        {"key_destroyed", deletion->key_destroyed},
+                        {"server_may_still_list", deletion->server_may_still_list}};
+  if (!deletion->management_url.empty()) out["management_url"] = deletion->management_url;
+  session.out << ToJsonDocument(std::move(out));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddDelete(CLI::App& app, Session& session) {
+  struct Arguments {
+    std::string name;
+    bool yes = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("delete", "Delete a registration and destroy its key");
+  command->add_option("REG", arguments->name, "Its name or id")->required();
+  command->add_flag("--yes", arguments->yes, "Do not ask");
+  command->callback([&session, arguments] {
+    session.run = [&session, arguments] {
+      return RunDelete(session, arguments->name, arguments->yes);
+    };
+  });
+}
+
+}  // namespace smartkey::ctl

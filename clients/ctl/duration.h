@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace smartkey::ctl {
+
+// A length of time as people type it: whole numbers with the units d, h, m, s, the longer one
+// first: "90s", "5m", "1h30m", "2d". At most 366 days. Errors: kInvalidArgument, also for a number
+// without a unit.
+absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
+
+}  // namespace smartkey::ctl

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "clients/ctl/browser_enrollment.h"
+#include "clients/ctl/commands.h"
+#include "clients/ctl/json_output.h"
+#include "clients/ctl/registration_text.h"
+
+namespace smartkey::ctl {
+namespace {
+
+constexpr size_t kLongestToken = 64 * 1024;
+
+struct EnrollArguments {
+  std::string server;
+  client::EnrollmentWish wish;
+  std::string context = "fixed";
+  bool no_browser = false;
+  std::string token_file;
+};
+
+// From a file, or standard input for "-": never from the command line, which everybody can read.
+absl::StatusOr<Secret> ReadToken(const std::string& path) {
+  UniqueFd file;
+  if (path != "-") {
+    file.reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (!file) {
+      return MakeError(Reason::kInvalidArgument,
+                       absl::StrCat("cannot read the token file ", Printable(path)));
+    }
+  }
+  const int fd = file ? file.get() : STDIN_FILENO;
+  std::string text(kLongestToken + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = read(fd, text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      WipeString(text);
+      return MakeError(Reason::kInvalidArgument, "the token cannot be read");
+    }
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  Secret token = Secret::CopyOf(absl::StripAsciiWhitespace(absl::string_view(text.data(), size)));
+  WipeString(text);
+  if (token.empty()) return MakeError(Reason::kInvalidArgument, "there is no token to read");
+  if (size > kLongestToken) {
+    return MakeError(Reason::kInvalidArgument, "what was read is too long for a token");
+  }
+  return token;
+}
+
+absl::StatusOr<client::Registration> EnrollWithToken(client::Client& client,
+                                                     const EnrollArguments& arguments) {
+  auto token = ReadToken(arguments.token_file);
+  if (!token.ok()) return token.status();
+  return client.EnrollWithInitialToken(arguments.wish, *token);
+}
+
+absl::Status RunEnroll(const Session& session, const EnrollArguments& arguments) {
+  auto client = session.Connect();
+  if (!client.ok()) return client.status();
+  absl::StatusOr<client::Registration> registration;
+  if (!arguments.token_file.empty()) {
+    registration = EnrollWithToken(**client, arguments);
+  } else {
+    BrowserEnrollmentOptions options;
+    options.open_browser = !arguments.no_browser;
+    registration = EnrollInBrowser(**client, arguments.wish, options, session.err);
+  }
+  if (!registration.ok()) return registration.status();
+  if (session.json) {
+    session.out << ToJsonDocument({{"registration", ToJson(*registration)}});
+  } else {
+    session.out << EnrolledText(*registration);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddEnroll(CLI::App& app, Session& session) {
+  auto arguments = std::make_shared<EnrollArguments>();
+  CLI::App* command =
+      app.add_subcommand("enroll", "Make a registration: log in with a browser, register a key");
+  command->add_option("SERVER", arguments->server, "Name of the server, or its FHIR base")
+      ->required();
+  command->add_option("--app", arguments->wish.app, "Id of the app, if several are configured")
+      ->type_name("ID");
+  command->add_option("--name", arguments->wish.name, "Name of the registration")->type_name("N");
+  command->add_option("--label", arguments->wish.label, "A text for you")->type_name("L");
+  command->add_option("--scope", arguments->wish.scopes, "Scope to ask for; repeatable")
+      ->type_name("S")
+      ->allow_extra_args(false);
+  command->add_option("--algorithm", arguments->wish.algorithm, "ES256, ES384, RS256 or RS384")
+      ->type_name("A");
+  command
+      ->add_option("--context", arguments->context,
+                   "'varies': tokens may name another patient each time")
+      ->check(CLI::IsMember({"fixed", "varies"}));
+  CLI::Option* no_browser = command->add_flag("--no-browser", arguments->no_browser,
+                                              "Only print the address; paste the redirect back");
+  command
+      ->add_option("--with-token-file", arguments->token_file,
+                   "Step 2 only, with an initial access token from a file or '-'")
+      ->type_name("F")
+      ->excludes(no_browser);
+  command->callback([&session, arguments] {
+    const bool is_url = absl::StrContains(arguments->server, "://");
+    (is_url ? arguments->wish.fhir_base : arguments->wish.server) = arguments->server;
+    arguments->wish.context_varies = arguments->context == "varies";
+    session.run = [&session, arguments] { return RunEnroll(session, *arguments); };
+  });
+}
+
+}  // namespace smartkey::ctl

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/json_output.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace smartkey::ctl {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormatVersion = 1;
+
+void Set(json& object, const char* key, const std::string& value) {
+  if (!value.empty()) object[key] = value;
+}
+
+void Set(json& object, const char* key, const absl::optional<absl::Time>& time) {
+  if (!time.has_value()) return;
+  object[key] = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", *time, absl::UTCTimeZone());
+}
+
+void Set(json& object, const char* key, const absl::optional<client::Cause>& cause) {
+  if (cause.has_value()) object[key] = ToJson(*cause);
+}
+
+void SetSeconds(json& object, const char* key, const absl::optional<absl::Duration>& duration) {
+  if (!duration.has_value()) return;
+  object[key] = absl::ToInt64Seconds(absl::Ceil(*duration, absl::Seconds(1)));
+}
+
+// JSON text of the daemon as a value; text that is none stays text.
+void SetJsonText(json& object, const char* key, const std::string& text) {
+  if (text.empty()) return;
+  auto parsed = ParseJson(text);
+  object[key] = parsed.ok() ? *std::move(parsed) : json(text);
+}
+
+std::string Text(absl::string_view view) {
+  return std::string(view);
+}
+
+json UserJson(const client::User& user) {
+  json out = {{"uid", user.uid}};
+  Set(out, "name", user.name);
+  return out;
+}
+
+json KeyJson(const client::Key& key) {
+  json out = {{"algorithm", key.algorithm},
+              {"thumbprint", key.thumbprint},
+              {"provider", Text(Name(key.provider))},
+              {"attributes", json::object()}};
+  for (const auto& [name, value] : key.attributes) out["attributes"][name] = value;
+  SetJsonText(out, "public_jwk", key.public_jwk);
+  Set(out, "created_at", key.created_at);
+  return out;
+}
+
+json GenerationJson(const client::Generation& generation) {
+  json out = {{"number", generation.number}, {"state", Text(Name(generation.state))}};
+  Set(out, "client_id", generation.client_id);
+  if (generation.key.has_value()) out["key"] = KeyJson(*generation.key);
+  Set(out, "created_at", generation.created_at);
+  Set(out, "registered_at", generation.registered_at);
+  Set(out, "first_token_at", generation.first_token_at);
+  return out;
+}
+
+json SuspensionJson(const client::Suspension& suspension) {
+  json out = {{"by", UserJson(suspension.by)}, {"by_administrator", suspension.by_administrator}};
+  Set(out, "why", suspension.why);
+  Set(out, "since", suspension.since);
+  return out;
+}
+
+}  // namespace
+
+json ToJson(const absl::Status& error) {
+  const ReasonRow& row = RowFor(ReasonOf(error));
+  json out = {{"reason", Text(row.name)},
+              {"user_action", Text(RowFor(row.action).name)},
+              {"message", Text(error.message())},
+              {"remedy", RemedyOf(error)},
+              {"exit_code", static_cast<int>(row.exit_code)}};
+  SetSeconds(out, "retry_after_seconds", RetryAfterOf(error));
+  return out;
+}
+
+json ToJson(const client::Cause& cause) {
+  json out = {{"reason", Text(ReasonName(cause.reason))}, {"remedy", cause.remedy}};
+  SetSeconds(out, "retry_after_seconds", cause.retry_after);
+  return out;
+}
+
+json ToJson(const client::Registration& in) {
+  json out = {{"id", in.id},
+              {"name", in.name},
+              {"owner", UserJson(in.owner)},
+              {"relation", Text(Name(in.relation))},
+              {"app", in.app},
+              {"server", in.server},
+              {"fhir_base", in.fhir_base},
+              {"state", Text(Name(in.state))},
+              {"state_words", in.state_words},
+              {"user_action", Text(RowFor(in.user_action).name)},
+              {"scopes", in.scopes},
+              {"context_varies", in.context_varies},
+              {"warnings", in.warnings},
+              {"operations", in.operations}};
+  Set(out, "label", in.label);
+  Set(out, "cause", in.cause);
+  if (in.suspended.has_value()) out["suspended"] = SuspensionJson(*in.suspended);
+  if (in.generation.has_value()) out["generation"] = GenerationJson(*in.generation);
+  if (in.next_generation.has_value()) out["next_generation"] = GenerationJson(*in.next_generation);
+  Set(out, "token_endpoint", in.token_endpoint);
+  Set(out, "created_at", in.created_at);
+  Set(out, "last_token_at", in.last_token_at);
+  Set(out, "next_attempt_at", in.next_attempt_at);
+  Set(out, "patient", in.patient);
+  Set(out, "fhir_user", in.fhir_user);
+  Set(out, "management_url", in.management_url);
+  return out;
+}
+
+json ToJson(const client::Server& in) {
+  return {
+      {"name", in.name}, {"fhir_base", in.fhir_base}, {"profile", in.profile}, {"apps", in.apps}};
+}
+
+json ToJson(const client::App& in) {
+  json out = {{"id", in.id},
+              {"name", in.name},
+              {"redirect_uris", in.redirect_uris},
+              {"scopes", in.scopes},
+              {"clients", json::array()}};
+  for (const auto& client : in.clients) {
+    out["clients"].push_back({{"servers", client.servers},
+                              {"client_id", client.client_id},
+                              {"software_id", client.software_id}});
+  }
+  return out;
+}
+
+json ToJson(const client::Hardware& in) {
+  json out = {{"state", Text(Name(in.state))},
+              {"provider", Text(Name(in.provider))},
+              {"algorithms", in.algorithms}};
+  Set(out, "description", in.description);
+  Set(out, "cause", in.cause);
+  Set(out, "since", in.since);
+  return out;
+}
+
+json ToJson(const client::DaemonStatus& in) {
+  json out = {{"daemon_version", in.version},
+              {"pid", in.pid},
+              {"hardware", ToJson(in.hardware)},
+              {"store",
+               {{"available", in.store_available},
+                {"schema_version", in.schema_version},
+                {"unsaved_changes", in.unsaved_changes}}},
+              {"registrations", json::object()},
+              {"suspended_registrations", in.suspended_registrations},
+              {"pending_enrollments", in.pending_enrollments},
+              {"connections",
+               {{"public", in.public_connections},
+                {"admin", in.admin_connections},
+                {"accepted", in.accepted_connections},
+                {"refused", in.refused_connections}}},
+              {"cache",
+               {{"entries", in.cached_tokens},
+                {"hits", in.cache_hits},
+                {"misses", in.cache_misses},
+                {"token_requests", in.token_requests},
+                {"in_flight", in.token_requests_in_flight}}},
+              {"servers", json::array()},
+              {"config_problems", json::array()}};
+  SetSeconds(out, "uptime_seconds", in.uptime);
+  Set(out["hardware"], "detail", in.hardware_detail);
+  out["hardware"]["queue_depth"] = in.queue_depth;
+  out["hardware"]["queue_limit"] = in.queue_limit;
+  out["hardware"]["abandoned_operations"] = in.abandoned_operations;
+  Set(out["store"], "cause", in.store_cause);
+  for (const auto& count : in.registrations) {
+    out["registrations"][Text(Name(count.state))] = count.count;
+  }
+  for (const auto& server : in.servers) {
+    json health = {{"name", server.name}, {"registrations", server.registrations}};
+    Set(health, "state", server.state);
+    Set(health, "last_ok_at", server.last_ok_at);
+    Set(health, "last_error", server.last_error);
+    Set(health, "last_error_at", server.last_error_at);
+    Set(health, "next_attempt_at", server.next_attempt_at);
+    out["servers"].push_back(std::move(health));
+  }
+  for (const auto& problem : in.config_problems) {
+    out["config_problems"].push_back({{"file", problem.file},
+                                      {"line", problem.line},
+                                      {"message", problem.message},
+                                      {"file_disabled", problem.file_disabled}});
+  }
+  Set(out, "config_loaded_at", in.config_loaded_at);
+  return out;
+}
+
+json RevealToJson(const client::AccessToken& in) {
+  json out = {{"access_token", Text(in.token.RevealSecret())},
+              {"token_type", in.type},
+              {"source", Text(Name(in.source))},
+              {"scope", in.scope},
+              {"scope_assumed", in.scope_assumed},
+              {"scope_narrowed", in.scope_narrowed},
+              {"fhir_base", in.fhir_base},
+              {"registration", in.registration},
+              {"generation", in.generation},
+              {"min_valid_unmet", in.min_valid_unmet}};
+  Set(out, "expires_at", in.expires_at);
+  Set(out, "refresh_after", in.refresh_after);
+  Set(out, "patient", in.patient);
+  Set(out, "fhir_user", in.fhir_user);
+  SetJsonText(out, "launch_context", in.launch_context);
+  Set(out, "refresh_error", in.refresh_error);
+  return out;
+}
+
+json RevealToJson(const client::ClientAssertion& in) {
+  json out = {{"assertion", Text(in.assertion.RevealSecret())},
+              {"client_id", in.client_id},
+              {"token_endpoint", in.token_endpoint},
+              {"jti", in.jti}};
+  Set(out, "expires_at", in.expires_at);
+  return out;
+}
+
+std::string ToJsonDocument(json content) {
+  content["version"] = kFormatVersion;
+  // ASCII: no control character of anybody's text reaches a terminal, C1 ones included.
+  return content.dump(2, ' ', true, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace smartkey::ctl

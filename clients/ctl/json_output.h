@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "nlohmann/json.hpp"
+#include "smartkey/admin_client.h"
+#include "smartkey/types.h"
+
+// What --json prints. Keys and their meaning are described in README.md; they are not renamed and
+// do not change meaning while "version" is 1, new ones may come. A fact that is not known is left
+// out, a list never is. Times are RFC 3339 in UTC, lengths of time seconds.
+namespace smartkey::ctl {
+
+nlohmann::json ToJson(const absl::Status& error);
+nlohmann::json ToJson(const client::Cause& cause);
+nlohmann::json ToJson(const client::Registration& registration);
+nlohmann::json ToJson(const client::Server& server);
+nlohmann::json ToJson(const client::App& app);
+nlohmann::json ToJson(const client::Hardware& hardware);
+nlohmann::json ToJson(const client::DaemonStatus& status);
+
+// Holds the token: for standard output only.
+nlohmann::json RevealToJson(const client::AccessToken& token);
+nlohmann::json RevealToJson(const client::ClientAssertion& assertion);
+
+// The whole output: `content` with "version", indented, in ASCII, with a newline.
+std::string ToJsonDocument(nlohmann::json content);
+
+}  // namespace smartkey::ctl

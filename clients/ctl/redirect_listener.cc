@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/redirect_listener.h"
+
+#include <httplib.h>
+#include <sys/socket.h>
+
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "clients/ctl/event_fd.h"
+
+namespace smartkey::ctl {
+namespace {
+
+constexpr absl::Duration kPageGrace = absl::Seconds(2);
+// Browsers open connections ahead of time and leave them silent; they must not keep the real one
+// out.
+constexpr size_t kThreads = 4;
+
+constexpr char kPage[] = R"(<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>Back to the terminal</title>
+<style>
+  body { font: 1.1rem/1.5 system-ui, sans-serif; margin: 20vh auto; max-width: 30rem; padding: 0 1rem;
+         color: #1b1b1b; background: #fdfdfd; }
+  @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #1b1b1b; } }
+</style>
+<h1>Back to the terminal</h1>
+<p>This page has done its part and can be closed. Whether the app got its access is said where you
+began.</p>
+</html>
+)";
+
+void SetSecurityHeaders(httplib::Response& response) {
+  response.set_header("Cache-Control", "no-store");
+  response.set_header("Content-Security-Policy",
+                      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+  response.set_header("Referrer-Policy", "no-referrer");
+  response.set_header("X-Content-Type-Options", "nosniff");
+}
+
+}  // namespace
+
+struct RedirectListener::Rep {
+  LoopbackUri uri;
+  uint16_t port = 0;
+  std::string done_path;
+  httplib::Server server;
+  std::thread thread;
+  EventFd ready;
+
+  Mutex mu;
+  CondVar page_shown;
+  bool arrived ABSL_GUARDED_BY(mu) = false;
+  bool shown ABSL_GUARDED_BY(mu) = false;
+  Secret query ABSL_GUARDED_BY(mu);
+
+  void Answer(const httplib::Request& request, httplib::Response& response);
+  bool Accept(absl::string_view target);
+  bool ShowPage();
+};
+
+void RedirectListener::Rep::Answer(const httplib::Request& request, httplib::Response& response) {
+  SetSecurityHeaders(response);
+  // A page on the web whose name resolves to 127.0.0.1 has another Host.
+  const bool for_us =
+      request.method == "GET" && request.get_header_value("Host") == uri.Authority(port);
+  const std::string target_path = request.target.substr(0, request.target.find('?'));
+  if (for_us && target_path == uri.path && Accept(request.target)) {
+    response.set_redirect(done_path, 303);
+  } else if (for_us && request.target == done_path && ShowPage()) {
+    response.set_content(kPage, "text/html; charset=utf-8");
+  } else {
+    response.status = 404;
+  }
+}
+
+bool RedirectListener::Rep::Accept(absl::string_view target) {
+  if (target.find('?') == absl::string_view::npos) return false;
+  absl::optional<std::string> answer = RedirectQueryOf(target);
+  if (!answer.has_value()) return false;
+  MutexLock lock(mu);
+  if (arrived) return false;
+  arrived = true;
+  query = Secret(*std::move(answer));
+  ready.Set();
+  return true;
+}
+
+bool RedirectListener::Rep::ShowPage() {
+  MutexLock lock(mu);
+  if (!arrived) return false;
+  shown = true;
+  page_shown.NotifyAll();
+  return true;
+}
+
+absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const LoopbackUri& uri) {
+  auto rep = std::make_unique<Rep>();
+  rep->uri = uri;
+  rep->done_path = uri.path == "/done" ? "/finished" : "/done";
+  // The library's own choice, SO_REUSEPORT, would let another program of the same user listen at
+  // the same port, and the kernel share the redirects out between the two.
+  rep->server.set_socket_options([](socket_t fd) {
+    const int yes = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
+  rep->server.set_keep_alive_max_count(1);
+  rep->server.set_read_timeout(5);
+  rep->server.set_payload_max_length(0);
+  rep->server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  rep->server.set_pre_routing_handler(
+      [r = rep.get()](const httplib::Request& request, httplib::Response& response) {
+        r->Answer(request, response);
+        return httplib::Server::HandlerResponse::Handled;
+      });
+
+  const std::string address = uri.BindAddress();
+  int port = -1;
+  if (!uri.port.has_value()) {
+    port = rep->server.bind_to_any_port(address);
+  } else if (rep->server.bind_to_port(address, *uri.port)) {
+    port = *uri.port;
+  }
+  if (port <= 0) {
+    return MakeError(Reason::kRedirectPortBusy,
+                     uri.port.has_value()
+                         ? absl::StrCat("cannot listen at port ", *uri.port, " of ", uri.host,
+                                        ", which the app's redirect URI names")
+                         : absl::StrCat("cannot listen at ", uri.host));
+  }
+  rep->port = static_cast<uint16_t>(port);
+  rep->thread = std::thread([r = rep.get()] { r->server.listen_after_bind(); });
+  // The library forgets a stop() that comes before it runs.
+  while (!rep->server.is_running()) std::this_thread::yield();
+  return std::unique_ptr<RedirectListener>(new RedirectListener(std::move(rep)));
+}
+
+RedirectListener::RedirectListener(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+
+RedirectListener::~RedirectListener() {
+  {
+    MutexLock lock(rep_->mu);
+    const absl::Time limit = absl::Now() + kPageGrace;
+    while (rep_->arrived && !rep_->shown && absl::Now() < limit) {
+      rep_->page_shown.WaitFor(rep_->mu, limit - absl::Now());
+    }
+  }
+  rep_->server.stop();
+  rep_->thread.join();
+}
+
+std::string RedirectListener::uri() const {
+  return rep_->uri.WithPort(rep_->port);
+}
+
+int RedirectListener::ready_fd() const {
+  return rep_->ready.fd();
+}
+
+Secret RedirectListener::TakeQuery() {
+  MutexLock lock(rep_->mu);
+  return std::move(rep_->query);
+}
+
+}  // namespace smartkey::ctl

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+
+namespace smartkey::ctl {
+
+// A redirect URI that a program on this machine can listen at (RFC 8252 section 7.3): plain http,
+// and a host that is 127.0.0.1, [::1] or localhost.
+struct LoopbackUri {
+  std::string host;               // As registered: "127.0.0.1", "[::1]", "localhost".
+  absl::optional<uint16_t> port;  // Absent: any free port will do.
+  std::string path;               // At least "/".
+  std::string query;              // Registered together with it: "?x=1". Usually empty.
+
+  // The URI with this port, spelled as registered otherwise.
+  std::string WithPort(uint16_t real_port) const;
+  // "127.0.0.1:40123": what a browser sends as Host.
+  std::string Authority(uint16_t real_port) const;
+  // The address to listen at. localhost is 127.0.0.1, which every browser tries.
+  std::string BindAddress() const;
+};
+
+// Absent for every other URI.
+absl::optional<LoopbackUri> ParseLoopbackUri(absl::string_view uri);
+
+// What follows the `?` of a pasted redirect URL, or the text itself if it is only that. Absent if
+// it cannot be the answer of an authorization server (RFC 6749 section 4.1.2: it has a code or an
+// error).
+absl::optional<std::string> RedirectQueryOf(absl::string_view pasted);
+
+}  // namespace smartkey::ctl

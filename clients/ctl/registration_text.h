@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "smartkey/types.h"
+
+namespace smartkey::ctl {
+
+// "working", "needs you: renew", ...: the daemon's words, or its state's name if it sent none.
+std::string StateText(const client::Registration& registration);
+
+// "alice", or "uid:1000" for a login without a name.
+std::string OwnerText(const client::User& owner);
+
+// A sentence for a warning's name, such as SAME_APP_SAME_SERVER; the name itself if it is a new
+// one.
+std::string WarningText(absl::string_view warning);
+
+// What is shown after an enrollment.
+std::string EnrolledText(const client::Registration& registration);
+
+}  // namespace smartkey::ctl

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "smartkey/admin_client.h"
+#include "smartkey/client.h"
+
+namespace smartkey::ctl {
+
+// What every command is given: the global options and where to write.
+//
+// Results go to `out`, everything else (progress, notices, errors) to `err`, so that the output can
+// be piped. Secrets are written with WriteSecret() only.
+struct Session {
+  std::ostream& out;
+  std::ostream& err;
+  std::string socket;  // --socket; empty: the default one.
+  bool json = false;
+
+  // Set by the parser to what the chosen command does.
+  std::function<absl::Status()> run;
+
+  // The public socket, unless --socket names another.
+  absl::StatusOr<std::unique_ptr<client::Client>> Connect() const;
+  // The admin socket, unless --socket names another.
+  absl::StatusOr<std::unique_ptr<client::AdminClient>> ConnectAdmin() const;
+  // For a registration as typed: `alice/mercy` exists on the admin socket only.
+  absl::StatusOr<std::unique_ptr<client::Client>> ConnectFor(absl::string_view registration) const;
+};
+
+// Writes to standard output, past every buffer, and adds a newline.
+// Errors: kInternal when it cannot be written whole.
+absl::Status WriteSecret(absl::string_view secret);
+
+}  // namespace smartkey::ctl

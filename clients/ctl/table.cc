@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/table.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+
+namespace smartkey::ctl {
+namespace {
+
+constexpr size_t kGap = 2;
+constexpr size_t kNarrowest = 6;
+constexpr absl::string_view kCut = "..";
+constexpr size_t kLongestValue = 64 * 1024;
+
+// Widths that fit `columns`, taken from the widest column first.
+std::vector<size_t> FitWidths(std::vector<size_t> widths, size_t columns) {
+  size_t total = std::accumulate(widths.begin(), widths.end(), kGap * (widths.size() - 1));
+  while (total > columns) {
+    auto widest = std::max_element(widths.begin(), widths.end());
+    if (*widest <= kNarrowest) break;
+    --*widest;
+    --total;
+  }
+  return widths;
+}
+
+std::string Cell(const std::string& text, size_t width) {
+  if (text.size() > width) return absl::StrCat(text.substr(0, width - kCut.size()), kCut);
+  return absl::StrCat(text, std::string(width - text.size(), ' '));
+}
+
+}  // namespace
+
+Table::Table(std::vector<std::string> headings) {
+  rows_.push_back(std::move(headings));
+}
+
+void Table::AddRow(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = Printable(cell);
+  cells.resize(rows_.front().size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::ToText(size_t columns) const {
+  std::vector<size_t> widths(rows_.front().size(), 0);
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  widths = FitWidths(std::move(widths), columns);
+  std::string text;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (i > 0) line.append(kGap, ' ');
+      line.append(Cell(row[i], widths[i]));
+    }
+    absl::StripTrailingAsciiWhitespace(&line);
+    absl::StrAppend(&text, line, "\n");
+  }
+  return text;
+}
+
+void Record::Add(absl::string_view name, absl::string_view value) {
+  if (value.empty()) return;
+  lines_.emplace_back(absl::StrCat(name, ":"), Printable(value, kLongestValue));
+}
+
+void Record::Add(absl::string_view name, const absl::optional<absl::Time>& time) {
+  if (time.has_value()) Add(name, TimeText(*time));
+}
+
+void Record::Add(absl::string_view name, const std::vector<std::string>& values) {
+  Add(name, absl::StrJoin(values, " "));
+}
+
+std::string Record::ToText() const {
+  size_t width = 0;
+  for (const auto& line : lines_) width = std::max(width, line.first.size());
+  std::string text;
+  for (const auto& [name, value] : lines_) {
+    absl::StrAppend(&text, Cell(name, width), "  ", value, "\n");
+  }
+  return text;
+}
+
+std::string TimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone());
+}
+
+}  // namespace smartkey::ctl
