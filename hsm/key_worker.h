@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/scheduler.h"
+#include "hsm/key_service.h"
+
+namespace smartkey {
+
+// The KeyService of the daemon: one thread that owns a KeyProvider and works off a bounded queue.
+//
+// Waiting: callers take turns, so that none waits for another's backlog; creations wait until
+// nothing else does. A call whose deadline passes while it waits is answered then and there, also
+// while the hardware is stuck.
+//
+// Hardware that is absent is looked for again, at growing intervals, so that it may come late.
+// While an opening is under way calls wait for its end; between two they are refused at once. After
+// an answer that says "degraded" or "absent" the provider is opened once and the call repeated,
+// unless it makes a key; if that does not help either, the state is DEGRADED or ABSENT until a
+// later opening succeeds.
+//
+// A call that hangs past its limit cannot be taken back. It is answered with kHardwareTimeout and
+// all that wait with kHardwareDegraded; its thread is given up together with its provider, never
+// joined, and a new provider is opened on a new thread: at once after a hanging operation, and a
+// minute later after a hanging opening. At most `max_abandoned` threads hang at a time.
+//
+// Thread-safe. `clock` and `scheduler` must outlive it. The destructor answers what waits with
+// kShuttingDown, and takes no longer than `shutdown_limit`, hung hardware or not; afterwards no
+// `done` runs any more. It must not be called from a `done`.
+class KeyWorker : public KeyService {
+ public:
+  // Makes a provider that is not open yet. Called on the worker's thread, once for each new thread.
+  using ProviderFactory = std::function<std::unique_ptr<KeyProvider>()>;
+
+  struct Options {
+    int max_queued = 64;
+    int max_queued_per_caller = 16;
+    absl::Duration sign_limit = absl::Seconds(15);  // and whatever is not a creation
+    absl::Duration create_limit = absl::Seconds(180);
+    absl::Duration open_limit = absl::Seconds(60);
+    absl::Duration first_retry = absl::Seconds(5);  // doubled while the hardware is absent
+    absl::Duration longest_retry = absl::Seconds(60);
+    int max_abandoned = 4;
+    absl::Duration shutdown_limit = absl::Seconds(5);
+  };
+
+  KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler, Options options);
+  KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler);
+  ~KeyWorker() override;
+
+  OperationId Sign(SignRequest request,
+                   absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override;
+  OperationId CreateKey(CreateRequest request,
+                        absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) override;
+  OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
+  bool Cancel(OperationId id) override;
+  ProviderStatus status() const override;
+
+ private:
+  // Shared with the thread, which may outlive this.
+  class Core;
+
+  const std::shared_ptr<Core> core_;
+};
+
+}  // namespace smartkey
