@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "daemon/model/catalog.h"
+
+namespace smartkey {
+
+// What `smartkeyd --config FILE` reads. docs/smartkeyd.toml.example explains every key to the
+// person who writes it; the defaults are the values below. The environment is not read.
+
+// [daemon]
+struct DaemonConfig {
+  std::string socket = "/run/smartkeyd/smartkeyd.sock";
+  std::string admin_socket = "/run/smartkeyd-admin/admin.sock";
+  std::string state_dir = "/var/lib/smartkeyd";
+  std::string admin_group = "smartkey-admin";
+  // Where the packages of apps install their files; a test or a demo has its own.
+  std::string apps_dir = "/usr/lib/smartkeyd/apps.d";
+};
+
+// [key_provider]
+struct KeyProviderConfig {
+  std::string type = "tpm";  // or "pkcs11"
+  std::string tcti = "device:/dev/tpmrm0";
+
+  // pkcs11 only.
+  std::string uri;       // RFC 7512
+  std::string module;    // path; empty: what p11-kit is configured with
+  std::string pin_file;  // path; empty: no PIN
+  std::string init_args;
+  int max_sessions = 8;
+  bool strict_attributes = true;
+  std::string isolation = "process";  // or "none"
+};
+
+// [http]
+struct HttpConfig {
+  std::string proxy;                  // "http://host:port"; empty: none
+  std::vector<std::string> no_proxy;  // host names or domain suffixes
+  std::string ca_file;                // trusted beside the system's; empty: none
+};
+
+// Something wrong in a configuration file.
+struct ConfigProblem {
+  std::string file;
+  int line = 0;  // 0: about the file as a whole
+  std::string message;
+
+  std::string ToString() const;  // "file:line: message"
+};
+
+// [[app]] and [[server]] blocks are in `catalog`.
+struct Config {
+  DaemonConfig daemon;
+  KeyProviderConfig key_provider;
+  HttpConfig http;
+  Catalog catalog;
+
+  // Of drop-ins. A drop-in with a problem is ignored as a whole, all else is in force.
+  std::vector<ConfigProblem> problems;
+};
+
+// Everything that was found out about a configuration.
+struct ConfigReport {
+  Config config;                      // only to be used without `errors`
+  std::vector<ConfigProblem> errors;  // of the main file: they stop the start
+};
+
+// Reads `main_file`, then `<main_file>.d/*.toml`, then `<apps_dir>/*.toml`, each directory in the
+// order of the names. Drop-ins hold [[app]] and [[server]] blocks only. Where an app's id or a
+// server's name appears twice, the first stays and the later file has a problem. Finds all
+// problems, not only the first.
+ConfigReport ReadConfig(const std::string& main_file);
+
+// The same for a start or a reload. Errors: kConfigInvalid naming every error of the main file.
+absl::StatusOr<Config> LoadConfig(const std::string& main_file);
+
+// `smartkeyd --check-config`: writes every problem on a line, and what follows from them. Returns
+// the exit code: 0 without any problem, 1 otherwise, also if only a drop-in would be ignored.
+int CheckConfig(const std::string& main_file, std::ostream& out);
+
+}  // namespace smartkey

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which files are read, in which order, and what a problem in one of them means for the others.
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "daemon/app/config.h"
+#include "daemon/app/config_schema.h"
+#include "daemon/app/config_table.h"
+
+namespace smartkey {
+namespace {
+
+constexpr size_t kMaxFileBytes = 1024 * 1024;
+
+// Notes a problem and returns nothing if the file cannot be read or is not TOML.
+absl::optional<toml::table> ParseFile(const std::string& file, ConfigProblems& problems) {
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    problems.Add(0, "cannot be read: it is a directory");
+    return absl::nullopt;
+  }
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) {
+    problems.Add(0, absl::StrCat("cannot be read: ", strerror(errno)));
+    return absl::nullopt;
+  }
+  const std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (text.size() > kMaxFileBytes) {
+    problems.Add(0, "is larger than 1 MiB");
+    return absl::nullopt;
+  }
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& failure) {
+    problems.Add(static_cast<int>(failure.source().begin.line),
+                 absl::StrCat("not TOML: ", Printable(std::string(failure.description()), 200)));
+    return absl::nullopt;
+  }
+}
+
+// The *.toml files of a directory by name; none if there is no such directory.
+std::vector<std::string> ListDropIns(const std::string& directory,
+                                     std::vector<ConfigProblem>& problems) {
+  std::vector<std::string> files;
+  std::error_code error;
+  std::filesystem::directory_iterator entries(directory, error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::filesystem::path& path = entries->path();
+    // Editors leave hidden files behind.
+    if (path.extension() == ".toml" && path.filename().string()[0] != '.') {
+      files.push_back(path.string());
+    }
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    problems.push_back({directory, 0, absl::StrCat("cannot be read: ", error.message())});
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// Puts the blocks of one file after another into one catalog.
+class CatalogBuilder {
+ public:
+  // Adds a problem for every id or name that another file has defined.
+  void CheckNew(const ConfigBlocks& blocks, ConfigProblems& problems) const {
+    for (const auto& app : blocks.apps) Check(apps_, "app", app.block.id, app.line, problems);
+    for (const auto& server : blocks.servers) {
+      Check(servers_, "server", server.block.name, server.line, problems);
+    }
+  }
+
+  void Add(ConfigBlocks blocks, const std::string& file) {
+    for (auto& app : blocks.apps) {
+      apps_[app.block.id] = absl::StrCat(file, ":", app.line);
+      catalog_.apps.push_back(std::move(app.block));
+    }
+    for (auto& server : blocks.servers) {
+      servers_[server.block.name] = absl::StrCat(file, ":", server.line);
+      catalog_.servers.push_back(std::move(server.block));
+    }
+  }
+
+  Catalog Take() { return std::move(catalog_); }
+
+ private:
+  using Places = std::map<std::string, std::string>;  // id or name to "file:line"
+
+  static void Check(const Places& places, absl::string_view kind, const std::string& name, int line,
+                    ConfigProblems& problems) {
+    const auto first = places.find(name);
+    if (name.empty() || first == places.end()) return;
+    problems.Add(line, absl::StrCat(kind, " \"", name, "\" is already defined in ", first->second));
+  }
+
+  Places apps_;
+  Places servers_;
+  Catalog catalog_;
+};
+
+void ReadDropInFile(const std::string& file, CatalogBuilder& builder,
+                    std::vector<ConfigProblem>& problems) {
+  ConfigProblems own(file);
+  if (const absl::optional<toml::table> root = ParseFile(file, own)) {
+    ConfigBlocks blocks = ReadDropIn(*root, own);
+    builder.CheckNew(blocks, own);
+    // All or nothing: half of an app's file would be harder to understand than none.
+    if (own.empty()) builder.Add(std::move(blocks), file);
+  }
+  for (ConfigProblem& problem : own.ByLine()) problems.push_back(std::move(problem));
+}
+
+}  // namespace
+
+ConfigReport ReadConfig(const std::string& main_file) {
+  ConfigReport report;
+  CatalogBuilder builder;
+  ConfigProblems errors(main_file);
+  if (const absl::optional<toml::table> root = ParseFile(main_file, errors)) {
+    builder.Add(ReadMainFile(*root, report.config, errors), main_file);
+  }
+  report.errors = errors.ByLine();
+  for (const std::string& directory :
+       {absl::StrCat(main_file, ".d"), report.config.daemon.apps_dir}) {
+    for (const std::string& file : ListDropIns(directory, report.config.problems)) {
+      ReadDropInFile(file, builder, report.config.problems);
+    }
+  }
+  report.config.catalog = builder.Take();
+  return report;
+}
+
+}  // namespace smartkey
