@@ -66,6 +66,10 @@ absl::StatusOr<json> ParseJson(absl::string_view text, int max_depth) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF") {
     return absl::InvalidArgumentError("starts with a byte order mark");
   }
+  // nlohmann's lexer takes a NUL byte for the end of the text, whatever follows it.
+  if (text.find('\0') != absl::string_view::npos) {
+    return absl::InvalidArgumentError("holds a NUL byte");
+  }
   StructureCheck check(max_depth);
   if (!json::sax_parse(text.begin(), text.end(), &check)) {
     return absl::InvalidArgumentError(check.problem());
