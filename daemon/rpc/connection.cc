@@ -13,9 +13,9 @@
 
 namespace smartkey {
 
-absl::StatusOr<std::unique_ptr<Connection>> Connection::Serve(
-    UniqueFd socket, std::unique_ptr<ConnectionServices> services,
-    std::shared_ptr<CallTracker> calls, const grpc::ResourceQuota& quota, const Limits& limits) {
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(
+    std::unique_ptr<ConnectionServices> services, std::shared_ptr<CallTracker> calls,
+    const grpc::ResourceQuota& quota, const Limits& limits) {
   grpc::ServerBuilder builder;
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(limits.max_receive_bytes);
@@ -41,8 +41,11 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Serve(
   if (connection->server_ == nullptr) {
     return MakeError(Reason::kInternal, "grpc built no server for a connection");
   }
-  grpc::AddInsecureChannelFromFd(connection->server_.get(), socket.release());
   return connection;
+}
+
+void Connection::Serve(UniqueFd socket) {
+  grpc::AddInsecureChannelFromFd(server_.get(), socket.release());
 }
 
 void Connection::SetHealth(const HealthTable& health) {

@@ -35,8 +35,8 @@ using HealthTable = std::map<std::string, bool>;
 // a handler who is calling (grpc/grpc issues 15511 and 28755), and what peer() says can name
 // another connection by the time it is read; so the identity is built into the server instead.
 //
-// Thread-safe except for Shutdown, which is called once. Must not be destroyed by one of gRPC's
-// threads.
+// Thread-safe except for Serve and Shutdown, which are called once each. Must not be destroyed by
+// one of gRPC's threads.
 class Connection {
  public:
   struct Limits {
@@ -47,10 +47,13 @@ class Connection {
     absl::Duration idle = absl::Minutes(10);  // then gRPC says GOAWAY
   };
 
-  // Starts serving `socket`. Errors: kInternal when gRPC does not build a server.
-  static absl::StatusOr<std::unique_ptr<Connection>> Serve(
-      UniqueFd socket, std::unique_ptr<ConnectionServices> services,
-      std::shared_ptr<CallTracker> calls, const grpc::ResourceQuota& quota, const Limits& limits);
+  // Builds the server. Errors: kInternal when gRPC does not.
+  static absl::StatusOr<std::unique_ptr<Connection>> Create(
+      std::unique_ptr<ConnectionServices> services, std::shared_ptr<CallTracker> calls,
+      const grpc::ResourceQuota& quota, const Limits& limits);
+
+  // Starts serving. Once.
+  void Serve(UniqueFd socket);
 
   CallTracker& calls() { return *calls_; }
   void SetHealth(const HealthTable& health);

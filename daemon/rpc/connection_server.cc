@@ -251,8 +251,7 @@ void ConnectionServer::WatchListeners(bool on) {
 // idleness.
 void ConnectionServer::Sweep(BootTime now) {
   if (now < next_sweep_) return;
-  const auto serving = Serving();
-  for (const auto& [id, connection] : serving) {
+  for (const auto& [id, connection] : Serving()) {
     const CallTracker::State calls = connection->calls().state();
     const absl::Duration quiet = now - calls.last_activity;
     const absl::Duration limit = calls.had_request ? options_.connection.idle + options_.idle_grace
@@ -262,7 +261,7 @@ void ConnectionServer::Sweep(BootTime now) {
     MutexLock lock(mu_);
     ++stats_.timed_out;
   }
-  next_sweep_ = now + (serving.empty() ? kTurn : SweepInterval());
+  next_sweep_ = now + (stats().connections == 0 ? kTurn : SweepInterval());
 }
 
 // ---------------------------------------------------------------- builders
@@ -298,18 +297,23 @@ void ConnectionServer::Build(BuildJob job) {
     return Forget(job.id);
   }
   absl::StatusOr<std::unique_ptr<Connection>> connection =
-      Connection::Serve(std::move(job.socket), endpoint.services(caller),
-                        std::make_shared<CallTracker>(clock_), quota_, options_.connection);
+      Connection::Create(endpoint.services(caller), std::make_shared<CallTracker>(clock_), quota_,
+                         options_.connection);
   if (!connection.ok()) {
     Log(LogLevel::kError, "no server for a connection", {{"error", connection.status().message()}});
     return Forget(job.id);
   }
   std::shared_ptr<Connection> serving = *std::move(connection);
+  {
+    MutexLock lock(mu_);
+    entries_[job.id].connection = serving;  // so that SetHealth finds it
+  }
+  ApplyHealth(*serving);  // before the first question can come
+  serving->Serve(std::move(job.socket));
   bool close;
   {
     MutexLock lock(mu_);
     Entry& entry = entries_[job.id];
-    entry.connection = serving;
     entry.watch = std::move(watch);
     entry.state = State::kServing;
     epoll_event event{};
@@ -318,8 +322,7 @@ void ConnectionServer::Build(BuildJob job) {
     // From here on the accept thread may close it, if the peer has gone meanwhile.
     close = epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.watch.get(), &event) != 0 || draining_;
   }
-  if (close) return Close(job.id);
-  ApplyHealth(*serving);
+  if (close) Close(job.id);
 }
 
 void ConnectionServer::HandToRefusal(UniqueFd socket, const RefusalBytes& bytes) {
@@ -405,27 +408,30 @@ void ConnectionServer::Forget(uint64_t id) {
 // ---------------------------------------------------------------- from outside
 
 void ConnectionServer::SetHealth(const std::string& service, bool serving) {
+  std::vector<std::shared_ptr<Connection>> connections;
   {
     MutexLock lock(mu_);
     health_[service] = serving;
     ++health_version_;
+    for (const auto& [id, entry] : entries_) {
+      if (entry.connection != nullptr) connections.push_back(entry.connection);
+    }
   }
-  for (const auto& [id, connection] : Serving()) ApplyHealth(*connection);
+  for (const auto& connection : connections) ApplyHealth(*connection);
 }
 
 // Two threads may tell one connection different versions; whoever was late sees it and tells again.
 void ConnectionServer::ApplyHealth(Connection& connection) {
+  uint64_t told = 0;
   while (true) {
     HealthTable health;
-    uint64_t version;
     {
       MutexLock lock(mu_);
+      if (told == health_version_) return;
+      told = health_version_;
       health = health_;
-      version = health_version_;
     }
     connection.SetHealth(health);
-    MutexLock lock(mu_);
-    if (version == health_version_) return;
   }
 }
 

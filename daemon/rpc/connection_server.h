@@ -172,7 +172,7 @@ class ConnectionServer {
   std::deque<uint64_t> to_reap_ ABSL_GUARDED_BY(mu_);
   std::vector<RefuseJob> to_refuse_ ABSL_GUARDED_BY(mu_);
   HealthTable health_ ABSL_GUARDED_BY(mu_);
-  uint64_t health_version_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t health_version_ ABSL_GUARDED_BY(mu_) = 1;
   Stats stats_ ABSL_GUARDED_BY(mu_);
 
   std::vector<std::thread> threads_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/rpc/process_setup.h"
 
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -39,6 +40,9 @@ void PrepareProcessForRpc() {
 
   gpr_set_log_function(LogFromGrpc);
   gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
+  // For good. The last object to go would otherwise take the library down, and wait for its threads
+  // (10 s seen).
+  grpc_init();
 }
 
 int RaiseFileLimit() {
