@@ -26,6 +26,8 @@ constexpr int kMostAttempts = 10;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EsysContext>> EsysContext::Create(const std::string& tcti) {
+  // The loader would go and look for one: the machine's own, for instance.
+  if (tcti.empty()) return MakeError(Reason::kHardwareAbsent, "no tcti is configured");
   std::unique_ptr<EsysContext> context(new EsysContext);
   context->has_resource_manager_ = NamesResourceManager(tcti);
   TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.c_str(), &context->tcti_);

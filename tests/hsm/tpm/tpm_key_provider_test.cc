@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only a TPM can do to its provider, on a real swtpm. What every provider must do is in
+// tests/contract.
+#include "hsm/tpm/tpm_key_provider.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/error.h"
+#include "base/scheduler.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "hsm/key_worker.h"
+#include "hsm/tpm/esys_context.h"
+#include "hsm/tpm/tpm_key_template.h"
+#include "hsm/tpm/tpm_status.h"
+#include "tests/support/swtpm.h"
+
+namespace smartkey {
+namespace {
+
+constexpr SignatureAlgorithm kEs256 = SignatureAlgorithm::kEs256;
+constexpr TPM2_HANDLE kStorageRootHandle = 0x81000001;
+
+TPM2B_AUTH Auth(absl::string_view text) {
+  TPM2B_AUTH auth = {};
+  auth.size = static_cast<UINT16>(text.size());
+  std::copy(text.begin(), text.end(), auth.buffer);
+  return auth;
+}
+
+// The RSA one that many machines have: its Name is never that of our transient parent.
+TPM2B_PUBLIC RsaStorageRoot() {
+  TPM2B_PUBLIC area = StorageRootTemplate();
+  area.publicArea.type = TPM2_ALG_RSA;
+  area.publicArea.unique = {};
+  TPMS_RSA_PARMS& rsa = area.publicArea.parameters.rsaDetail;
+  rsa = {};
+  rsa.symmetric.algorithm = TPM2_ALG_AES;
+  rsa.symmetric.keyBits.aes = 128;
+  rsa.symmetric.mode.aes = TPM2_ALG_CFB;
+  rsa.scheme.scheme = TPM2_ALG_NULL;
+  rsa.keyBits = 2048;
+  return area;
+}
+
+class TpmKeyProviderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<Swtpm>> tpm = Swtpm::Start();
+    ASSERT_TRUE(tpm.ok()) << tpm.status();
+    tpm_ = *std::move(tpm);
+  }
+
+  std::unique_ptr<TpmKeyProvider> NewProvider(const std::string& machine_id = "machine") {
+    return std::make_unique<TpmKeyProvider>(
+        TpmKeyProvider::Options{.tcti = tpm_->tcti(), .machine_id = machine_id});
+  }
+  std::unique_ptr<TpmKeyProvider> Opened(const std::string& machine_id = "machine") {
+    std::unique_ptr<TpmKeyProvider> provider = NewProvider(machine_id);
+    const auto capabilities = provider->Open();
+    EXPECT_TRUE(capabilities.ok()) << capabilities.status();
+    return provider;
+  }
+  CreatedKey MadeBy(TpmKeyProvider& provider) {
+    absl::StatusOr<CreatedKey> key = provider.CreateKey(kEs256, "label");
+    EXPECT_TRUE(key.ok()) << key.status();
+    return key.ok() ? *key : CreatedKey();
+  }
+  absl::Status Signs(TpmKeyProvider& provider, const CreatedKey& key) {
+    absl::StatusOr<std::string> signature =
+        provider.Sign(key.reference, key.public_key, kEs256, "message");
+    if (!signature.ok()) return signature.status();
+    EXPECT_TRUE(VerifySignature(key.public_key, kEs256, "message", *signature));
+    return absl::OkStatus();
+  }
+
+  // The TPM as another program sees it.
+  std::unique_ptr<EsysContext> Raw() {
+    absl::StatusOr<std::unique_ptr<EsysContext>> context = EsysContext::Create(tpm_->tcti());
+    EXPECT_TRUE(context.ok()) << context.status();
+    return *std::move(context);
+  }
+  UINT32 Handles(TPM2_HANDLE first) {
+    absl::StatusOr<TPML_HANDLE> handles = Raw()->ListHandles(first);
+    EXPECT_TRUE(handles.ok()) << handles.status();
+    return handles->count;
+  }
+  static ESYS_TR MakePrimary(EsysContext& raw, const TPM2B_PUBLIC& area,
+                             absl::string_view auth = "") {
+    TPM2B_SENSITIVE_CREATE sensitive = {};
+    sensitive.sensitive.userAuth = Auth(auth);
+    const TPM2B_DATA outside = {};
+    const TPML_PCR_SELECTION pcrs = {};
+    ESYS_TR handle = ESYS_TR_NONE;
+    EXPECT_EQ(Esys_CreatePrimary(raw.get(), ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                 ESYS_TR_NONE, &sensitive, &area, &outside, &pcrs, &handle, nullptr,
+                                 nullptr, nullptr, nullptr),
+              TSS2_RC_SUCCESS);
+    return handle;
+  }
+  // Puts a primary key where storage root keys are kept, as an administrator or systemd does.
+  void Provision(const TPM2B_PUBLIC& area, absl::string_view auth = "") {
+    std::unique_ptr<EsysContext> raw = Raw();
+    const EsysObject primary = EsysObject::Transient(*raw, MakePrimary(*raw, area, auth));
+    ESYS_TR persistent = ESYS_TR_NONE;
+    ASSERT_EQ(Esys_EvictControl(raw->get(), ESYS_TR_RH_OWNER, primary.get(), ESYS_TR_PASSWORD,
+                                ESYS_TR_NONE, ESYS_TR_NONE, kStorageRootHandle, &persistent),
+              TSS2_RC_SUCCESS);
+    Esys_TR_Close(raw->get(), &persistent);
+  }
+  void Unprovision() {
+    std::unique_ptr<EsysContext> raw = Raw();
+    ESYS_TR persistent = ESYS_TR_NONE;
+    ASSERT_EQ(Esys_TR_FromTPMPublic(raw->get(), kStorageRootHandle, ESYS_TR_NONE, ESYS_TR_NONE,
+                                    ESYS_TR_NONE, &persistent),
+              TSS2_RC_SUCCESS);
+    ESYS_TR gone = ESYS_TR_NONE;
+    ASSERT_EQ(Esys_EvictControl(raw->get(), ESYS_TR_RH_OWNER, persistent, ESYS_TR_PASSWORD,
+                                ESYS_TR_NONE, ESYS_TR_NONE, kStorageRootHandle, &gone),
+              TSS2_RC_SUCCESS);
+  }
+  void SetHierarchyAuth(ESYS_TR hierarchy, absl::string_view auth) {
+    std::unique_ptr<EsysContext> raw = Raw();
+    const TPM2B_AUTH value = Auth(auth);
+    ASSERT_EQ(Esys_HierarchyChangeAuth(raw->get(), hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                       ESYS_TR_NONE, &value),
+              TSS2_RC_SUCCESS);
+  }
+  void Clear() {
+    std::unique_ptr<EsysContext> raw = Raw();
+    ASSERT_EQ(
+        Esys_Clear(raw->get(), ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE),
+        TSS2_RC_SUCCESS);
+  }
+
+  static TpmParentKind ParentOf(const CreatedKey& key) {
+    return ParseTpmKeyBlob(key.reference.blob).value().parent_kind;
+  }
+
+  std::unique_ptr<Swtpm> tpm_;
+};
+
+TEST_F(TpmKeyProviderTest, Capabilities_NameTheChipAndPreferP384) {
+  std::unique_ptr<TpmKeyProvider> provider = NewProvider();
+  const absl::StatusOr<ProviderCapabilities> capabilities = provider->Open();
+  ASSERT_TRUE(capabilities.ok()) << capabilities.status();
+  EXPECT_EQ(capabilities->provider, "tpm");
+  EXPECT_THAT(capabilities->hardware, testing::EndsWith("(TPM 2.0)"));
+  EXPECT_THAT(capabilities->algorithms,
+              testing::ElementsAre(SignatureAlgorithm::kEs384, SignatureAlgorithm::kRs384,
+                                   SignatureAlgorithm::kEs256, SignatureAlgorithm::kRs256));
+  EXPECT_FALSE(capabilities->has_resource_manager);
+}
+
+TEST_F(TpmKeyProviderTest, CreatedKey_HasThePublicAreaTheTpmMade) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  EXPECT_EQ(key.reference.provider, "tpm");
+  const TpmKeyBlob blob = ParseTpmKeyBlob(key.reference.blob).value();
+  EXPECT_EQ(key.public_area, MarshalPublic(blob.public_area).value());
+  EXPECT_EQ(ToPublicKey(blob.public_area.publicArea).value(), key.public_key);
+  EXPECT_EQ(blob.parent_kind, TpmParentKind::kTransientEccV1);
+  EXPECT_EQ(blob.parent_name.size(), 34u);
+  EXPECT_EQ(blob.tpm_identity.size(), 16u);
+  EXPECT_EQ(blob.machine_identity.size(), 16u);
+}
+
+TEST_F(TpmKeyProviderTest, AtMostTheKeyUsedLast_StaysLoaded) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+  const CreatedKey one = MadeBy(*provider);
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+  const CreatedKey two = MadeBy(*provider);
+  EXPECT_TRUE(provider->CheckKey(one.reference, one.public_key).ok());
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+  for (const CreatedKey& key : {one, two, one}) {
+    EXPECT_TRUE(Signs(*provider, key).ok());
+    EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 1u);
+    EXPECT_EQ(Handles(TPM2_LOADED_SESSION_FIRST), 0u);
+  }
+  EXPECT_TRUE(provider->DestroyKey(one.reference).ok());
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+  EXPECT_TRUE(Signs(*provider, two).ok());
+  provider.reset();
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+}
+
+TEST_F(TpmKeyProviderTest, ResetUnderAnOpenProvider_IsNotNoticedByTheCaller) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  ASSERT_TRUE(Signs(*provider, key).ok());
+  ASSERT_TRUE(tpm_->Restart().ok());
+  const absl::Status after_reset = Signs(*provider, key);
+  EXPECT_TRUE(after_reset.ok()) << after_reset;
+  ASSERT_TRUE(tpm_->Restart().ok());
+  EXPECT_TRUE(provider->CheckKey(key.reference, key.public_key).ok());
+  ASSERT_TRUE(tpm_->Restart().ok());
+  EXPECT_TRUE(Signs(*provider, MadeBy(*provider)).ok());
+}
+
+TEST_F(TpmKeyProviderTest, KeyFlushedByAnother_IsLoadedAgain) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  ASSERT_TRUE(Signs(*provider, key).ok());
+  ASSERT_TRUE(Raw()->FlushEverything().ok());
+  const absl::Status status = Signs(*provider, key);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(TpmKeyProviderTest, SlotsFullOfAKilledProcess_AreFreedByOpen) {
+  {
+    std::unique_ptr<EsysContext> killed = Raw();
+    for (int i = 0; i < 3; ++i) MakePrimary(*killed, StorageRootTemplate());
+    const TPMT_SYM_DEF none = {.algorithm = TPM2_ALG_NULL};
+    ESYS_TR session = ESYS_TR_NONE;
+    ASSERT_EQ(Esys_StartAuthSession(killed->get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                    ESYS_TR_NONE, ESYS_TR_NONE, nullptr, TPM2_SE_HMAC, &none,
+                                    TPM2_ALG_SHA256, &session),
+              TSS2_RC_SUCCESS);
+  }
+  ASSERT_EQ(Handles(TPM2_TRANSIENT_FIRST), 3u);
+  ASSERT_EQ(Handles(TPM2_LOADED_SESSION_FIRST), 1u);
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 0u);
+  EXPECT_EQ(Handles(TPM2_LOADED_SESSION_FIRST), 0u);
+  EXPECT_TRUE(Signs(*provider, MadeBy(*provider)).ok());
+}
+
+TEST_F(TpmKeyProviderTest, StorageRootKeyOfTheMachine_IsUsed) {
+  Provision(RsaStorageRoot());
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  EXPECT_EQ(ParentOf(key), TpmParentKind::kPersistentSrk);
+  EXPECT_TRUE(Signs(*provider, key).ok());
+  EXPECT_TRUE(Signs(*Opened(), key).ok());
+}
+
+TEST_F(TpmKeyProviderTest, StorageRootKeyThatDoesNotFit_IsLeftAlone) {
+  TPM2B_PUBLIC with_da = StorageRootTemplate();
+  with_da.publicArea.objectAttributes &= ~TPMA_OBJECT_NODA;
+  Provision(with_da);
+  EXPECT_EQ(ParentOf(MadeBy(*Opened())), TpmParentKind::kTransientEccV1);
+  Unprovision();
+  Provision(StorageRootTemplate(), "password");
+  EXPECT_EQ(ParentOf(MadeBy(*Opened())), TpmParentKind::kTransientEccV1);
+  Unprovision();
+  Provision(SigningKeyTemplate(kEs256));
+  EXPECT_EQ(ParentOf(MadeBy(*Opened())), TpmParentKind::kTransientEccV1);
+  EXPECT_EQ(Handles(TPM2_PERSISTENT_FIRST), 1u);
+}
+
+TEST_F(TpmKeyProviderTest, StorageRootKeyAppearsLater_KeysOfTheTransientParentStillLoad) {
+  const CreatedKey key = MadeBy(*Opened());
+  ASSERT_EQ(ParentOf(key), TpmParentKind::kTransientEccV1);
+  Provision(RsaStorageRoot());
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_TRUE(Signs(*provider, key).ok());
+  const CreatedKey newer = MadeBy(*provider);
+  EXPECT_EQ(ParentOf(newer), TpmParentKind::kPersistentSrk);
+  EXPECT_TRUE(Signs(*provider, newer).ok());
+  EXPECT_TRUE(Signs(*provider, key).ok());
+}
+
+TEST_F(TpmKeyProviderTest, StorageRootKeyGoesLater_KeysLoadUnderTheSameKeyMadeAnew) {
+  Provision(StorageRootTemplate());
+  const CreatedKey key = MadeBy(*Opened());
+  ASSERT_EQ(ParentOf(key), TpmParentKind::kPersistentSrk);
+  Unprovision();
+  const absl::Status status = Signs(*Opened(), key);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(TpmKeyProviderTest, AnotherStorageRootKeyInItsPlace_IsNotUsedForItsKeys) {
+  Provision(RsaStorageRoot());
+  const CreatedKey key = MadeBy(*Opened());
+  Unprovision();
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
+  Provision(StorageRootTemplate());
+  EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
+}
+
+TEST_F(TpmKeyProviderTest, ClearedTpm_SaysSo) {
+  const CreatedKey key = MadeBy(*Opened());
+  Clear();
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
+  EXPECT_TRUE(Signs(*provider, MadeBy(*provider)).ok());
+}
+
+TEST_F(TpmKeyProviderTest, ClearedUnderAnOpenProvider_SaysSo) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  ASSERT_TRUE(Signs(*provider, key).ok());
+  Clear();
+  EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
+}
+
+TEST_F(TpmKeyProviderTest, WithoutAnIdentityOfTheTpm_TheMachinesOneTells) {
+  SetHierarchyAuth(ESYS_TR_RH_ENDORSEMENT, "secret");
+  const CreatedKey key = MadeBy(*Opened("machine"));
+  EXPECT_EQ(ParseTpmKeyBlob(key.reference.blob)->tpm_identity, "");
+  ASSERT_TRUE(tpm_->Replace().ok());
+  EXPECT_EQ(ReasonOf(Signs(*Opened("machine"), key)), Reason::kKeyLostTpmCleared);
+  EXPECT_EQ(ReasonOf(Signs(*Opened("another"), key)), Reason::kKeyLostOtherMachine);
+  EXPECT_EQ(ReasonOf(Signs(*Opened(""), key)), Reason::kKeyLostTpmCleared);
+}
+
+TEST_F(TpmKeyProviderTest, OwnerAuthorization_IsNeededOnlyWithoutAStorageRootKey) {
+  const CreatedKey key = MadeBy(*Opened());
+  SetHierarchyAuth(ESYS_TR_RH_OWNER, "secret");
+  const absl::StatusOr<ProviderCapabilities> refused = NewProvider()->Open();
+  EXPECT_EQ(ReasonOf(refused.status()), Reason::kTpmOwnerAuthRequired) << refused.status();
+
+  ASSERT_TRUE(tpm_->Replace().ok());
+  Provision(StorageRootTemplate());
+  const CreatedKey under_root = MadeBy(*Opened());
+  SetHierarchyAuth(ESYS_TR_RH_OWNER, "secret");
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  EXPECT_TRUE(Signs(*provider, under_root).ok());
+  EXPECT_TRUE(Signs(*provider, MadeBy(*provider)).ok());
+}
+
+TEST_F(TpmKeyProviderTest, DictionaryAttackLockout_DoesNotTouchOurKeys) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey key = MadeBy(*provider);
+  ASSERT_TRUE(Signs(*provider, key).ok());
+  {
+    std::unique_ptr<EsysContext> raw = Raw();
+    ASSERT_EQ(Esys_DictionaryAttackParameters(raw->get(), ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD,
+                                              ESYS_TR_NONE, ESYS_TR_NONE, /*newMaxTries=*/1,
+                                              /*newRecoveryTime=*/3600, /*lockoutRecovery=*/3600),
+              TSS2_RC_SUCCESS);
+    TPM2B_PUBLIC protected_key = SigningKeyTemplate(kEs256);
+    protected_key.publicArea.objectAttributes &= ~TPMA_OBJECT_NODA;
+    const EsysObject object =
+        EsysObject::Transient(*raw, MakePrimary(*raw, protected_key, "password"));
+    const TPM2B_AUTH wrong = Auth("wrong");
+    ASSERT_EQ(Esys_TR_SetAuth(raw->get(), object.get(), &wrong), TSS2_RC_SUCCESS);
+    TPM2B_DIGEST digest = {.size = 32};
+    const TPMT_SIG_SCHEME scheme = {.scheme = TPM2_ALG_NULL};
+    const TPMT_TK_HASHCHECK ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL};
+    TSS2_RC rc = TSS2_RC_SUCCESS;
+    for (int i = 0; i < 3 && ReasonOf(TpmStatus(rc, "sign")) != Reason::kTpmLockout; ++i) {
+      TPMT_SIGNATURE* signature = nullptr;
+      rc = Esys_Sign(raw->get(), object.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                     &digest, &scheme, &ticket, &signature);
+      Esys_Free(signature);
+    }
+    ASSERT_EQ(ReasonOf(TpmStatus(rc, "sign")), Reason::kTpmLockout);
+  }
+  EXPECT_TRUE(Signs(*provider, key).ok());
+  std::unique_ptr<TpmKeyProvider> reopened = Opened();
+  EXPECT_TRUE(Signs(*reopened, key).ok());
+  EXPECT_TRUE(Signs(*reopened, MadeBy(*reopened)).ok());
+}
+
+TEST_F(TpmKeyProviderTest, TctiThatIsNone_IsAbsent) {
+  for (const char* tcti : {"", "nonsense", "nonsense:x=y", "device:/nonexistent/tpm",
+                           "swtpm:path=/nonexistent/sock"}) {
+    TpmKeyProvider provider({.tcti = tcti});
+    EXPECT_EQ(ReasonOf(provider.Open().status()), Reason::kHardwareAbsent) << tcti;
+  }
+}
+
+TEST_F(TpmKeyProviderTest, FrozenTpmUnderAWorker_FailsCallsAndServesAgainOnceThawed) {
+  SystemClock clock;
+  TimerThread timers(clock);
+  KeyWorker worker([this] { return NewProvider(); }, clock, timers,
+                   {.sign_limit = absl::Milliseconds(300),
+                    .open_limit = absl::Milliseconds(300),
+                    .longest_retry = absl::Milliseconds(50)});
+  Mutex mu;
+  CondVar changed;
+  int answers = 0;
+  absl::StatusOr<CreatedKey> key = absl::UnknownError("not made");
+  absl::StatusOr<std::string> signature = absl::UnknownError("not made");
+  const auto await = [&](int count) {
+    MutexLock lock(mu);
+    while (answers < count) changed.Wait(mu);
+  };
+  const auto sign = [&] {
+    worker.Sign({.key = key->reference, .public_key = key->public_key, .message = "message"},
+                [&](absl::StatusOr<std::string> result) {
+                  MutexLock lock(mu);
+                  signature = std::move(result);
+                  ++answers;
+                  changed.NotifyAll();
+                });
+  };
+  worker.CreateKey({.label = "label"}, [&](absl::StatusOr<CreatedKey> result) {
+    MutexLock lock(mu);
+    key = std::move(result);
+    ++answers;
+    changed.NotifyAll();
+  });
+  await(1);
+  ASSERT_TRUE(key.ok()) << key.status();
+  tpm_->Freeze();
+  sign();
+  await(2);
+  EXPECT_EQ(ReasonOf(signature.status()), Reason::kHardwareTimeout) << signature.status();
+  EXPECT_NE(worker.status().state, ProviderState::kReady);
+  tpm_->Thaw();
+  const absl::Time give_up = absl::Now() + absl::Seconds(60);
+  for (int count = 3; !signature.ok() && absl::Now() < give_up; ++count) {
+    sign();
+    await(count);
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  ASSERT_TRUE(signature.ok()) << signature.status();
+  EXPECT_TRUE(VerifySignature(key->public_key, kEs256, "message", *signature));
+}
+
+}  // namespace
+}  // namespace smartkey
