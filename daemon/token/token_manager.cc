@@ -18,6 +18,7 @@ namespace {
 // How often a working registration's last_token_at is written down.
 constexpr absl::Duration kNoteTokensEvery = absl::Minutes(10);
 constexpr absl::Duration kDefaultBusyWait = absl::Seconds(5);
+constexpr size_t kMostHeldRequests = 10'000;
 
 double Jitter() {
   const std::string bytes = RandomBytes(2);
@@ -27,7 +28,12 @@ double Jitter() {
 
 // Failures after which the same request would fail again for a while. The others cost nothing to try anew
 // (a key provider refuses at once by itself), or are the caller's own (invalid_scope).
-enum class Hold { kNone, kRequest, kServer };
+enum class Hold {
+  kNone,
+  kRequest,     // these scopes of this registration
+  kGeneration,  // the client as such was refused: other scopes would be too
+  kServer,      // everybody's requests
+};
 
 Hold HoldFor(Reason reason) {
   switch (reason) {
@@ -42,10 +48,11 @@ Hold HoldFor(Reason reason) {
     case Reason::kBadServerAnswer:
     case Reason::kUnexpectedStatus:
     case Reason::kRequestRefused:
-    case Reason::kRefusedByServer:
-    case Reason::kClockWrong:
     case Reason::kDeadlineExceeded:
       return Hold::kRequest;
+    case Reason::kRefusedByServer:
+    case Reason::kClockWrong:
+      return Hold::kGeneration;
     default:
       return Hold::kNone;
   }
@@ -89,6 +96,7 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   std::unordered_map<RequestId, Waiter> waiters ABSL_GUARDED_BY(mu);
   std::map<TokenKey, std::shared_ptr<Flight>> flights ABSL_GUARDED_BY(mu);
   std::map<TokenKey, Held> held ABSL_GUARDED_BY(mu);             // one request's failures
+  std::map<std::pair<std::string, int>, Held> held_generations ABSL_GUARDED_BY(mu);
   std::map<std::string, Held> held_servers ABSL_GUARDED_BY(mu);  // by token endpoint
   std::map<std::string, ServerStatus> servers ABSL_GUARDED_BY(mu);
   uint64_t hits ABSL_GUARDED_BY(mu) = 0;
@@ -98,6 +106,12 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   // OK, or the last failure with the time that is left to wait.
   absl::Status HeldBack(const TokenKey& key, const std::string& token_endpoint, BootTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  absl::Status ServerHeldBack(const std::string& token_endpoint, BootTime now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  Held& RecordFor(Hold hold, const TokenKey& key, const std::string& token_endpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // From here on nobody joins it.
+  void Detach(const std::shared_ptr<Flight>& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   // Null if one is under way already.
   std::shared_ptr<Flight> StartFlight(const TokenKey& key, const std::string& token_endpoint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -108,11 +122,13 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   void Deliver(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
                RegistrationStore::Snapshot registration);
   void Failed(const std::shared_ptr<Flight>& flight, absl::Status error);
+  // A renewal replaced the generation meanwhile: those who wait get the new one's token.
+  void MoveOn(const std::shared_ptr<Flight>& flight, RegistrationStore::Snapshot registration);
   // Ends the flight and answers its waiters. Both null and error: see Failed.
   void Answer(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
               RegistrationStore::Snapshot registration, const absl::Status& error);
   absl::Status NoteFailure(const TokenKey& key, const std::string& token_endpoint,
-                           const absl::Status& error, const Registration* registration);
+                           const absl::Status& error, bool given_up);
   void NoteSuccess(const TokenKey& key, const std::string& token_endpoint);
   void WaiterTimedOut(RequestId id, absl::Status status);
 };
@@ -138,16 +154,40 @@ TokenManager::~TokenManager() {
 absl::Status TokenManager::Shared::HeldBack(const TokenKey& key, const std::string& token_endpoint,
                                             BootTime now) {
   const Held* longest = nullptr;
-  if (const auto it = held.find(key); it != held.end() && it->second.until > now) {
-    longest = &it->second;
-  }
-  if (const auto it = held_servers.find(token_endpoint);
-      it != held_servers.end() && it->second.until > now &&
-      (longest == nullptr || it->second.until > longest->until)) {
-    longest = &it->second;
-  }
+  const auto consider = [&](const auto& map, const auto& entry) {
+    const auto found = map.find(entry);
+    if (found == map.end() || found->second.until <= now) return;
+    if (longest == nullptr || found->second.until > longest->until) longest = &found->second;
+  };
+  consider(held, key);
+  consider(held_generations, std::make_pair(key.registration_id, key.generation));
+  consider(held_servers, token_endpoint);
   if (longest == nullptr) return absl::OkStatus();
   return WithRetryAfter(longest->error, longest->until - now);
+}
+
+absl::Status TokenManager::Shared::ServerHeldBack(const std::string& token_endpoint, BootTime now) {
+  const auto found = held_servers.find(token_endpoint);
+  if (found == held_servers.end() || found->second.until <= now) return absl::OkStatus();
+  return WithRetryAfter(found->second.error, found->second.until - now);
+}
+
+TokenManager::Shared::Held& TokenManager::Shared::RecordFor(Hold hold, const TokenKey& key,
+                                                            const std::string& token_endpoint) {
+  if (hold == Hold::kServer) return held_servers[token_endpoint];
+  if (hold == Hold::kGeneration) return held_generations[{key.registration_id, key.generation}];
+  if (held.size() >= kMostHeldRequests) {
+    // Apps choose the scopes: what has been forgotten only begins with a short wait again.
+    std::erase_if(held, [now = clock.Boot()](const auto& entry) {
+      return entry.second.until <= now;
+    });
+  }
+  return held[key];
+}
+
+void TokenManager::Shared::Detach(const std::shared_ptr<Flight>& flight) {
+  const auto found = flights.find(flight->key);
+  if (found != flights.end() && found->second == flight) flights.erase(found);
 }
 
 std::shared_ptr<TokenManager::Flight> TokenManager::Shared::StartFlight(
@@ -170,7 +210,8 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
   }
   const absl::StatusOr<const Generation*> serving = ServingGeneration(*registration);
   // A registration that needs its person is still tried once a day: the server may have changed its mind.
-  const bool given_up = ReasonOf(serving.status()) == Reason::kReauthRequired;
+  const bool given_up = ReasonOf(serving.status()) == Reason::kReauthRequired &&
+                        registration->serving() != nullptr;
   if (!serving.ok() && !given_up) {
     done(serving.status());
     return 0;
@@ -248,6 +289,10 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
     result.source = TokenSource::kStaleValid;
     result.refresh_error = held_back;
     done(std::move(result));
+  } else if (given_up && ReasonOf(held_back) != Reason::kShuttingDown) {
+    // What is to be done about it counts, not what the last attempt met with.
+    done(WithRetryAfter(serving.status(),
+                        RetryAfterOf(held_back).value_or(absl::ZeroDuration())));
   } else {
     done(held_back);
   }
@@ -292,7 +337,12 @@ void TokenManager::Shared::Landed(const std::shared_ptr<Flight>& flight,
   const RegistrationStore::Snapshot registration = store.Find(flight->key.registration_id);
   const Generation* generation =
       registration == nullptr ? nullptr : registration->FindGeneration(flight->key.generation);
-  if (generation == nullptr) return Failed(flight, RegistrationNotFound());
+  if (registration == nullptr) return Failed(flight, RegistrationNotFound());
+  if (generation == nullptr) return MoveOn(flight, registration);
+  if (generation->state == GenerationState::kContextChanged ||
+      generation->state == GenerationState::kDeleting) {
+    return Failed(flight, CheckServes(*generation));  // became so while the answer was under way
+  }
   if (!SameContext(*registration, *token)) {
     return Failed(flight, MakeError(Reason::kContextChanged,
                                     "the server named another patient or user than at enrollment"));
@@ -339,18 +389,25 @@ void TokenManager::Shared::Deliver(const std::shared_ptr<Flight>& flight,
 
 void TokenManager::Shared::Failed(const std::shared_ptr<Flight>& flight, absl::Status error) {
   const RegistrationStore::Snapshot before = store.Find(flight->key.registration_id);
-  error = NoteFailure(flight->key, flight->token_endpoint, error, before.get());
+  if (before != nullptr && before->FindGeneration(flight->key.generation) == nullptr) {
+    return MoveOn(flight, before);
+  }
+  const absl::Time wall_now = clock.Now();
+  Registration after;
+  if (before != nullptr) after = *before;
+  const bool changes =
+      before != nullptr && ApplyFailure(after, flight->key.generation, error, wall_now);
+  const Generation* generation =
+      before != nullptr ? after.FindGeneration(flight->key.generation) : nullptr;
+  const bool given_up =
+      generation != nullptr && generation->state == GenerationState::kReauthRequired;
+  error = NoteFailure(flight->key, flight->token_endpoint, error, given_up);
   Log(LogLevel::kWarning, "no token",
       {{"registration", flight->key.registration_id},
        {"reason", ReasonName(ReasonOf(error))},
        {"error", error.message()}});
 
-  Registration probe;
-  if (before != nullptr) probe = *before;
-  const absl::Time wall_now = clock.Now();
-  if (before == nullptr || !ApplyFailure(probe, flight->key.generation, error, wall_now)) {
-    return Answer(flight, nullptr, before, error);
-  }
+  if (!changes) return Answer(flight, nullptr, before, error);
   store.Update(
       flight->key.registration_id,
       [number = flight->key.generation, error, wall_now](Registration& changed) {
@@ -364,6 +421,9 @@ void TokenManager::Shared::Failed(const std::shared_ptr<Flight>& flight, absl::S
           const Generation* generation = (*updated)->FindGeneration(flight->key.generation);
           if (generation != nullptr && generation->state == GenerationState::kReauthRequired) {
             told = MakeError(Reason::kReauthRequired, error.message());
+            if (const auto wait = RetryAfterOf(error); wait.has_value()) {
+              told = WithRetryAfter(std::move(told), *wait);
+            }
           }
         }
         const Reason reason = ReasonOf(told);
@@ -374,6 +434,41 @@ void TokenManager::Shared::Failed(const std::shared_ptr<Flight>& flight, absl::S
       });
 }
 
+void TokenManager::Shared::MoveOn(const std::shared_ptr<Flight>& flight,
+                                  RegistrationStore::Snapshot registration) {
+  const absl::StatusOr<const Generation*> serving = ServingGeneration(*registration);
+  if (!serving.ok()) return Answer(flight, nullptr, registration, serving.status());
+
+  const Generation& next = **serving;
+  const TokenKey key{registration->id, next.number, flight->key.scope};
+  const BootTime now = clock.Boot();
+  const std::shared_ptr<const AccessToken> cached = cache.Find(key, now);
+  const bool fresh =
+      cached != nullptr && cached->expires - now > ExpiryMargin(cached->lifetime);
+  bool joined = false;
+  bool over = false;
+  {
+    MutexLock lock(mu);
+    Detach(flight);
+    flight->key = key;
+    flight->token_endpoint = next.token_endpoint;
+    over = fresh || flight->forgotten;
+    if (!over) {
+      std::shared_ptr<Flight>& under_way = flights[key];
+      joined = under_way != nullptr;
+      if (joined) {
+        under_way->waiters.insert(under_way->waiters.end(), flight->waiters.begin(),
+                                  flight->waiters.end());
+      } else {
+        under_way = flight;
+      }
+    }
+  }
+  if (joined) return;
+  if (over) return Answer(flight, cached, registration, absl::OkStatus());
+  Fly(flight, *registration, next, ParseScope(key.scope), KeyService::kInternal);
+}
+
 void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
                                   std::shared_ptr<const AccessToken> token,
                                   RegistrationStore::Snapshot registration,
@@ -382,7 +477,7 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
   bool forgotten = false;
   {
     MutexLock lock(mu);
-    flights.erase(flight->key);
+    Detach(flight);
     forgotten = flight->forgotten;
     // Under the lock: Forget either sees the token in the cache or marks this flight before.
     if (token != nullptr && token->cacheable && !forgotten) cache.Put(flight->key, token);
@@ -422,41 +517,45 @@ void TokenManager::Shared::NoteSuccess(const TokenKey& key, const std::string& t
   MutexLock lock(mu);
   ++mints;
   held.erase(key);
-  held_servers.erase(token_endpoint);
+  held_generations.erase({key.registration_id, key.generation});
+  // An answer that was under way when the server asked to be left alone does not end that time.
+  if (const auto found = held_servers.find(token_endpoint);
+      found != held_servers.end() && found->second.until <= clock.Boot()) {
+    held_servers.erase(found);
+  }
+  const bool still_held = held_servers.find(token_endpoint) != held_servers.end();
   ServerStatus& server = servers[token_endpoint];
   server.token_endpoint = token_endpoint;
   server.last_success = clock.Now();
   server.last_error = absl::OkStatus();
-  server.next_attempt = absl::InfinitePast();
+  if (!still_held) server.next_attempt = absl::InfinitePast();
 }
 
 absl::Status TokenManager::Shared::NoteFailure(const TokenKey& key,
                                                const std::string& token_endpoint,
-                                               const absl::Status& error,
-                                               const Registration* registration) {
+                                               const absl::Status& error, bool given_up) {
   const Reason reason = ReasonOf(error);
   const Hold hold = HoldFor(reason);
   MutexLock lock(mu);
   ++failures;
+  if (hold == Hold::kNone) return error;  // the hardware's, or one registration's own
   ServerStatus& server = servers[token_endpoint];
   server.token_endpoint = token_endpoint;
   server.last_error = error;
-  if (hold == Hold::kNone) return error;
 
-  Held& record = hold == Hold::kServer ? held_servers[token_endpoint] : held[key];
-  ++record.failures;
+  const BootTime now = clock.Boot();
+  Held& record = RecordFor(hold, key, token_endpoint);
+  // Answers to requests that were under way together count once.
+  if (record.until <= now) ++record.failures;
   absl::Duration wait = TransientBackoff(record.failures, Jitter());
   if (reason == Reason::kRefusedByServer) {
-    const Generation* generation =
-        registration == nullptr ? nullptr : registration->FindGeneration(key.generation);
-    const bool given_up =
-        generation != nullptr && generation->state == GenerationState::kReauthRequired;
     wait = RefusalBackoff(record.failures, given_up, Jitter());
   } else if (reason == Reason::kServerBusy) {
     // Never earlier than the server asked for, also not for other callers.
     wait = std::max(wait, RetryAfterOf(error).value_or(kDefaultBusyWait));
   }
-  record.until = clock.Boot() + wait;
+  wait = std::max(wait, record.until - now);
+  record.until = now + wait;
   record.error = error;
   server.next_attempt = clock.Now() + wait;
   return WithRetryAfter(error, wait);
@@ -469,11 +568,21 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
   if (generation == nullptr) return done(RegistrationNotFound());
 
   const TokenKey key{registration_id, number, ""};
+  absl::Status held_back;
+  {
+    MutexLock lock(shared_->mu);
+    held_back = shared_->ServerHeldBack(generation->token_endpoint, shared_->clock.Boot());
+  }
+  if (!held_back.ok()) return done(held_back);
   shared_->minter.Mint(
       *registration, *generation, {}, KeyService::kInternal,
       [shared = shared_, key, endpoint = generation->token_endpoint,
        done = std::move(done)](absl::StatusOr<AccessToken> answer) mutable {
-        if (!answer.ok()) return done(answer.status());
+        if (!answer.ok()) {
+          const bool busy = HoldFor(ReasonOf(answer.status())) == Hold::kServer;
+          return done(busy ? shared->NoteFailure(key, endpoint, answer.status(), false)
+                           : answer.status());
+        }
         SetRefreshTime(*answer, shared->clock.Boot(), shared->clock.Now(), Jitter());
         auto token = std::make_shared<const AccessToken>(*std::move(answer));
         shared->store.Update(
@@ -502,11 +611,16 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
 void TokenManager::Forget(const std::string& registration_id) {
   MutexLock lock(shared_->mu);
   shared_->cache.EraseRegistration(registration_id);
-  for (auto& [key, flight] : shared_->flights) {
-    if (key.registration_id == registration_id) flight->forgotten = true;
-  }
+  // Who asks from here on starts a new flight.
+  std::erase_if(shared_->flights, [&](const auto& entry) {
+    if (entry.first.registration_id != registration_id) return false;
+    entry.second->forgotten = true;
+    return true;
+  });
   std::erase_if(shared_->held,
                 [&](const auto& entry) { return entry.first.registration_id == registration_id; });
+  std::erase_if(shared_->held_generations,
+                [&](const auto& entry) { return entry.first.first == registration_id; });
 }
 
 TokenManagerStatus TokenManager::status() const {

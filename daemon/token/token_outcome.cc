@@ -81,7 +81,10 @@ absl::Status ApplyToken(Registration& registration, int number, const AccessToke
   if (generation == nullptr || generation->state == GenerationState::kDeleting) {
     return RegistrationNotFound();
   }
-  if (!SameContext(registration, token)) {
+  // What has once named another patient stays shut until a renewal: an answer that was under way meanwhile
+  // does not open it again.
+  if (generation->state == GenerationState::kContextChanged ||
+      !SameContext(registration, token)) {
     return MakeError(Reason::kContextChanged,
                      "the server named another patient or user than at enrollment");
   }
@@ -105,7 +108,8 @@ absl::Status ApplyToken(Registration& registration, int number, const AccessToke
 bool ApplyFailure(Registration& registration, int number, const absl::Status& error,
                   absl::Time now) {
   Generation* generation = registration.FindGeneration(number);
-  if (generation == nullptr) return false;
+  // A deletion is the owner's word, and what a dying key makes fail does not take it back.
+  if (generation == nullptr || generation->state == GenerationState::kDeleting) return false;
   const bool counts = generation->state == GenerationState::kActive ||
                       generation->state == GenerationState::kSuspect ||
                       generation->state == GenerationState::kReauthRequired;
