@@ -25,8 +25,8 @@ struct ProviderStatus {
 
 // Everything the daemon asks of a key provider goes through here: one thread (hardware is serial)
 // behind a bounded queue that is fair between callers. Asynchronous: each call returns at once, and
-// `done` runs exactly once, on the worker's thread or, for a refused call, on the caller's; it must
-// not block.
+// `done` runs exactly once, on the worker's thread, on a timer's when a deadline passes or hardware
+// hangs, or, for a refused call, on the caller's, before the call returns. It must not block.
 //
 // An interface, so that managers are tested with a fake. Thread-safe.
 //

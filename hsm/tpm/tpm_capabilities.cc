@@ -3,8 +3,9 @@
 
 #include <map>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "hsm/tpm/tpm_key_template.h"
 #include "hsm/tpm/tpm_status.h"
@@ -64,9 +65,9 @@ absl::StatusOr<std::string> ReadHardwareName(EsysContext& context) {
     if (found != properties->end()) absl::StrAppend(&model, Characters(found->second));
   }
   const std::string maker = Characters((*properties)[TPM2_PT_MANUFACTURER]);
-  const std::string name =
-      absl::StrCat(absl::StripAsciiWhitespace(maker), " ", absl::StripAsciiWhitespace(model));
-  return absl::StrCat(Printable(absl::StripAsciiWhitespace(name)), " (TPM 2.0)");
+  const std::vector<std::string> words =
+      absl::StrSplit(absl::StrCat(maker, " ", model), ' ', absl::SkipWhitespace());
+  return absl::StrCat(Printable(absl::StrJoin(words, " ")), " (TPM 2.0)");
 }
 
 absl::StatusOr<std::vector<SignatureAlgorithm>> ProbeAlgorithms(EsysContext& context) {

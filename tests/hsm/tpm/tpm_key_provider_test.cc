@@ -3,11 +3,15 @@
 // tests/contract.
 #include "hsm/tpm/tpm_key_provider.h"
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "base/base64url.h"
 #include "base/error.h"
 #include "base/scheduler.h"
 #include "gmock/gmock.h"
@@ -16,6 +20,7 @@
 #include "hsm/tpm/esys_context.h"
 #include "hsm/tpm/tpm_key_template.h"
 #include "hsm/tpm/tpm_status.h"
+#include "nlohmann/json.hpp"
 #include "tests/support/swtpm.h"
 
 namespace smartkey {
@@ -363,6 +368,40 @@ TEST_F(TpmKeyProviderTest, TctiThatIsNone_IsAbsent) {
                            "swtpm:path=/nonexistent/sock"}) {
     TpmKeyProvider provider({.tcti = tcti});
     EXPECT_EQ(ReasonOf(provider.Open().status()), Reason::kHardwareAbsent) << tcti;
+  }
+}
+
+// Keys made by released versions (make_golden_tpm_keys) work for ever.
+TEST_F(TpmKeyProviderTest, KeysOfEveryRelease_LoadAndSign) {
+  const char* fixtures = std::getenv("SMARTKEY_FIXTURES");
+  ASSERT_NE(fixtures, nullptr);
+  if (!std::filesystem::exists(fixtures)) return;  // before the first release
+  for (const auto& release : std::filesystem::directory_iterator(fixtures)) {
+    std::ifstream file(release.path() / "tpm_keys.json");
+    if (!file) continue;
+    SCOPED_TRACE(release.path().filename().string());
+    const nlohmann::json keys = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+    ASSERT_TRUE(keys.is_array() && !keys.empty());
+    absl::StatusOr<std::unique_ptr<Swtpm>> tpm =
+        Swtpm::StartFrom((release.path() / "swtpm").string());
+    ASSERT_TRUE(tpm.ok()) << tpm.status();
+    tpm_ = *std::move(tpm);
+    std::unique_ptr<TpmKeyProvider> provider = Opened();
+    for (const nlohmann::json& entry : keys) {
+      const auto octets = [&entry](const char* name) {
+        return Base64UrlDecode(entry.value(name, "")).value_or("");
+      };
+      const SignatureAlgorithm algorithm = AlgorithmFromName(entry.value("algorithm", "")).value();
+      const PublicKey expected = {.type = KeyTypeFor(algorithm),
+                                  .x = octets("x"),
+                                  .y = octets("y"),
+                                  .n = octets("n"),
+                                  .e = octets("e")};
+      const absl::StatusOr<std::string> signature = provider->Sign(
+          {.provider = "tpm", .blob = octets("blob")}, expected, algorithm, "message");
+      ASSERT_TRUE(signature.ok()) << AlgorithmName(algorithm) << ": " << signature.status();
+      EXPECT_TRUE(VerifySignature(expected, algorithm, "message", *signature));
+    }
   }
 }
 
