@@ -17,10 +17,14 @@ template <typename String>
 struct Blob {
   String& bytes;
 };
+template <typename String>
+Blob(String&) -> Blob<String>;
 template <typename Time>
 struct EndTime {
   Time& time;
 };
+template <typename Time>
+EndTime(Time&) -> EndTime<Time>;
 
 // The columns of each table, each named once with its field. `Visitor` is one of the three classes
 // below; `Row` is const when the row is written.
