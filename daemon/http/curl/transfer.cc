@@ -273,7 +273,7 @@ CURLcode Transfer::OnTlsContext(CURL*, void* ssl_ctx, void* settings) {
   return CURLE_OK;
 }
 
-bool Transfer::NothingLeft() const {
+bool Transfer::NothingWentOut() const {
   if (easy_ == nullptr) return true;
   long request_bytes = 0;
   if (curl_easy_getinfo(easy_, CURLINFO_REQUEST_SIZE, &request_bytes) != CURLE_OK) return false;
@@ -349,7 +349,7 @@ void Transfer::Finish(CURLcode code, absl::Time now) {
 }
 
 void Transfer::Fail(absl::Status status) {
-  if (NothingLeft()) status = MarkNothingWasSent(std::move(status));
+  if (NothingWentOut()) status = MarkNothingWasSent(std::move(status));
   request_.body = Secret();
   request_.bearer = Secret();
   done_(std::move(status));

@@ -81,7 +81,7 @@ class Transfer {
   void Set(CURLoption option, Value value);
 
   void AddHeader(absl::string_view name, absl::string_view value);
-  bool NothingLeft() const;
+  bool NothingWentOut() const;
   absl::Status Error(CURLcode code) const;
   absl::StatusOr<HttpResponse> Answer(absl::Time now) const;
 
