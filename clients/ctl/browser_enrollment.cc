@@ -26,6 +26,8 @@ namespace {
 
 using client::EnrollmentStep;
 
+constexpr absl::Duration kLastSteps = absl::Seconds(1);
+
 const char* StepText(EnrollmentStep step) {
   switch (step) {
     case EnrollmentStep::kExchangingCode:
@@ -50,6 +52,12 @@ class Progress {
     thread_.join();
   }
 
+  // After the enrollment: lets the last steps be printed, which arrive beside its result.
+  void AwaitEnd() {
+    pollfd fd = {ended_.fd(), POLLIN, 0};
+    poll(&fd, 1, static_cast<int>(absl::ToInt64Milliseconds(kLastSteps)));
+  }
+
   // Readable once the daemon has ended the enrollment.
   int failed_fd() const { return failed_.fd(); }
   absl::Status failure() {
@@ -59,6 +67,11 @@ class Progress {
 
  private:
   void Run() {
+    PrintSteps();
+    ended_.Set();
+  }
+
+  void PrintSteps() {
     EnrollmentStep last = EnrollmentStep::kUnspecified;
     bool key_ready = false;
     while (true) {
@@ -86,6 +99,7 @@ class Progress {
   std::ostream& err_;
   const std::unique_ptr<client::EnrollmentWatch> watch_;
   EventFd failed_;
+  EventFd ended_;
   Mutex mu_;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
   std::thread thread_;  // Last: it uses the others.
@@ -135,28 +149,55 @@ void ShowUsualCauses(const client::BegunEnrollment& begun, std::ostream& err) {
          "  last page.\n";
 }
 
-// CompleteEnrollment on its own thread, so that Ctrl-C is heard meanwhile.
-absl::StatusOr<client::Registration> Complete(client::Client& client,
-                                              const std::string& enrollment_id, Secret query,
-                                              Interrupt& interrupt, std::ostream& err) {
+// Makes a call on a thread of its own, so that Ctrl-C is heard meanwhile.
+template <typename Call, typename OnInterrupt>
+auto CallInterruptibly(Interrupt& interrupt, Call call, OnInterrupt on_interrupt) {
   EventFd finished;
   auto result = std::async(std::launch::async, [&] {
-    auto registration = client.CompleteEnrollment(enrollment_id, query);
+    auto value = call();
     finished.Set();
-    return registration;
+    return value;
   });
   while (true) {
     pollfd fds[] = {{finished.fd(), POLLIN, 0}, {interrupt.fd(), POLLIN, 0}};
     if (poll(fds, std::size(fds), -1) < 0) continue;
     if (fds[0].revents != 0) return result.get();
     interrupt.Clear();
-    const absl::Status cancelled = client.CancelEnrollment(enrollment_id);
-    if (!cancelled.ok()) {
-      err << "It cannot be given up any more: " << Printable(cancelled.message())
-          << ". Waiting for the server.\n"
-          << std::flush;
-    }
+    on_interrupt();
   }
+}
+
+absl::StatusOr<client::BegunEnrollment> Begin(client::Client& client,
+                                              const client::EnrollmentWish& wish,
+                                              const std::string& redirect_uri, Interrupt& interrupt,
+                                              std::ostream& err) {
+  bool given_up = false;
+  auto begun = CallInterruptibly(
+      interrupt, [&] { return client.BeginEnrollment(wish, redirect_uri); },
+      [&] {
+        // What has no id yet cannot be cancelled. Asked twice, leave; smartkeyd ends it by itself.
+        if (given_up) _exit(static_cast<int>(ExitCode::kFailed));
+        given_up = true;
+        err << "Giving up as soon as smartkeyd has answered; Ctrl-C again leaves at once.\n"
+            << std::flush;
+      });
+  if (!given_up || !begun.ok()) return begun;
+  client.CancelEnrollment(begun->enrollment_id).IgnoreError();
+  return MakeError(Reason::kEnrollmentCancelled, "interrupted; it was given up before the login");
+}
+
+absl::StatusOr<client::Registration> Complete(client::Client& client,
+                                              const std::string& enrollment_id, const Secret& query,
+                                              Interrupt& interrupt, std::ostream& err) {
+  return CallInterruptibly(
+      interrupt, [&] { return client.CompleteEnrollment(enrollment_id, query); },
+      [&] {
+        const absl::Status cancelled = client.CancelEnrollment(enrollment_id);
+        if (cancelled.ok()) return;
+        err << "It cannot be given up any more: " << Printable(cancelled.message())
+            << ". Waiting for the server.\n"
+            << std::flush;
+      });
 }
 
 // Null if the redirect has to be pasted.
@@ -175,8 +216,7 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> Listen(const EnrollmentTarget&
 absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
                                                      client::EnrollmentWish wish,
                                                      const BrowserEnrollmentOptions& options,
-                                                     std::ostream& err) {
-  Interrupt interrupt;
+                                                     Interrupt& interrupt, std::ostream& err) {
   auto servers = client.ListServers();
   if (!servers.ok()) return servers.status();
   auto apps = client.ListApps();
@@ -189,7 +229,7 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   auto listener = Listen(*target, options, err);
   if (!listener.ok()) return listener.status();
   const std::string redirect_uri = *listener ? (*listener)->uri() : target->redirect_uri;
-  auto begun = client.BeginEnrollment(wish, redirect_uri);
+  auto begun = Begin(client, wish, redirect_uri, interrupt, err);
   if (!begun.ok()) return begun.status();
 
   const bool pasting =
@@ -206,7 +246,9 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
       {listener->get(), pasted.get(), interrupt.fd(), progress.failed_fd()}, options.patience, err);
   pasted.reset();
   if (query.ok()) {
-    return Complete(client, begun->enrollment_id, *std::move(query), interrupt, err);
+    auto registration = Complete(client, begun->enrollment_id, *query, interrupt, err);
+    progress.AwaitEnd();
+    return registration;
   }
   if (!progress.failure().ok()) return progress.failure();
   if (ReasonOf(query.status()) == Reason::kBrowserTimeout) ShowUsualCauses(*begun, err);

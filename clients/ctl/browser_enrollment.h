@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "clients/ctl/interrupt.h"
 #include "smartkey/client.h"
 
 namespace smartkey::ctl {
@@ -28,6 +29,6 @@ struct BrowserEnrollmentOptions {
 absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
                                                      client::EnrollmentWish wish,
                                                      const BrowserEnrollmentOptions& options,
-                                                     std::ostream& err);
+                                                     Interrupt& interrupt, std::ostream& err);
 
 }  // namespace smartkey::ctl

@@ -61,24 +61,28 @@ absl::StatusOr<Secret> ReadToken(const std::string& path) {
   return token;
 }
 
-absl::StatusOr<client::Registration> EnrollWithToken(client::Client& client,
+absl::StatusOr<client::Registration> EnrollWithToken(const Session& session,
                                                      const EnrollArguments& arguments) {
   auto token = ReadToken(arguments.token_file);
   if (!token.ok()) return token.status();
-  return client.EnrollWithInitialToken(arguments.wish, *token);
+  auto client = session.Connect();
+  if (!client.ok()) return client.status();
+  return (*client)->EnrollWithInitialToken(arguments.wish, *token);
+}
+
+absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
+                                                       const EnrollArguments& arguments) {
+  Interrupt interrupt;  // Before connecting, which starts gRPC's threads.
+  auto client = session.Connect();
+  if (!client.ok()) return client.status();
+  BrowserEnrollmentOptions options;
+  options.open_browser = !arguments.no_browser;
+  return EnrollInBrowser(**client, arguments.wish, options, interrupt, session.err);
 }
 
 absl::Status RunEnroll(const Session& session, const EnrollArguments& arguments) {
-  auto client = session.Connect();
-  if (!client.ok()) return client.status();
-  absl::StatusOr<client::Registration> registration;
-  if (!arguments.token_file.empty()) {
-    registration = EnrollWithToken(**client, arguments);
-  } else {
-    BrowserEnrollmentOptions options;
-    options.open_browser = !arguments.no_browser;
-    registration = EnrollInBrowser(**client, arguments.wish, options, session.err);
-  }
+  const auto registration = arguments.token_file.empty() ? EnrollWithBrowser(session, arguments)
+                                                         : EnrollWithToken(session, arguments);
   if (!registration.ok()) return registration.status();
   if (session.json) {
     session.out << ToJsonDocument({{"registration", ToJson(*registration)}});

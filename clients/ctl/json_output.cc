@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "base/base64url.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -55,6 +57,9 @@ json KeyJson(const client::Key& key) {
               {"attributes", json::object()}};
   for (const auto& [name, value] : key.attributes) out["attributes"][name] = value;
   SetJsonText(out, "public_jwk", key.public_jwk);
+  Set(out, "tpm_public", Base64UrlEncode(key.tpm_public));
+  // For other tools, which take standard base64: `tpm2_print -t TPM2B_PUBLIC`.
+  Set(out, "tpm_public", absl::Base64Escape(key.tpm_public));
   Set(out, "created_at", key.created_at);
   return out;
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/redirect_uri.h"
+
+#include "gtest/gtest.h"
+
+namespace smartkey::ctl {
+namespace {
+
+TEST(LoopbackUri, WithoutAPortTakesAnyAndKeepsItsSpelling) {
+  const auto uri = ParseLoopbackUri("http://127.0.0.1/callback");
+  ASSERT_TRUE(uri.has_value());
+  EXPECT_FALSE(uri->port.has_value());
+  EXPECT_EQ(uri->WithPort(4711), "http://127.0.0.1:4711/callback");
+  EXPECT_EQ(uri->Authority(4711), "127.0.0.1:4711");
+  EXPECT_EQ(uri->BindAddress(), "127.0.0.1");
+}
+
+TEST(LoopbackUri, EverySpellingOfLoopbackIsTaken) {
+  EXPECT_EQ(ParseLoopbackUri("http://localhost:8080/cb")->port, 8080);
+  EXPECT_EQ(ParseLoopbackUri("http://localhost:8080/cb")->BindAddress(), "127.0.0.1");
+  EXPECT_EQ(ParseLoopbackUri("http://[::1]:9/")->BindAddress(), "::1");
+  EXPECT_EQ(ParseLoopbackUri("http://[::1]/cb")->WithPort(9), "http://[::1]:9/cb");
+  EXPECT_EQ(ParseLoopbackUri("http://127.0.0.1")->path, "/");
+  EXPECT_EQ(ParseLoopbackUri("http://127.0.0.1:5?x=1")->WithPort(5), "http://127.0.0.1:5/?x=1");
+  EXPECT_EQ(ParseLoopbackUri("http://127.0.0.1/cb?x=1")->path, "/cb");
+}
+
+TEST(LoopbackUri, OthersAreNotListenedAt) {
+  for (const char* uri :
+       {"", "https://127.0.0.1/cb", "https://app.example/cb", "org.example.viewer:/cb",
+        "http://127.0.0.1.example.com/cb", "http://127.0.0.1:0/", "http://127.0.0.1:65536/",
+        "http://127.0.0.1:x/", "http://127.0.0.1:/cb", "http://localhost.example/",
+        "http://user@127.0.0.1/", "http://127.0.0.1/cb#f", "http://10.0.0.1/cb"}) {
+    EXPECT_FALSE(ParseLoopbackUri(uri).has_value()) << uri;
+  }
+}
+
+TEST(RedirectQuery, IsCutOutOfWhatIsPasted) {
+  EXPECT_EQ(RedirectQueryOf("http://127.0.0.1:1/cb?code=a&state=b"), "code=a&state=b");
+  EXPECT_EQ(RedirectQueryOf("  code=a&state=b \n"), "code=a&state=b");
+  EXPECT_EQ(RedirectQueryOf("https://x/?state=b&error=access_denied#top"),
+            "state=b&error=access_denied");
+}
+
+TEST(RedirectQuery, OfOtherTextIsAbsent) {
+  for (const char* text : {"", "http://127.0.0.1/cb", "hello", "http://x/?xcode=1", "?", "code"}) {
+    EXPECT_FALSE(RedirectQueryOf(text).has_value()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace smartkey::ctl

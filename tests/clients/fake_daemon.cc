@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/clients/fake_daemon.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "google/rpc/status.pb.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+
+namespace smartkey {
+namespace {
+
+constexpr int64_t kEnrolledAt = 1767225600;   // 2026-01-01
+constexpr int64_t kTokenEndsAt = 4102444800;  // 2100-01-01
+
+v1::Registration MercyRegistration() {
+  v1::Registration out;
+  out.set_id("r-1");
+  out.set_name("mercy");
+  out.set_label("Mum");
+  out.mutable_owner()->set_uid(1000);
+  out.mutable_owner()->set_name("alice");
+  out.set_relation(v1::OWN);
+  out.set_app("org.example.viewer");
+  out.set_server("mercy");
+  out.set_fhir_base("https://ehr.example.com/fhir");
+  out.set_kind(v1::DYNAMIC_CLIENT);
+  out.set_state(v1::ACTIVE);
+  out.set_state_words("working");
+  out.add_scopes("launch/patient");
+  out.add_scopes("patient/*.rs");
+  out.set_token_endpoint("https://ehr.example.com/token");
+  out.mutable_created_at()->set_seconds(kEnrolledAt);
+  out.set_patient("p-7");
+  v1::Generation& generation = *out.mutable_generation();
+  generation.set_number(1);
+  generation.set_state(v1::ACTIVE);
+  generation.set_client_id("dyn-1");
+  generation.mutable_key()->set_algorithm("ES384");
+  generation.mutable_key()->set_thumbprint("thumb-1");
+  generation.mutable_key()->set_provider(v1::TPM);
+  for (const char* name : {"fixedtpm", "sign"}) {
+    v1::KeyAttribute& attribute = *generation.mutable_key()->add_attributes();
+    attribute.set_name(name);
+    attribute.set_value(true);
+  }
+  generation.mutable_key()->add_attributes()->set_name("decrypt");
+  return out;
+}
+
+}  // namespace
+
+grpc::Status WireError(const absl::Status& error) {
+  const ReasonRow& row = RowFor(ReasonOf(error));
+  v1::ErrorDetail detail;
+  detail.set_reason(static_cast<v1::ErrorDetail::Reason>(row.reason));
+  detail.set_user_action(static_cast<v1::ErrorDetail::UserAction>(row.action));
+  detail.set_remedy(RemedyOf(error));
+  if (const auto wait = RetryAfterOf(error)) {
+    detail.mutable_retry_after()->set_seconds(absl::ToInt64Seconds(*wait));
+  }
+  google::rpc::Status wire;
+  wire.set_code(static_cast<int>(error.code()));
+  wire.set_message(std::string(error.message()));
+  wire.add_details()->PackFrom(detail);
+  return grpc::Status(static_cast<grpc::StatusCode>(error.code()), std::string(error.message()),
+                      wire.SerializeAsString());
+}
+
+grpc::Status WireError(Reason reason) {
+  return WireError(MakeError(reason, "refused by the fake"));
+}
+
+// All services in one class: no two of them have a method of the same name.
+struct FakeDaemon::Services : v1::EnrollmentService::Service,
+                              v1::RegistrationService::Service,
+                              v1::TokenService::Service,
+                              v1::SigningService::Service,
+                              v1::ServerInfoService::Service,
+                              v1::AdminService::Service {
+  mutable Mutex mu;
+  mutable CondVar called;
+  std::vector<std::string> calls ABSL_GUARDED_BY(mu);
+  grpc::Status failure ABSL_GUARDED_BY(mu);
+  bool hang ABSL_GUARDED_BY(mu) = false;
+  v1::Registration registration ABSL_GUARDED_BY(mu) = MercyRegistration();
+  std::string redirect_uri ABSL_GUARDED_BY(mu) = "http://127.0.0.1/callback";
+  std::function<void(v1::GetAccessTokenResponse&)> edit_token ABSL_GUARDED_BY(mu);
+  bool enrollment_ended ABSL_GUARDED_BY(mu) = false;
+  bool completing ABSL_GUARDED_BY(mu) = false;
+  v1::BeginEnrollmentRequest begin ABSL_GUARDED_BY(mu);
+  v1::CompleteEnrollmentRequest complete ABSL_GUARDED_BY(mu);
+  v1::EnrollWithInitialTokenRequest with_token ABSL_GUARDED_BY(mu);
+  v1::GetAccessTokenRequest token_request ABSL_GUARDED_BY(mu);
+  v1::UpdateRegistrationRequest update ABSL_GUARDED_BY(mu);
+  v1::ListRegistrationsRequest list ABSL_GUARDED_BY(mu);
+
+  // What was received is noted before the call is, for those who wait for the call.
+  template <typename Value>
+  void Note(Value& where, const Value& value) ABSL_LOCKS_EXCLUDED(mu) {
+    MutexLock lock(mu);
+    where = value;
+  }
+
+  // Notes the call; what it is to be refused with, if it is.
+  grpc::Status Enter(const char* method, grpc::ServerContext* context) ABSL_LOCKS_EXCLUDED(mu) {
+    MutexLock lock(mu);
+    calls.push_back(method);
+    called.NotifyAll();
+    while (hang && !context->IsCancelled()) called.WaitFor(mu, absl::Milliseconds(5));
+    return failure;
+  }
+
+  grpc::Status Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (name == registration.name() || name == registration.id() ||
+        name == absl::StrCat(registration.owner().name(), "/", registration.name())) {
+      return grpc::Status::OK;
+    }
+    return WireError(RegistrationNotFound());
+  }
+
+  grpc::Status BeginEnrollment(grpc::ServerContext* context,
+                               const v1::BeginEnrollmentRequest* request,
+                               v1::BeginEnrollmentResponse* response) override {
+    Note(begin, *request);
+    const grpc::Status status = Enter("BeginEnrollment", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    enrollment_ended = false;
+    response->set_enrollment_id("e-1");
+    response->set_registration_id("r-1");
+    response->set_authorization_url(absl::StrCat("https://ehr.example.com/authorize?redirect_uri=",
+                                                 request->redirect_uri(), "&state=st4te"));
+    response->set_redirect_uri(request->redirect_uri());
+    response->set_client_id("initial-client");
+    response->set_server("mercy");
+    response->set_app(request->app());
+    response->set_authorization_host("ehr.example.com");
+    response->set_token_host("token.example.com");
+    response->set_fhir_base("https://ehr.example.com/fhir");
+    response->add_scopes("system/DynamicClient.register");
+    response->add_warnings(v1::SAME_APP_SAME_SERVER);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status CompleteEnrollment(grpc::ServerContext* context,
+                                  const v1::CompleteEnrollmentRequest* request,
+                                  v1::CompleteEnrollmentResponse* response) override {
+    Note(complete, *request);
+    Note(completing, true);
+    const grpc::Status status = Enter("CompleteEnrollment", context);
+    MutexLock lock(mu);
+    enrollment_ended = true;
+    called.NotifyAll();
+    if (!status.ok()) return status;
+    *response->mutable_registration() = registration;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status CancelEnrollment(grpc::ServerContext*, const v1::CancelEnrollmentRequest*,
+                                v1::CancelEnrollmentResponse*) override {
+    MutexLock lock(mu);
+    calls.push_back("CancelEnrollment");
+    enrollment_ended = true;
+    called.NotifyAll();
+    return grpc::Status::OK;
+  }
+
+  grpc::Status WatchEnrollment(grpc::ServerContext* context, const v1::WatchEnrollmentRequest*,
+                               grpc::ServerWriter<v1::WatchEnrollmentResponse>* writer) override {
+    v1::WatchEnrollmentResponse step;
+    step.set_enrollment_id("e-1");
+    step.set_step(v1::WatchEnrollmentResponse::WAITING_FOR_BROWSER);
+    step.set_key_ready(true);
+    writer->Write(step);
+    {
+      MutexLock lock(mu);
+      while (!completing && !enrollment_ended && !context->IsCancelled()) {
+        called.WaitFor(mu, absl::Milliseconds(5));
+      }
+    }
+    step.set_step(v1::WatchEnrollmentResponse::SENDING_REGISTRATION);
+    writer->Write(step);
+    step.set_step(v1::WatchEnrollmentResponse::DONE);
+    writer->Write(step);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status EnrollWithInitialToken(grpc::ServerContext* context,
+                                      const v1::EnrollWithInitialTokenRequest* request,
+                                      v1::EnrollWithInitialTokenResponse* response) override {
+    Note(with_token, *request);
+    const grpc::Status status = Enter("EnrollWithInitialToken", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    *response->mutable_registration() = registration;
+    return grpc::Status::OK;
+  }
+
+  // One registration a page, and a second page, so that paging is seen.
+  grpc::Status ListRegistrations(grpc::ServerContext* context,
+                                 const v1::ListRegistrationsRequest* request,
+                                 v1::ListRegistrationsResponse* response) override {
+    Note(list, *request);
+    const grpc::Status status = Enter("ListRegistrations", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    *response->add_registrations() = registration;
+    if (request->page_token().empty()) {
+      response->set_next_page_token("page-2");
+    } else {
+      response->mutable_registrations(0)->set_id("r-2");
+      response->mutable_registrations(0)->set_name("mercy-2");
+      response->mutable_registrations(0)->set_relation(v1::SHARED);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetRegistration(grpc::ServerContext* context,
+                               const v1::GetRegistrationRequest* request,
+                               v1::GetRegistrationResponse* response) override {
+    const grpc::Status status = Enter("GetRegistration", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    *response->mutable_registration() = registration;
+    return Find(request->registration());
+  }
+
+  grpc::Status UpdateRegistration(grpc::ServerContext* context,
+                                  const v1::UpdateRegistrationRequest* request,
+                                  v1::UpdateRegistrationResponse* response) override {
+    Note(update, *request);
+    const grpc::Status status = Enter("UpdateRegistration", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    *response->mutable_registration() = registration;
+    return Find(request->registration());
+  }
+
+  grpc::Status DeleteRegistration(grpc::ServerContext* context,
+                                  const v1::DeleteRegistrationRequest* request,
+                                  v1::DeleteRegistrationResponse* response) override {
+    const grpc::Status status = Enter("DeleteRegistration", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    response->set_registration_id(registration.id());
+    response->set_server_may_still_list(true);
+    response->set_management_url("https://ehr.example.com/apps");
+    response->set_key_destroyed(true);
+    return Find(request->registration());
+  }
+
+  grpc::Status GetAccessToken(grpc::ServerContext* context,
+                              const v1::GetAccessTokenRequest* request,
+                              v1::GetAccessTokenResponse* response) override {
+    Note(token_request, *request);
+    const grpc::Status status = Enter("GetAccessToken", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    response->set_access_token(kToken);
+    response->set_token_type("Bearer");
+    response->mutable_expires_at()->set_seconds(kTokenEndsAt);
+    response->set_source(v1::CACHE);
+    response->set_scope("patient/*.rs");
+    response->set_fhir_base(registration.fhir_base());
+    response->set_registration(registration.id());
+    response->set_generation(1);
+    if (edit_token) edit_token(*response);
+    return request->has_context() ? grpc::Status::OK : Find(request->registration());
+  }
+
+  grpc::Status SignClientAssertion(grpc::ServerContext* context,
+                                   const v1::SignClientAssertionRequest* request,
+                                   v1::SignClientAssertionResponse* response) override {
+    const grpc::Status status = Enter("SignClientAssertion", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    response->set_assertion(kAssertion);
+    response->set_client_id("dyn-1");
+    response->set_token_endpoint(registration.token_endpoint());
+    response->set_jti("jti-1");
+    return Find(request->registration());
+  }
+
+  grpc::Status GetJwks(grpc::ServerContext* context, const v1::GetJwksRequest* request,
+                       v1::GetJwksResponse* response) override {
+    const grpc::Status status = Enter("GetJwks", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    response->set_jwks(R"({"keys":[{"kty":"EC","kid":"thumb-1"}]})");
+    return Find(request->registration());
+  }
+
+  grpc::Status GetServerInfo(grpc::ServerContext* context, const v1::GetServerInfoRequest*,
+                             v1::GetServerInfoResponse* response) override {
+    response->set_version("9.8.7");
+    response->mutable_hardware()->set_state(v1::READY);
+    response->mutable_hardware()->set_provider(v1::TPM);
+    return Enter("GetServerInfo", context);
+  }
+
+  grpc::Status ListServers(grpc::ServerContext* context, const v1::ListServersRequest*,
+                           v1::ListServersResponse* response) override {
+    v1::Server& server = *response->add_servers();
+    server.set_name("mercy");
+    server.set_fhir_base("https://ehr.example.com/fhir");
+    server.set_profile("smart");
+    server.add_apps("org.example.viewer");
+    return Enter("ListServers", context);
+  }
+
+  grpc::Status ListApps(grpc::ServerContext* context, const v1::ListAppsRequest*,
+                        v1::ListAppsResponse* response) override {
+    const grpc::Status status = Enter("ListApps", context);
+    MutexLock lock(mu);
+    v1::App& app = *response->add_apps();
+    app.set_id("org.example.viewer");
+    app.set_name("Example Viewer");
+    app.add_redirect_uris(redirect_uri);
+    app.add_scopes("patient/*.rs");
+    return status;
+  }
+
+  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*,
+                         v1::GetStatusResponse* response) override {
+    response->set_version("9.8.7");
+    response->set_pid(4711);
+    response->mutable_uptime()->set_seconds(3661);
+    v1::HardwareStatus& hardware = *response->mutable_hardware();
+    hardware.mutable_hardware()->set_state(v1::READY);
+    hardware.mutable_hardware()->set_provider(v1::TPM);
+    hardware.mutable_hardware()->add_algorithms("ES384");
+    hardware.set_queue_limit(64);
+    response->mutable_store()->set_available(true);
+    response->mutable_store()->set_schema_version(1);
+    v1::StateCount& count = *response->add_registrations();
+    count.set_state(v1::ACTIVE);
+    count.set_count(3);
+    v1::ServerStatus& server = *response->add_servers();
+    server.set_name("mercy");
+    server.set_state(v1::ServerStatus::OK);
+    server.set_registrations(3);
+    v1::ConfigProblem& problem = *response->add_config_problems();
+    problem.set_file("/etc/smartkeyd/smartkeyd.toml.d/x.toml");
+    problem.set_line(7);
+    problem.set_message("unknown key 'sever'; did you mean 'server'?");
+    problem.set_file_disabled(true);
+    return Enter("GetStatus", context);
+  }
+};
+
+FakeDaemon::FakeDaemon(std::string path)
+    : path_(std::move(path)), services_(std::make_unique<Services>()) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("unix:" + path_, grpc::InsecureServerCredentials());
+  builder.RegisterService(static_cast<v1::EnrollmentService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::RegistrationService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::TokenService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::SigningService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::ServerInfoService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::AdminService::Service*>(services_.get()));
+  server_ = builder.BuildAndStart();
+}
+
+FakeDaemon::~FakeDaemon() {
+  server_->Shutdown(std::chrono::system_clock::now());
+}
+
+void FakeDaemon::FailWith(grpc::Status status) {
+  MutexLock lock(services_->mu);
+  services_->failure = std::move(status);
+}
+
+void FakeDaemon::Hang() {
+  MutexLock lock(services_->mu);
+  services_->hang = true;
+}
+
+void FakeDaemon::EditRegistration(std::function<void(v1::Registration&)> edit) {
+  MutexLock lock(services_->mu);
+  edit(services_->registration);
+}
+
+void FakeDaemon::EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit) {
+  MutexLock lock(services_->mu);
+  services_->edit_token = std::move(edit);
+}
+
+void FakeDaemon::SetRedirectUri(std::string registered) {
+  MutexLock lock(services_->mu);
+  services_->redirect_uri = std::move(registered);
+}
+
+std::vector<std::string> FakeDaemon::calls() const {
+  MutexLock lock(services_->mu);
+  return services_->calls;
+}
+
+v1::BeginEnrollmentRequest FakeDaemon::begin() const {
+  MutexLock lock(services_->mu);
+  return services_->begin;
+}
+
+v1::CompleteEnrollmentRequest FakeDaemon::complete() const {
+  MutexLock lock(services_->mu);
+  return services_->complete;
+}
+
+v1::EnrollWithInitialTokenRequest FakeDaemon::with_token() const {
+  MutexLock lock(services_->mu);
+  return services_->with_token;
+}
+
+v1::GetAccessTokenRequest FakeDaemon::token_request() const {
+  MutexLock lock(services_->mu);
+  return services_->token_request;
+}
+
+v1::UpdateRegistrationRequest FakeDaemon::update() const {
+  MutexLock lock(services_->mu);
+  return services_->update;
+}
+
+v1::ListRegistrationsRequest FakeDaemon::list() const {
+  MutexLock lock(services_->mu);
+  return services_->list;
+}
+
+bool FakeDaemon::WaitForCall(const std::string& method) const {
+  const absl::Time limit = absl::Now() + absl::Seconds(10);
+  MutexLock lock(services_->mu);
+  while (std::find(services_->calls.begin(), services_->calls.end(), method) ==
+         services_->calls.end()) {
+    if (absl::Now() >= limit) return false;
+    services_->called.WaitFor(services_->mu, limit - absl::Now());
+  }
+  return true;
+}
+
+}  // namespace smartkey
