@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
+import doc_lint
 import layer_lint
 import source_lint
 
@@ -121,6 +122,24 @@ class SourceLint(PlantedTree):
                 self.assertEqual(len(self.problems("a.h", HEAD + line + "\n")), 1)
         python = "# " + source_lint.LICENSE_LINE + "\n@unittest." "skip\n"
         self.assertEqual(len(self.problems("a.py", python)), 1)
+
+
+class DocLint(PlantedTree):
+    def test_documents_that_point_to_what_is_there_pass(self):
+        self.write("tests/base/a_test.cc", "TEST(Cache, TwoMiss_OneFetches) {}\n")
+        self.write("tests/e2e/test_job.py", "class Job(Base):\n    def test_ItWorks(self):\n        pass\n")
+        self.write("docs/a.md", "`Cache.TwoMiss_OneFetches`, `Job.ItWorks`, [b](b.md#part), [w](https://example.org)\n")
+        self.write("docs/b.md", "back to [a](a.md)\n")
+        self.assertEqual(doc_lint.check(self.root), [])
+
+    def test_a_named_test_that_is_gone_is_found(self):
+        self.write("tests/base/a_test.cc", "TEST_F(Cache, Other) {}\n")
+        self.write("docs/a.md", "\n| 1 | `Cache.TwoMiss_OneFetches` |\n")
+        self.assertEqual([p.split(":")[:2] for p in doc_lint.check(self.root)], [["docs/a.md", "2"]])
+
+    def test_a_link_that_leads_nowhere_is_found(self):
+        self.write("docs/a.md", "[b](b.md)\n")
+        self.assertEqual(len(doc_lint.check(self.root)), 1)
 
 
 if __name__ == "__main__":
