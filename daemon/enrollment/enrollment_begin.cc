@@ -25,20 +25,18 @@ using Phase = PendingEnrollment::Phase;
 
 void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest request,
                                     BeginDone done) {
-  if (!request.request_id.empty()) {
-    absl::optional<absl::StatusOr<BegunEnrollment>> earlier;
-    {
-      MutexLock lock(mu_);
-      for (const auto& [id, pending] : pending_) {
-        if (pending->uid != caller.uid || pending->request_id != request.request_id) continue;
-        if (pending->phase == Phase::kWaiting) earlier = pending->begun;
-        if (pending->phase == Phase::kPreparing) {
-          earlier = MakeError(Reason::kNotReady, "the same request is being prepared already");
-        }
+  if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
+  absl::optional<absl::StatusOr<BegunEnrollment>> earlier;
+  {
+    MutexLock lock(mu_);
+    if (const Pending found = FindRequest(caller, request.request_id); found != nullptr) {
+      earlier = found->begun;
+      if (found->phase == Phase::kPreparing) {
+        earlier = MakeError(Reason::kNotReady, "the same request is being prepared already");
       }
     }
-    if (earlier.has_value()) return done(*std::move(earlier));
   }
+  if (earlier.has_value()) return done(*std::move(earlier));
   Prepare(caller, std::move(request), /*with_browser=*/true,
           [core = shared_from_this(), done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
             if (!prepared.ok()) return done(prepared.status());
@@ -75,6 +73,13 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
         parts_.access.Find(caller, request.renews, Operation::kManage);
     if (!found.ok()) return done(found.status());
     renewed = *std::move(found);
+    const GenerationState state = renewed->state();
+    if (state == GenerationState::kPending || state == GenerationState::kRegistering ||
+        state == GenerationState::kVerifying || state == GenerationState::kDeleting) {
+      return done(MakeError(Reason::kNotReady,
+                            "there is nothing to renew: the enrollment itself is under way, or "
+                            "the registration is being deleted"));
+    }
     request.app_id = renewed->app_id;
     request.server_name = renewed->server_name;
     request.fhir_base.clear();
@@ -239,6 +244,7 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
       pending->registration_id,
       [pending, now = parts_.clock.Now()](Registration& registration) -> absl::Status {
         for (const Generation& one : registration.generations) {
+          if (one.state == GenerationState::kDeleting) return RegistrationNotFound();
           if (one.number >= pending->generation) {
             return MakeError(Reason::kTooManyEnrollments,
                              "a renewal of this registration is under way already");
@@ -271,7 +277,7 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
         core->parts_.store.Update(
             pending->registration_id,
             [number = pending->generation, made = *key](Registration& registration) {
-              Generation* generation = registration.FindGeneration(number);
+              Generation* generation = FindLive(registration, number);
               if (generation == nullptr) return RegistrationNotFound();
               generation->key = made.reference;
               generation->algorithm = made.algorithm;
@@ -281,8 +287,9 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
               generation->thumbprint = JwkThumbprint(made.public_key);
               return absl::OkStatus();
             },
+            // A copy, not a move: which of two arguments is made first is not said.
             [core, pending,
-             key = *std::move(key)](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
+             key = *key](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
               if (saved.ok()) return core->NoteKey(pending, std::move(key));
               core->parts_.keys.DestroyKey(key.reference, [](absl::Status) {});
               core->NoteKey(pending, saved.status());
@@ -295,7 +302,7 @@ void EnrollmentManager::Core::NoteKey(Pending pending, absl::StatusOr<CreatedKey
   bool ended = false;
   {
     MutexLock lock(mu_);
-    ended = pending->phase == Phase::kEnded;
+    ended = pending->abandoned || pending->phase == Phase::kEnded;
     pending->key = key;
     pending->progress.key_ready = key.ok();
     next = std::move(pending->when_key_is_ready);

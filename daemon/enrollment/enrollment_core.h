@@ -39,6 +39,7 @@ struct PendingEnrollment {
 
   // Guarded by EnrollmentManager::Core::mu_.
   Phase phase = Phase::kPreparing;
+  bool abandoned = false;  // a key that is still in the making is destroyed when it comes
   EnrollmentProgress progress;
   absl::optional<absl::StatusOr<CreatedKey>> key;  // made and durable, or why not
   absl::AnyInvocable<void()> when_key_is_ready;
@@ -57,6 +58,10 @@ struct PendingEnrollment {
   int verifications = 0;
   BootTime verify_since;
 };
+
+// The generation an enrollment works on, or null if it is gone or going: a registration that its owner
+// deletes while an enrollment is under way is not brought back by the next step.
+Generation* FindLive(Registration& registration, int number);
 
 // The steps of EnrollmentManager. Callbacks under way hold it by shared_ptr, so that it may outlive the
 // manager. Lock order: mu_ alone; nothing is called with it held, but watches.
@@ -106,6 +111,12 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   // enrollment_manager.cc: the table of pending enrollments, and how one ends.
   Pending FindPending(const Caller& caller, absl::string_view id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The caller's earlier enrollment with that request id, unless it failed; null when absent.
+  Pending FindRequest(const Caller& caller, const std::string& request_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What came of it before a restart; null if nothing that is there still.
+  RegistrationStore::Snapshot FindFinished(const Caller& caller,
+                                           const std::string& request_id) const;
   // Adds it to the table, if the quotas allow.
   absl::Status Admit(const Pending& pending);
   void Step(const Pending& pending, EnrollmentStep step);

@@ -20,7 +20,6 @@ constexpr absl::Duration kInitialTokenHold = absl::Seconds(60);
 // Two POSTs at most, and the second only after a lost answer or an unreachable server.
 constexpr int kMostPosts = 2;
 constexpr absl::Duration kPostAgainAfter = absl::Seconds(1);
-constexpr int kMostSaves = 10;
 // How long whoever enrolls waits for the first token; it is tried on in the background.
 constexpr absl::Duration kPatienceForFirstToken = absl::Minutes(2);
 constexpr int kQuickVerifications = 40;
@@ -141,6 +140,7 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
                                                      Secret initial_token,
                                                      absl::optional<absl::Duration> expires_in,
                                                      EnrollDone done) {
+  if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
   if (initial_token.empty()) {
     return done(MakeError(Reason::kInvalidArgument, "the initial access token is missing"));
   }
@@ -148,6 +148,26 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
   if (expires_in.has_value() && *expires_in <= absl::ZeroDuration()) {
     return done(MakeError(Reason::kInitialTokenExpired, "the initial access token has expired"));
   }
+  // The token of a retry has been spent by the first request: whoever asks again waits for that one's end.
+  absl::optional<absl::StatusOr<RegistrationStore::Snapshot>> outcome;
+  {
+    MutexLock lock(mu_);
+    if (const Pending found = FindRequest(caller, request.request_id); found != nullptr) {
+      if (found->phase != Phase::kEnded) {
+        found->waiters.push_back(std::move(done));
+        return;
+      }
+      outcome = found->outcome;
+    }
+  }
+  if (!outcome.has_value()) {
+    if (const RegistrationStore::Snapshot finished = FindFinished(caller, request.request_id);
+        finished != nullptr) {
+      outcome = finished;
+    }
+  }
+  if (outcome.has_value()) return done(*std::move(outcome));
+
   auto token = std::make_shared<Secret>(std::move(initial_token));
   // The hold counts from here. A slow RSA key is what may use it up: then the token's own life, if known,
   // decides.
@@ -180,7 +200,7 @@ void EnrollmentManager::Core::MarkRegistering(Pending pending) {
   parts_.store.Update(
       pending->registration_id,
       [number = pending->generation, scope = pending->granted_scope](Registration& registration) {
-        Generation* generation = registration.FindGeneration(number);
+        Generation* generation = FindLive(registration, number);
         if (generation == nullptr) return RegistrationNotFound();
         generation->state = GenerationState::kRegistering;
         generation->granted_scope = scope;
@@ -224,9 +244,13 @@ void EnrollmentManager::Core::RegistrationFailed(Pending pending, absl::Status e
   const bool unsent = NothingWasSent(error);
   const bool lost = !unsent && AnswerIsUnknown(error);
   pending->answer_lost = pending->answer_lost || lost;
-  if ((unsent || lost) && pending->posts < kMostPosts) {
+  // A server that asks for time is not asked again before it has passed.
+  const absl::Duration wait =
+      std::max(kPostAgainAfter, RetryAfterOf(error).value_or(absl::ZeroDuration()));
+  const bool in_time = parts_.clock.Boot() + wait < pending->initial_token_expires;
+  if ((unsent || lost) && pending->posts < kMostPosts && in_time) {
     // Same token, same key: at worst a lax server makes two clients of which one is used.
-    parts_.scheduler.RunAfter(kPostAgainAfter, [core = shared_from_this(), pending] {
+    parts_.scheduler.RunAfter(wait, [core = shared_from_this(), pending] {
       core->PostRegistration(pending);
     });
     return;
@@ -240,7 +264,7 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
       pending->registration_id,
       [number = pending->generation, client_id = client.client_id,
        now = parts_.clock.Now()](Registration& registration) {
-        Generation* generation = registration.FindGeneration(number);
+        Generation* generation = FindLive(registration, number);
         if (generation == nullptr) return RegistrationNotFound();
         generation->client_id = client_id;
         generation->registered_at = now;
@@ -256,13 +280,18 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
         if (ReasonOf(saved.status()) == Reason::kDuplicateClientId) {
           return core->Abandon(pending, saved.status());
         }
+        if (ReasonOf(saved.status()) == Reason::kRegistrationNotFound) {
+          // Deleted meanwhile. Without the key the client at the server is of no use to anybody.
+          return core->DestroyKeyOf(pending, [core, pending, status = saved.status()] {
+            core->End(pending, status);
+          });
+        }
         // The only copy of the client_id is here: keep it, and tell whoever waits how things stand.
         Log(LogLevel::kError, "a registration could not be saved, trying again",
             {{"registration", pending->registration_id}, {"error", saved.status().message()}});
         const absl::Status told =
             MakeError(Reason::kRegisteredButNotDurable,
                       absl::StrCat("registered, but not saved: ", saved.status().message()));
-        if (attempt >= kMostSaves) return core->End(pending, told);
         core->AnswerWaiters(pending, told);
         core->parts_.scheduler.RunAfter(TransientBackoff(attempt, 0.5),
                                         [core, pending, client, attempt] {
@@ -296,14 +325,18 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
     // A renewal that came back for somebody else: the old generation goes on for its own patient.
     return Abandon(pending, error);
   }
-  if (reason == Reason::kMisconfigured) {
+  const bool key_is_lost =
+      reason == Reason::kKeyGone || reason == Reason::kKeyDamaged ||
+      reason == Reason::kKeyLostTpmCleared || reason == Reason::kKeyLostOtherMachine;
+  if (reason == Reason::kMisconfigured || key_is_lost) {
     parts_.store.Update(
         pending->registration_id,
-        [number = pending->generation](Registration& registration) {
-          Generation* generation = registration.FindGeneration(number);
+        [number = pending->generation, reason, key_is_lost](Registration& registration) {
+          Generation* generation = FindLive(registration, number);
           if (generation == nullptr) return RegistrationNotFound();
-          generation->state = GenerationState::kMisconfigured;
-          generation->last_error = Reason::kMisconfigured;
+          generation->state =
+              key_is_lost ? GenerationState::kKeyLost : GenerationState::kMisconfigured;
+          generation->last_error = reason;
           return absl::OkStatus();
         },
         [core = shared_from_this(), pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {

@@ -24,6 +24,12 @@ absl::Status EnrollmentNotFound() {
 
 }  // namespace
 
+Generation* FindLive(Registration& registration, int number) {
+  Generation* generation = registration.FindGeneration(number);
+  return generation == nullptr || generation->state == GenerationState::kDeleting ? nullptr
+                                                                                  : generation;
+}
+
 EnrollmentManager::EnrollmentManager(Parts parts) : core_(std::make_shared<Core>(parts)) {}
 EnrollmentManager::~EnrollmentManager() { core_->Stop(); }
 
@@ -92,6 +98,32 @@ EnrollmentManager::Core::Pending EnrollmentManager::Core::FindPending(const Call
   return found != pending_.end() && found->second->uid == caller.uid ? found->second : nullptr;
 }
 
+EnrollmentManager::Core::Pending EnrollmentManager::Core::FindRequest(
+    const Caller& caller, const std::string& request_id) {
+  if (request_id.empty()) return nullptr;
+  for (const auto& [id, pending] : pending_) {
+    if (pending->uid != caller.uid || pending->request_id != request_id) continue;
+    // One that failed is over: the same request may be tried anew.
+    if (pending->outcome.has_value() && !pending->outcome->ok()) continue;
+    return pending;
+  }
+  return nullptr;
+}
+
+RegistrationStore::Snapshot EnrollmentManager::Core::FindFinished(
+    const Caller& caller, const std::string& request_id) const {
+  if (request_id.empty()) return nullptr;
+  for (const RegistrationStore::Snapshot& one : parts_.access.List(caller)) {
+    for (const Generation& generation : one->generations) {
+      if (generation.request_id == request_id &&
+          generation.first_token_at != absl::InfinitePast()) {
+        return one;
+      }
+    }
+  }
+  return nullptr;
+}
+
 absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
   MutexLock lock(mu_);
   if (stopped_) return MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
@@ -99,6 +131,8 @@ absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
   int own = 0;
   for (const auto& [id, other] : pending_) {
     if (other->phase == PendingEnrollment::Phase::kEnded) continue;
+    // What only waits for its first token is a registration, and may wait for days.
+    if (other->progress.step == EnrollmentStep::kVerifying) continue;
     ++all;
     if (other->uid == pending->uid) ++own;
   }
@@ -115,6 +149,7 @@ absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
 
 void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id,
                                      absl::AnyInvocable<void(absl::Status)> done) {
+  if (absl::Status status = parts_.access.CheckCaller(caller); !status.ok()) return done(status);
   Pending pending;
   bool late = false;
   {
@@ -136,6 +171,7 @@ void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id
 absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Core::Watch(
     const Caller& caller, absl::string_view id,
     absl::AnyInvocable<void(const EnrollmentProgress&)> on_step) {
+  if (absl::Status status = parts_.access.CheckCaller(caller); !status.ok()) return status;
   MutexLock lock(mu_);
   const Pending pending = FindPending(caller, id);
   if (pending == nullptr) return EnrollmentNotFound();
@@ -208,9 +244,10 @@ void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
   KeyReference key;
   {
     MutexLock lock(mu_);
+    pending->abandoned = true;
     if (pending->key.has_value() && pending->key->ok()) key = (*pending->key)->reference;
   }
-  // A key still in the making is destroyed by NoteKey, which finds the enrollment ended.
+  // A key still in the making is destroyed by NoteKey, which finds the enrollment abandoned.
   if (key.blob.empty()) return done();
   parts_.keys.DestroyKey(std::move(key), [id = pending->registration_id,
                                           done = std::move(done)](absl::Status status) mutable {
@@ -224,7 +261,11 @@ void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
 
 void EnrollmentManager::Core::RemoveRecord(const Pending& pending,
                                            absl::AnyInvocable<void(absl::Status)> done) {
-  if (!pending->renewal) return parts_.store.Remove(pending->registration_id, std::move(done));
+  const RegistrationStore::Snapshot present = parts_.store.Find(pending->registration_id);
+  const bool alone = present == nullptr || present->generations.size() < 2;
+  if (alone && (present == nullptr || present->newest().number == pending->generation)) {
+    return parts_.store.Remove(pending->registration_id, std::move(done));
+  }
   parts_.store.Update(
       pending->registration_id,
       [number = pending->generation](Registration& registration) {
@@ -259,7 +300,7 @@ void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
     core->parts_.store.Update(
         pending->registration_id,
         [number = pending->generation](Registration& registration) {
-          Generation* generation = registration.FindGeneration(number);
+          Generation* generation = FindLive(registration, number);
           if (generation == nullptr) return RegistrationNotFound();
           generation->state = GenerationState::kOrphaned;
           generation->last_error = Reason::kOrphaned;
@@ -295,7 +336,6 @@ void EnrollmentManager::Core::RecoverGeneration(const Registration& registration
   auto pending = std::make_shared<PendingEnrollment>();
   pending->id = generation.enrollment_id;
   pending->uid = registration.owner_uid;
-  pending->renewal = registration.generations.size() > 1;
   pending->registration_id = registration.id;
   pending->generation = generation.number;
   pending->phase = PendingEnrollment::Phase::kRunning;

@@ -56,7 +56,11 @@ void RegistrationRemover::Remove(std::string registration_id,
                       store_.Remove(registration_id,
                                     [registration_id, removed = std::move(removed),
                                      done = std::move(done)](absl::Status gone) mutable {
-                                      if (!gone.ok()) return done(gone);
+                                      // An enrollment under way may have cleared up first.
+                                      if (!gone.ok() &&
+                                          ReasonOf(gone) != Reason::kRegistrationNotFound) {
+                                        return done(gone);
+                                      }
                                       Log(LogLevel::kInfo, "registration deleted",
                                           {{"registration", registration_id}});
                                       done(std::move(removed));
