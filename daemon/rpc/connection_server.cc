@@ -481,6 +481,9 @@ ConnectionServer::Stats ConnectionServer::stats() const {
   MutexLock lock(mu_);
   Stats stats = stats_;
   stats.connections = static_cast<int>(entries_.size());
+  for (const auto& [endpoint, count] : by_endpoint_) {
+    (endpoints_[endpoint].admin ? stats.admin_connections : stats.public_connections) += count;
+  }
   return stats;
 }
 

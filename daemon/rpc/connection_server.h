@@ -67,7 +67,9 @@ class ConnectionServer {
 
   struct Stats {
     int connections = 0;  // being built, serving, or waiting for a handler that has not ended
-    int closing = 0;      // of them: closed, but a call has not ended yet
+    int public_connections = 0;  // of them, by kind of endpoint
+    int admin_connections = 0;
+    int closing = 0;  // of them: closed, but a call has not ended yet
     uint64_t accepted = 0;
     uint64_t refused = 0;
     uint64_t timed_out = 0;   // closed for silence or idleness

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/admin_service.h"
+
+#include <unistd.h>
+
+#include <map>
+
+#include "daemon/rpc/rpc_status.h"
+#include "daemon/rpc/server_info_service.h"
+#include "daemon/rpc/service_support.h"
+
+namespace smartkey {
+
+grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* context,
+                                                  const v1::GetStatusRequest*,
+                                                  v1::GetStatusResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  const ServiceInfo& info = parts_.info;
+  response->set_version(info.version);
+  response->set_pid(getpid());
+  SetDuration(parts_.clock.Boot() - info.started, response->mutable_uptime());
+  SetTime(info.config_loaded_at, response, &v1::GetStatusResponse::mutable_config_loaded_at);
+
+  const ProviderStatus keys = parts_.keys.status();
+  FillHardware(keys, info.key_provider, response->mutable_hardware()->mutable_hardware());
+  response->mutable_hardware()->set_queue_depth(keys.queued);
+
+  const absl::Status store = parts_.store.health();
+  response->mutable_store()->set_available(store.ok());
+  if (!store.ok()) *response->mutable_store()->mutable_cause() = ToErrorDetail(store);
+
+  FillRegistrations(response);
+  FillServers(response);
+  response->set_pending_enrollments(parts_.enrollments.pending());
+
+  if (info.connections) {
+    const ConnectionServer::Stats stats = info.connections();
+    response->mutable_connections()->set_public_connections(stats.public_connections);
+    response->mutable_connections()->set_admin_connections(stats.admin_connections);
+    response->mutable_connections()->set_accepted(stats.accepted);
+    response->mutable_connections()->set_refused(stats.refused);
+  }
+  for (const ServiceInfo::ConfigProblem& problem : info.config_problems) {
+    v1::ConfigProblem* message = response->add_config_problems();
+    message->set_file(problem.file);
+    message->set_line(problem.line);
+    message->set_message(problem.message);
+    message->set_file_disabled(problem.file_disabled);
+  }
+  return FinishNow(context, absl::OkStatus());
+}
+
+void AdminService::FillRegistrations(v1::GetStatusResponse* response) const {
+  std::map<GenerationState, int> counts;
+  int suspended = 0;
+  for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
+    ++counts[one->state()];
+    if (one->suspension.has_value()) ++suspended;
+  }
+  for (const auto& [state, count] : counts) {
+    v1::StateCount* message = response->add_registrations();
+    message->set_state(static_cast<v1::RegistrationState>(state));
+    message->set_count(count);
+  }
+  response->set_suspended_registrations(suspended);
+}
+
+// What the token manager knows of endpoints, told by the servers whose registrations use them.
+void AdminService::FillServers(v1::GetStatusResponse* response) const {
+  const TokenManagerStatus tokens = parts_.tokens.status();
+  response->mutable_cache()->set_entries(tokens.cached_tokens);
+  response->mutable_cache()->set_hits(tokens.hits);
+  response->mutable_cache()->set_misses(tokens.mints + tokens.failures);
+  response->mutable_cache()->set_token_requests(tokens.mints + tokens.failures);
+  response->mutable_cache()->set_in_flight(tokens.flights);
+
+  std::map<std::string, v1::ServerStatus> servers;
+  for (const Server& server : parts_.catalog.Get()->servers) {
+    servers[server.name].set_name(server.name);
+  }
+  std::map<std::string, std::string> server_of;  // by token endpoint
+  for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
+    v1::ServerStatus& status = servers[one->server_name];
+    if (status.name().empty()) {
+      status.set_name(one->server_name);
+      status.set_state(v1::ServerStatus::REMOVED);
+    }
+    status.set_registrations(status.registrations() + 1);
+    for (const Generation& generation : one->generations) {
+      server_of[generation.token_endpoint] = one->server_name;
+    }
+  }
+  for (const ServerStatus& endpoint : tokens.servers) {
+    const auto found = server_of.find(endpoint.token_endpoint);
+    if (found == server_of.end()) continue;
+    v1::ServerStatus& status = servers[found->second];
+    SetTime(endpoint.last_success, &status, &v1::ServerStatus::mutable_last_ok_at);
+    SetTime(endpoint.next_attempt, &status, &v1::ServerStatus::mutable_next_attempt_at);
+    if (!endpoint.last_error.ok()) {
+      *status.mutable_last_error() = ToErrorDetail(endpoint.last_error);
+    }
+    if (status.state() == v1::ServerStatus::REMOVED) continue;
+    if (!endpoint.last_error.ok()) {
+      status.set_state(v1::ServerStatus::FAILING);
+    } else if (endpoint.last_success != absl::InfinitePast()) {
+      status.set_state(v1::ServerStatus::OK);
+    }
+  }
+  for (auto& [name, status] : servers) *response->add_servers() = std::move(status);
+}
+
+grpc::ServerWriteReactor<v1::RunDiagnosticsResponse>* AdminService::RunDiagnostics(
+    grpc::CallbackServerContext*, const v1::RunDiagnosticsRequest*) {
+  return FailStreamNotImplemented<v1::RunDiagnosticsResponse>("RunDiagnostics");
+}
+
+grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* AdminService::ReadAuditLog(
+    grpc::CallbackServerContext*, const v1::ReadAuditLogRequest*) {
+  return FailStreamNotImplemented<v1::ReadAuditLogResponse>("ReadAuditLog");
+}
+
+grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(grpc::CallbackServerContext* context,
+                                                            const v1::ReloadConfigurationRequest*,
+                                                            v1::ReloadConfigurationResponse*) {
+  return FailNotImplemented(context, "ReloadConfiguration");
+}
+
+grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,
+                                                    const v1::SetLogLevelRequest*,
+                                                    v1::SetLogLevelResponse*) {
+  return FailNotImplemented(context, "SetLogLevel");
+}
+
+grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext* context,
+                                                     const v1::ProvisionTpmRequest*,
+                                                     v1::ProvisionTpmResponse*) {
+  return FailNotImplemented(context, "ProvisionTpm");
+}
+
+}  // namespace smartkey

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/rpc/services.h"
+#include "smartkey/v1/admin.grpc.pb.h"
+
+namespace smartkey {
+
+// smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
+// GetStatus works so far. Thread-safe.
+class AdminService final : public v1::AdminService::CallbackService {
+ public:
+  AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
+
+  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
+                                      const v1::GetStatusRequest* request,
+                                      v1::GetStatusResponse* response) override;
+  grpc::ServerWriteReactor<v1::RunDiagnosticsResponse>* RunDiagnostics(
+      grpc::CallbackServerContext* context, const v1::RunDiagnosticsRequest* request) override;
+  grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* ReadAuditLog(
+      grpc::CallbackServerContext* context, const v1::ReadAuditLogRequest* request) override;
+  grpc::ServerUnaryReactor* ReloadConfiguration(grpc::CallbackServerContext* context,
+                                                const v1::ReloadConfigurationRequest* request,
+                                                v1::ReloadConfigurationResponse* response) override;
+  grpc::ServerUnaryReactor* SetLogLevel(grpc::CallbackServerContext* context,
+                                        const v1::SetLogLevelRequest* request,
+                                        v1::SetLogLevelResponse* response) override;
+  grpc::ServerUnaryReactor* ProvisionTpm(grpc::CallbackServerContext* context,
+                                         const v1::ProvisionTpmRequest* request,
+                                         v1::ProvisionTpmResponse* response) override;
+
+ private:
+  void FillRegistrations(v1::GetStatusResponse* response) const;
+  void FillServers(v1::GetStatusResponse* response) const;
+
+  const ServiceParts& parts_;
+  const Caller caller_;
+};
+
+}  // namespace smartkey

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/enrollment_service.h"
+
+#include <utility>
+
+#include "daemon/rpc/registration_message.h"
+#include "daemon/rpc/rpc_status.h"
+#include "daemon/rpc/service_support.h"
+
+namespace smartkey {
+namespace {
+
+// Key creation alone may take three minutes on some hardware.
+constexpr absl::Duration kLimit = absl::Minutes(5);
+constexpr size_t kMaxRedirect = 32 * 1024;  // stands in enrollment.proto
+constexpr size_t kMaxToken = 64 * 1024;
+constexpr size_t kMaxRequestId = 64;
+
+// What Begin and EnrollWithInitialToken have in common.
+template <class Request>
+absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
+  if (request.new_patient()) return NotImplemented("renewing for a new patient");
+  if (request.has_access_for()) return NotImplemented("the expected end of an access");
+  if (!request.owner().empty()) return NotImplemented("enrolling for another owner");
+  if (request.request_id().size() > kMaxRequestId) {
+    return MakeError(Reason::kInvalidArgument, "the request id is longer than 64 characters");
+  }
+  absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
+  if (!scopes.ok()) return scopes.status();
+  absl::StatusOr<absl::optional<SignatureAlgorithm>> algorithm =
+      AlgorithmFromProto(request.algorithm());
+  if (!algorithm.ok()) return algorithm.status();
+
+  EnrollmentRequest translated;
+  translated.app_id = request.app();
+  translated.server_name = request.server();
+  translated.fhir_base = request.fhir_base();
+  translated.scopes = *std::move(scopes);
+  translated.name = Identifying(request.name());
+  translated.label = Identifying(request.label());
+  translated.renews = request.renews();
+  translated.request_id = request.request_id();
+  translated.algorithm = *algorithm;
+  translated.context_varies = request.context_varies();
+  return translated;
+}
+
+void Fill(const BegunEnrollment& begun, const Registration* registration,
+          v1::BeginEnrollmentResponse& response) {
+  response.set_enrollment_id(begun.enrollment_id);
+  response.set_registration_id(begun.registration_id);
+  response.set_authorization_url(begun.authorization_url);
+  response.set_redirect_uri(begun.redirect_uri);
+  response.set_client_id(begun.initial_client_id);
+  response.set_server(begun.server_name);
+  response.set_authorization_host(begun.authorization_host);
+  response.set_token_host(begun.token_host);
+  SetTime(begun.expires_at, &response, &v1::BeginEnrollmentResponse::mutable_expires_at);
+  if (registration != nullptr) {
+    response.set_app(registration->app_id);
+    response.set_fhir_base(registration->fhir_base);
+  }
+}
+
+v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
+                                    const std::string& enrollment_id,
+                                    const RegistrationStore& store, const Caller& caller) {
+  v1::WatchEnrollmentResponse message;
+  message.set_enrollment_id(enrollment_id);
+  message.set_step(static_cast<v1::WatchEnrollmentResponse::Step>(progress.step));
+  message.set_key_ready(progress.key_ready);
+  if (!progress.error.ok()) *message.mutable_error() = ToErrorDetail(progress.error);
+  const RegistrationStore::Snapshot registration =
+      progress.step == EnrollmentStep::kVerifying || progress.step == EnrollmentStep::kDone
+          ? store.Find(progress.registration_id)
+          : nullptr;
+  if (registration != nullptr) {
+    FillRegistration(*registration, caller, message.mutable_registration());
+  }
+  return message;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
+    grpc::CallbackServerContext* context, const v1::BeginEnrollmentRequest* request,
+    v1::BeginEnrollmentResponse* response) {
+  absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
+  if (!translated.ok()) return FinishNow(context, translated.status());
+  translated->redirect_uri = request->redirect_uri();
+
+  auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(response, parts_.scheduler,
+                                                                   TimeLeft(*context, kLimit));
+  parts_.enrollments.Begin(caller_, *std::move(translated),
+                           [call, &store = parts_.store](absl::StatusOr<BegunEnrollment> begun) {
+                             call->Finish(begun.status(), [&](v1::BeginEnrollmentResponse& answer) {
+                               Fill(*begun, store.Find(begun->registration_id).get(), answer);
+                             });
+                           });
+  return call->reactor();
+}
+
+grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
+    grpc::CallbackServerContext* context, const v1::CompleteEnrollmentRequest* request,
+    v1::CompleteEnrollmentResponse* response) {
+  if (request->redirect_query().size() > kMaxRedirect) {
+    return FinishNow(context,
+                     MakeError(Reason::kInvalidArgument, "the redirect is longer than 32 KiB"));
+  }
+  auto call = PendingUnaryCall<v1::CompleteEnrollmentResponse>::Start(response, parts_.scheduler,
+                                                                      TimeLeft(*context, kLimit));
+  parts_.enrollments.Complete(
+      caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
+      [call, caller = caller_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+        call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
+          FillRegistration(**enrolled, caller, answer.mutable_registration());
+        });
+      });
+  return call->reactor();
+}
+
+grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
+    grpc::CallbackServerContext* context, const v1::CancelEnrollmentRequest* request,
+    v1::CancelEnrollmentResponse* response) {
+  auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(response, parts_.scheduler,
+                                                                    TimeLeft(*context, kLimit));
+  parts_.enrollments.Cancel(caller_, request->enrollment_id(), [call](absl::Status status) {
+    call->Finish(status, [](v1::CancelEnrollmentResponse&) {});
+  });
+  return call->reactor();
+}
+
+grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchEnrollment(
+    grpc::CallbackServerContext*, const v1::WatchEnrollmentRequest* request) {
+  auto call = PendingStreamCall<v1::WatchEnrollmentResponse>::Start();
+  absl::StatusOr<EnrollmentManager::WatchId> watch = parts_.enrollments.Watch(
+      caller_, request->enrollment_id(),
+      [call, &store = parts_.store, caller = caller_,
+       id = request->enrollment_id()](const EnrollmentProgress& progress) {
+        call->Write(ToProto(progress, id, store, caller));
+        if (progress.step == EnrollmentStep::kDone || progress.step == EnrollmentStep::kFailed) {
+          call->Finish(absl::OkStatus());
+        }
+      });
+  if (!watch.ok()) {
+    call->Finish(watch.status());
+  } else {
+    // Later: gRPC may report a broken stream from within the write that a step makes, and a step
+    // must not call the manager.
+    call->OnAbandon(
+        [&enrollments = parts_.enrollments, &scheduler = parts_.scheduler, id = *watch] {
+          scheduler.RunAfter(absl::ZeroDuration(), [&enrollments, id] { enrollments.Unwatch(id); });
+        });
+  }
+  return call->reactor();
+}
+
+grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
+    grpc::CallbackServerContext* context, const v1::EnrollWithInitialTokenRequest* request,
+    v1::EnrollWithInitialTokenResponse* response) {
+  absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
+  if (!translated.ok()) return FinishNow(context, translated.status());
+  if (request->initial_access_token().empty() ||
+      request->initial_access_token().size() > kMaxToken) {
+    return FinishNow(context, MakeError(Reason::kInvalidArgument,
+                                        "the initial access token is missing or too long"));
+  }
+  absl::optional<absl::Duration> expires_in;
+  if (request->has_expires_in()) {
+    absl::StatusOr<absl::Duration> duration = FromProto(request->expires_in());
+    if (!duration.ok()) return FinishNow(context, duration.status());
+    expires_in = *duration;
+  }
+  auto call = PendingUnaryCall<v1::EnrollWithInitialTokenResponse>::Start(
+      response, parts_.scheduler, TimeLeft(*context, kLimit));
+  parts_.enrollments.EnrollWithInitialToken(
+      caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
+      [call, caller = caller_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+        call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
+          FillRegistration(**enrolled, caller, answer.mutable_registration());
+        });
+      });
+  return call->reactor();
+}
+
+}  // namespace smartkey

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/registration_message.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "daemon/jose/jwk.h"
+#include "daemon/model/access_token.h"
+#include "daemon/rpc/rpc_status.h"
+#include "daemon/rpc/service_support.h"
+#include "daemon/token/token_outcome.h"
+
+namespace smartkey {
+namespace {
+
+v1::KeyProviderType ProviderType(const std::string& provider) {
+  if (provider == "tpm") return v1::TPM;
+  if (provider == "pkcs11") return v1::PKCS11;
+  return v1::KEY_PROVIDER_TYPE_UNSPECIFIED;
+}
+
+void FillKey(const Generation& generation, v1::Key* key) {
+  key->set_algorithm(std::string(AlgorithmName(generation.algorithm)));
+  key->set_thumbprint(generation.thumbprint);
+  key->set_provider(ProviderType(generation.key.provider));
+  for (const KeyAttribute& attribute : generation.key_attributes) {
+    v1::KeyAttribute* one = key->add_attributes();
+    one->set_name(attribute.name);
+    one->set_value(attribute.value);
+  }
+  key->set_tpm_public(generation.key_public_area);
+  key->set_public_jwk(ToJwk(generation.public_key, generation.algorithm).dump());
+  SetTime(generation.created_at, key, &v1::Key::mutable_created_at);
+}
+
+void FillGeneration(const Generation& generation, v1::Generation* message) {
+  message->set_number(generation.number);
+  message->set_state(static_cast<v1::RegistrationState>(generation.state));
+  message->set_client_id(generation.client_id);
+  if (!generation.thumbprint.empty()) FillKey(generation, message->mutable_key());
+  SetTime(generation.created_at, message, &v1::Generation::mutable_created_at);
+  SetTime(generation.registered_at, message, &v1::Generation::mutable_registered_at);
+  SetTime(generation.first_token_at, message, &v1::Generation::mutable_first_token_at);
+}
+
+// Why it is in its state; OK while it works.
+absl::Status CauseOf(const Generation& generation) {
+  if (generation.state == GenerationState::kActive) return absl::OkStatus();
+  if (generation.last_error != Reason::kUnspecified) {
+    return MakeError(generation.last_error, "the last token request failed");
+  }
+  return CheckServes(generation);
+}
+
+void FillSuspension(const Registration& registration, v1::Registration* message) {
+  if (!registration.suspension.has_value()) return;
+  v1::Suspension* suspension = message->mutable_suspended();
+  suspension->set_by_administrator(registration.suspension->by == "administrator");
+  suspension->set_why(registration.suspension->why);
+}
+
+}  // namespace
+
+void FillRegistration(const Registration& registration, const Caller& caller,
+                      v1::Registration* message) {
+  const Generation* serving = registration.serving();
+  const Generation& newest = registration.newest();
+  const Generation& current = serving != nullptr ? *serving : newest;
+
+  message->set_id(registration.id);
+  message->set_name(registration.name.RevealIdentifying());
+  message->mutable_owner()->set_uid(registration.owner_uid);
+  message->mutable_owner()->set_name(registration.owner_name);
+  message->set_app(registration.app_id);
+  message->set_server(registration.server_name);
+  message->set_fhir_base(registration.fhir_base);
+  message->set_kind(static_cast<v1::RegistrationKind>(registration.kind));
+  message->set_state(static_cast<v1::RegistrationState>(registration.state()));
+  message->set_state_words(registration.suspension.has_value()
+                               ? "suspended"
+                               : std::string(GenerationStateWords(registration.state())));
+  if (const absl::Status cause = CauseOf(current); !cause.ok()) {
+    *message->mutable_cause() = ToErrorDetail(cause);
+    message->set_user_action(message->cause().user_action());
+  }
+  FillSuspension(registration, message);
+  FillGeneration(current, message->mutable_generation());
+  if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
+  for (const std::string& scope : ParseScope(current.granted_scope)) message->add_scopes(scope);
+  message->set_token_endpoint(current.token_endpoint);
+  SetTime(registration.created_at, message, &v1::Registration::mutable_created_at);
+  SetTime(current.last_token_at, message, &v1::Registration::mutable_last_token_at);
+  message->set_context_varies(registration.context_varies);
+  message->set_management_url(current.management_endpoint);
+
+  message->add_operations(v1::MANAGE);
+  if (caller.admin) {
+    message->set_relation(v1::ADMINISTERED);
+    return;
+  }
+  message->set_relation(v1::OWN);
+  message->add_operations(v1::TOKEN);
+  message->add_operations(v1::ASSERTION);
+  message->set_label(registration.label.RevealIdentifying());
+  message->set_patient(registration.patient.RevealIdentifying());
+  message->set_fhir_user(registration.fhir_user.RevealIdentifying());
+}
+
+}  // namespace smartkey

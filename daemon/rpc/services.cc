@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/services.h"
+
+#include <memory>
+
+#include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/enrollment_service.h"
+#include "daemon/rpc/registration_service.h"
+#include "daemon/rpc/server_info_service.h"
+#include "daemon/rpc/sharing_service.h"
+#include "daemon/rpc/signing_service.h"
+#include "daemon/rpc/token_service.h"
+
+namespace smartkey {
+namespace {
+
+class PublicConnection : public ConnectionServices {
+ public:
+  PublicConnection(const ServiceParts& parts, const Caller& caller)
+      : tokens_(parts, caller),
+        enrollments_(parts, caller),
+        registrations_(parts, caller),
+        sharing_(),
+        signing_(parts, caller),
+        server_info_(parts, caller) {}
+
+  std::vector<grpc::Service*> services() override {
+    return {&tokens_, &enrollments_, &registrations_, &sharing_, &signing_, &server_info_};
+  }
+
+ private:
+  TokenService tokens_;
+  EnrollmentService enrollments_;
+  RegistrationService registrations_;
+  SharingService sharing_;
+  SigningService signing_;
+  ServerInfoService server_info_;
+};
+
+class AdminConnection : public ConnectionServices {
+ public:
+  AdminConnection(const ServiceParts& parts, const Caller& caller)
+      : admin_(parts, caller), registrations_(parts, caller), server_info_(parts, caller) {}
+
+  std::vector<grpc::Service*> services() override {
+    return {&admin_, &registrations_, &server_info_};
+  }
+
+ private:
+  AdminService admin_;
+  RegistrationService registrations_;
+  ServerInfoService server_info_;
+};
+
+}  // namespace
+
+ServicesFactory PublicServices(const ServiceParts& parts) {
+  return
+      [&parts](const Caller& caller) { return std::make_unique<PublicConnection>(parts, caller); };
+}
+
+ServicesFactory AdminServices(const ServiceParts& parts) {
+  return
+      [&parts](const Caller& caller) { return std::make_unique<AdminConnection>(parts, caller); };
+}
+
+}  // namespace smartkey

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/scheduler.h"
+#include "daemon/access/access_policy.h"
+#include "daemon/enrollment/enrollment_manager.h"
+#include "daemon/enrollment/registration_remover.h"
+#include "daemon/model/catalog.h"
+#include "daemon/rpc/connection.h"
+#include "daemon/rpc/connection_server.h"
+#include "daemon/store/registration_store.h"
+#include "daemon/token/assertion_issuer.h"
+#include "daemon/token/token_manager.h"
+#include "hsm/key_service.h"
+
+namespace smartkey {
+
+// What the daemon knows of itself and its services pass on.
+struct ServiceInfo {
+  struct ConfigProblem {
+    std::string file;
+    int line = 0;  // 0: the file as a whole
+    std::string message;
+    bool file_disabled = false;
+  };
+
+  std::string version;
+  std::string key_provider;  // as configured: "tpm", "pkcs11"
+  BootTime started;
+  absl::Time config_loaded_at;
+  std::vector<ConfigProblem> config_problems;
+  // Of the server that these services are served by; asked for each time, so it may be made after
+  // them.
+  std::function<ConnectionServer::Stats()> connections;
+};
+
+// What the services translate to. Everything outlives the ConnectionServer that uses them.
+struct ServiceParts {
+  const CurrentCatalog& catalog;
+  const AccessPolicy& access;
+  RegistrationStore& store;
+  KeyService& keys;
+  TokenManager& tokens;
+  const AssertionIssuer& assertions;
+  EnrollmentManager& enrollments;
+  RegistrationRemover& remover;
+  Scheduler& scheduler;
+  const Clock& clock;
+  ServiceInfo info;
+};
+
+// The services of the public socket: all but AdminService.
+ServicesFactory PublicServices(const ServiceParts& parts);
+// Those of the admin socket: AdminService, RegistrationService, ServerInfoService.
+ServicesFactory AdminServices(const ServiceParts& parts);
+
+}  // namespace smartkey

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/rpc/token_service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "daemon/rpc/rpc_status.h"
+#include "daemon/rpc/service_support.h"
+
+namespace smartkey {
+namespace {
+
+constexpr absl::Duration kLimit = absl::Seconds(60);  // stands in token.proto
+constexpr absl::Duration kMaxMinValid = absl::Hours(24);
+
+v1::TokenSource ToProto(TokenSource source) {
+  switch (source) {
+    case TokenSource::kCache:
+      return v1::CACHE;
+    case TokenSource::kFresh:
+      return v1::FRESH;
+    case TokenSource::kStaleValid:
+      return v1::STALE_VALID;
+  }
+  return v1::TOKEN_SOURCE_UNSPECIFIED;
+}
+
+void FillScope(const TokenResult& result, const ScopeSet& requested,
+               v1::GetAccessTokenResponse& response) {
+  const Generation* generation = result.registration->FindGeneration(result.generation);
+  ScopeSet granted;
+  if (result.token->granted.has_value()) {
+    granted = *result.token->granted;
+  } else {
+    response.set_scope_assumed(true);
+    if (generation != nullptr) granted = ParseScope(generation->granted_scope);
+  }
+  response.set_scope(ToScopeString(granted));
+  response.set_scope_narrowed(
+      !granted.empty() &&
+      !std::includes(granted.begin(), granted.end(), requested.begin(), requested.end()));
+}
+
+void Fill(const TokenResult& result, const ScopeSet& requested,
+          v1::GetAccessTokenResponse& response) {
+  const AccessToken& token = *result.token;
+  const absl::string_view value = token.value.RevealSecret();
+  response.set_access_token(value.data(), value.size());
+  response.set_token_type(token.token_type);
+  SetTime(token.expires_at, &response, &v1::GetAccessTokenResponse::mutable_expires_at);
+  SetTime(token.refresh_after_at, &response, &v1::GetAccessTokenResponse::mutable_refresh_after);
+  response.set_source(ToProto(result.source));
+  FillScope(result, requested, response);
+  response.set_fhir_base(result.registration->fhir_base);
+  response.set_patient(token.patient.RevealIdentifying());
+  response.set_fhir_user(token.fhir_user.RevealIdentifying());
+  response.set_launch_context(token.launch_context_json.RevealIdentifying());
+  response.set_registration(result.registration->id);
+  response.set_generation(result.generation);
+  response.set_min_valid_unmet(!result.min_valid_met);
+  if (!result.refresh_error.ok()) {
+    *response.mutable_refresh_error() = ToErrorDetail(result.refresh_error);
+  }
+}
+
+}  // namespace
+
+// By name or id, or the only one that fits the context; of several, the only one that has ever
+// worked.
+absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
+    const v1::GetAccessTokenRequest& request) const {
+  if (request.has_registration() && !request.registration().empty()) {
+    return parts_.access.Find(caller_, request.registration(), Operation::kToken);
+  }
+  const v1::RegistrationContext& wanted = request.context();
+  if (wanted.app().empty() || wanted.fhir_base().empty()) {
+    return MakeError(Reason::kInvalidArgument,
+                     "name the registration, or the app and the FHIR base");
+  }
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) return status;
+  const absl::string_view fhir_base = absl::StripSuffix(wanted.fhir_base(), "/");
+  std::vector<RegistrationStore::Snapshot> fitting;
+  for (RegistrationStore::Snapshot& one : parts_.access.List(caller_)) {
+    if (one->app_id == wanted.app() && absl::StripSuffix(one->fhir_base, "/") == fhir_base &&
+        (wanted.patient().empty() || one->patient.RevealIdentifying() == wanted.patient()) &&
+        parts_.access.Check(caller_, *one, Operation::kToken).ok()) {
+      fitting.push_back(std::move(one));
+    }
+  }
+  if (fitting.size() > 1) {
+    const auto works = [](const auto& one) { return one->serving() != nullptr; };
+    if (std::any_of(fitting.begin(), fitting.end(), works)) {
+      fitting.erase(std::remove_if(fitting.begin(), fitting.end(), std::not_fn(works)),
+                    fitting.end());
+    }
+  }
+  if (fitting.empty()) return RegistrationNotFound();
+  if (fitting.size() > 1) {
+    return MakeError(Reason::kRegistrationAmbiguous,
+                     "several registrations fit: say which one, or the patient");
+  }
+  return fitting.front();
+}
+
+absl::StatusOr<TokenRequest> TokenService::Translate(
+    const v1::GetAccessTokenRequest& request) const {
+  if (request.dpop()) return NotImplemented("a DPoP-bound token");
+  absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
+  if (!scopes.ok()) return scopes.status();
+  absl::StatusOr<absl::Duration> min_valid = FromProto(request.min_valid());
+  if (!min_valid.ok()) return min_valid.status();
+  absl::StatusOr<RegistrationStore::Snapshot> registration = Select(request);
+  if (!registration.ok()) return registration.status();
+
+  TokenRequest translated;
+  translated.registration_id = (*registration)->id;
+  translated.scopes = *std::move(scopes);
+  translated.min_valid = std::min(*min_valid, kMaxMinValid);
+  translated.caller = caller_.uid;
+  return translated;
+}
+
+grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerContext* context,
+                                                       const v1::GetAccessTokenRequest* request,
+                                                       v1::GetAccessTokenResponse* response) {
+  absl::StatusOr<TokenRequest> translated = Translate(*request);
+  if (!translated.ok()) return FinishNow(context, translated.status());
+
+  const absl::Duration limit = TimeLeft(*context, kLimit);
+  auto call =
+      PendingUnaryCall<v1::GetAccessTokenResponse>::Start(response, parts_.scheduler, limit);
+  const ScopeSet scopes = translated->scopes;
+  const TokenManager::RequestId id = parts_.tokens.GetAccessToken(
+      *std::move(translated), parts_.clock.Boot() + limit,
+      [call, scopes](absl::StatusOr<TokenResult> result) {
+        call->Finish(result.status(),
+                     [&](v1::GetAccessTokenResponse& answer) { Fill(*result, scopes, answer); });
+      });
+  if (id != 0) call->OnAbandon([&tokens = parts_.tokens, id] { tokens.Cancel(id); });
+  return call->reactor();
+}
+
+grpc::ServerWriteReactor<v1::WatchAccessTokenResponse>* TokenService::WatchAccessToken(
+    grpc::CallbackServerContext*, const v1::WatchAccessTokenRequest*) {
+  return FailStreamNotImplemented<v1::WatchAccessTokenResponse>("WatchAccessToken");
+}
+
+grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(grpc::CallbackServerContext* context,
+                                                            const v1::ReportRejectedTokenRequest*,
+                                                            v1::ReportRejectedTokenResponse*) {
+  return FailNotImplemented(context, "ReportRejectedToken");
+}
+
+}  // namespace smartkey

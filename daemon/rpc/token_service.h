@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/rpc/services.h"
+#include "smartkey/v1/token.grpc.pb.h"
+
+namespace smartkey {
+
+// smartkey.v1.TokenService for one caller. Every call asks AccessPolicy before it asks for a token,
+// cached or not. Thread-safe.
+class TokenService final : public v1::TokenService::CallbackService {
+ public:
+  TokenService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
+
+  grpc::ServerUnaryReactor* GetAccessToken(grpc::CallbackServerContext* context,
+                                           const v1::GetAccessTokenRequest* request,
+                                           v1::GetAccessTokenResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchAccessTokenResponse>* WatchAccessToken(
+      grpc::CallbackServerContext* context, const v1::WatchAccessTokenRequest* request) override;
+  grpc::ServerUnaryReactor* ReportRejectedToken(grpc::CallbackServerContext* context,
+                                                const v1::ReportRejectedTokenRequest* request,
+                                                v1::ReportRejectedTokenResponse* response) override;
+
+ private:
+  absl::StatusOr<TokenRequest> Translate(const v1::GetAccessTokenRequest& request) const;
+  absl::StatusOr<RegistrationStore::Snapshot> Select(
+      const v1::GetAccessTokenRequest& request) const;
+
+  const ServiceParts& parts_;
+  const Caller caller_;
+};
+
+}  // namespace smartkey
