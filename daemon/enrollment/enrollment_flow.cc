@@ -348,6 +348,10 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
     MutexLock lock(mu_);
     if (stopped_) return;
   }
+  Log(LogLevel::kInfo, "the first token has not come yet",
+      {{"registration", pending->registration_id},
+       {"reason", ReasonName(reason)},
+       {"error", error.message()}});
   // Refusals count for nothing here: a clustered server may need minutes until it knows the client.
   if (parts_.clock.Boot() - pending->verify_since > kPatienceForFirstToken) {
     AnswerWaiters(pending,

@@ -59,7 +59,7 @@ def the_tpm_s_view(stack, show):
     import base64
     path = os.path.join(stack.dir, "key.pub")
     with open(path, "wb") as file:
-        file.write(base64.b64decode(show["key"]["tpm_public"]))
+        file.write(base64.b64decode(show["generation"]["key"]["tpm_public"]))
     return subprocess.run(["tpm2_print", "-t", "TPM2B_PUBLIC", path], check=True, capture_output=True,
                           text=True).stdout
 
@@ -101,7 +101,7 @@ def tell(stack, options):
         included.""")
     story.show(run(stack, stack.ctl(ALICE, "show", SERVER)).out)
     shown = run(stack, stack.ctl(ALICE, "--json", "show", SERVER)).json()
-    shown = shown.get("registration", shown)
+    shown = shown["registration"]
     public_area = the_tpm_s_view(stack, shown)
     attributes = [line.strip() for line in public_area.splitlines() if "fixedtpm" in line]
     story.show("\n".join(attributes))

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/daemon.h"
+
+#include <grp.h>
+#include <systemd/sd-daemon.h>
+
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/scheduler.h"
+#include "daemon/access/access_policy.h"
+#include "daemon/enrollment/enrollment_manager.h"
+#include "daemon/enrollment/registration_remover.h"
+#include "daemon/http/curl/curl_http_client.h"
+#include "daemon/jose/jwt_signer.h"
+#include "daemon/oauth/token_endpoint.h"
+#include "daemon/rpc/connection_server.h"
+#include "daemon/rpc/listener.h"
+#include "daemon/rpc/process_setup.h"
+#include "daemon/rpc/services.h"
+#include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "daemon/token/assertion_issuer.h"
+#include "daemon/token/token_manager.h"
+#include "daemon/token/token_minter.h"
+#include "hsm/key_worker.h"
+#include "hsm/tpm/tpm_key_provider.h"
+
+namespace smartkey {
+
+namespace {
+
+constexpr absl::Duration kCallsMayEnd = absl::Seconds(2);
+constexpr absl::Duration kConnectionsMayEnd = absl::Seconds(6);
+constexpr absl::Duration kRecordMayBeWritten = absl::Seconds(3);
+
+std::string ReadMachineId() {
+  std::ifstream file("/etc/machine-id");
+  std::string id;
+  std::getline(file, id);
+  return std::string(absl::StripAsciiWhitespace(id));
+}
+
+absl::StatusOr<KeyWorker::ProviderFactory> MakeProviderFactory(const KeyProviderConfig& config) {
+  if (config.type == "tpm") {
+    TpmKeyProvider::Options options;
+    options.tcti = config.tcti;
+    options.machine_id = ReadMachineId();
+    return KeyWorker::ProviderFactory(
+        [options] { return std::make_unique<TpmKeyProvider>(options); });
+  }
+  return MakeError(
+      Reason::kConfigInvalid,
+      absl::StrCat("key provider \"", config.type, "\" is not in this version; there is: tpm"));
+}
+
+absl::optional<gid_t> FindGroup(const std::string& name) {
+  std::vector<char> buffer(16 * 1024);
+  group entry = {};
+  group* found = nullptr;
+  if (getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    return absl::nullopt;
+  }
+  return found->gr_gid;
+}
+
+// The socket that systemd passed under that name, or one of our own.
+absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl::string_view name,
+                                      Listener::Options options) {
+  for (InheritedFd& one : inherited) {
+    if (one.name == name) return Listener::FromInherited(std::move(one.fd));
+  }
+  return Listener::Create(std::move(options));
+}
+
+ServiceInfo MakeServiceInfo(const Config& config, const Clock& clock) {
+  ServiceInfo info;
+  info.version = SMARTKEY_VERSION;
+  info.key_provider = config.key_provider.type;
+  info.started = clock.Boot();
+  info.config_loaded_at = clock.Now();
+  for (const ConfigProblem& problem : config.problems) {
+    info.config_problems.push_back({problem.file, problem.line, problem.message, true});
+  }
+  return info;
+}
+
+}  // namespace
+
+// In the order of their making; each may use those above it.
+struct Daemon::Parts {
+  Parts(const Config& config, const Clock& clock) : clock(clock), catalog(config.catalog) {}
+
+  const Clock& clock;
+  CurrentCatalog catalog;
+  std::unique_ptr<TimerThread> scheduler;
+  std::unique_ptr<SqliteRegistrationStore> store;
+  std::unique_ptr<CurlHttpClient> http;
+  std::unique_ptr<KeyWorker> keys;
+  std::unique_ptr<AccessPolicy> access;
+  std::unique_ptr<JwtSigner> signer;
+  std::unique_ptr<TokenEndpoint> token_endpoint;
+  std::unique_ptr<AssertionTokenMinter> minter;
+  std::unique_ptr<TokenManager> tokens;
+  std::unique_ptr<AssertionIssuer> assertions;
+  std::unique_ptr<EnrollmentManager> enrollments;
+  std::unique_ptr<RegistrationRemover> remover;
+  std::unique_ptr<ServiceParts> services;
+  std::unique_ptr<ConnectionServer> server;
+};
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Daemon::~Daemon() = default;
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, const Clock& clock) {
+  absl::StatusOr<KeyWorker::ProviderFactory> provider = MakeProviderFactory(config.key_provider);
+  if (!provider.ok()) return provider.status();
+
+  auto parts = std::make_unique<Parts>(config, clock);
+  Parts& p = *parts;
+  auto store = SqliteRegistrationStore::Open(config.daemon.state_dir);
+  if (!store.ok()) return Annotate(store.status(), "opening the database");
+  p.store = *std::move(store);
+
+  CurlHttpOptions http_options;
+  http_options.proxy = config.http.proxy;
+  http_options.no_proxy = config.http.no_proxy;
+  http_options.ca_file = config.http.ca_file;
+  auto http = CurlHttpClient::Create(std::move(http_options), clock);
+  if (!http.ok()) return http.status();
+  p.http = *std::move(http);
+
+  p.scheduler = std::make_unique<TimerThread>(clock);
+  p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler);
+  p.access = std::make_unique<AccessPolicy>(*p.store);
+  p.signer = std::make_unique<JwtSigner>(*p.keys);
+  p.token_endpoint = std::make_unique<TokenEndpoint>(*p.http, clock);
+  p.minter = std::make_unique<AssertionTokenMinter>(*p.signer, *p.token_endpoint, clock);
+  p.tokens = std::make_unique<TokenManager>(*p.store, *p.minter, *p.scheduler, clock);
+  p.assertions = std::make_unique<AssertionIssuer>(*p.signer, clock);
+  p.enrollments = std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
+      p.catalog, *p.access, *p.store, *p.keys, *p.http, *p.tokens, *p.scheduler, clock});
+  p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens);
+
+  p.remover->Recover();
+  p.enrollments->Recover();
+
+  RaiseFileLimit();
+  absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
+  if (!inherited.ok()) return inherited.status();
+  const absl::optional<gid_t> admin_group = FindGroup(config.daemon.admin_group);
+  if (!admin_group.has_value()) {
+    Log(LogLevel::kWarning, "the admin group does not exist: root alone may administer",
+        {{"group", config.daemon.admin_group}});
+  }
+  absl::StatusOr<Listener> listener =
+      MakeListener(*inherited, "smartkeyd", {config.daemon.socket, 0666, absl::nullopt});
+  if (!listener.ok()) return listener.status();
+  absl::StatusOr<Listener> admin_listener =
+      MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
+  if (!admin_listener.ok()) return admin_listener.status();
+
+  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.keys, *p.tokens,
+                                    *p.assertions, *p.enrollments, *p.remover, *p.scheduler, clock,
+                                    MakeServiceInfo(config, clock)});
+  // Asked for by status only, when the server is there.
+  p.services->info.connections = [&p] { return p.server->stats(); };
+
+  std::vector<ConnectionServer::Endpoint> endpoints;
+  endpoints.push_back({*std::move(listener), PublicServices(*p.services), false, absl::nullopt});
+  endpoints.push_back({*std::move(admin_listener), AdminServices(*p.services), true, admin_group});
+  ConnectionServer::Options server_options;
+  // The watchdog lives on the accept thread and the store's: a chip that hangs must not end the
+  // process that still has good tokens.
+  server_options.heartbeat = [&store = *p.store] {
+    store.Ping([] { sd_notify(0, "WATCHDOG=1"); });
+  };
+  auto server = ConnectionServer::Start(std::move(endpoints), std::move(server_options), clock);
+  if (!server.ok()) return server.status();
+  p.server = *std::move(server);
+  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+bool Daemon::Shutdown() {
+  const bool quiet = parts_->server->Shutdown(kCallsMayEnd, kConnectionsMayEnd);
+  // Whatever is under way in managers gets no callers any more; what the store was given is
+  // written.
+  struct Flushed {
+    Mutex mu;
+    CondVar changed;
+    bool done ABSL_GUARDED_BY(mu) = false;
+  };
+  auto flushed = std::make_shared<Flushed>();
+  parts_->store->Ping([flushed] {
+    MutexLock lock(flushed->mu);
+    flushed->done = true;
+    flushed->changed.NotifyAll();
+  });
+  const BootTime end = parts_->clock.Boot() + kRecordMayBeWritten;
+  MutexLock lock(flushed->mu);
+  while (!flushed->done && parts_->clock.Boot() < end) {
+    flushed->changed.WaitFor(flushed->mu, end - parts_->clock.Boot());
+  }
+  return quiet && flushed->done;
+}
+
+}  // namespace smartkey

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "daemon/app/config.h"
+
+namespace smartkey {
+
+// The daemon put together: the one place that names technologies (TPM, curl, SQLite, gRPC).
+//
+// Starts degraded when the key hardware is absent: cached tokens and everything that needs no key
+// work, and the hardware is looked for again. Does not start without its state directory.
+class Daemon {
+ public:
+  // Opens the record, clears up after the last run, and serves. Errors: kAlreadyRunning,
+  // kStoreUnavailable, kStoreTooNew, kConfigInvalid, kAlgorithmUnsupported for a key provider this
+  // version does not have. `clock` must outlive the result.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Config& config, const Clock& clock);
+  ~Daemon();
+
+  // Stops accepting, lets running calls end or cancels them, and waits until the record is on disk;
+  // ten seconds in all. False if something did not end: then, as after true, the process is to end
+  // with _exit, without destroying this object (a worker may hang in the hardware for ever).
+  bool Shutdown();
+
+ private:
+  struct Parts;
+  explicit Daemon(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace smartkey

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// smartkeyd: reads the configuration, starts the daemon, waits for a signal.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/app/config.h"
+#include "daemon/app/daemon.h"
+#include "daemon/rpc/peer_identity.h"
+#include "daemon/rpc/process_setup.h"
+#include "hsm/tpm/tpm_key_provider.h"
+
+namespace smartkey {
+namespace {
+
+// Keeps the process's memory out of core files and away from other processes of the same user.
+void HideMemory() {
+  const rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+#if !defined(__SANITIZE_ADDRESS__)  // LeakSanitizer traces its own process
+  prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+// What makes it wrong to start at all.
+absl::Status CheckSurroundings() {
+  if (geteuid() == 0) {
+    return MakeError(Reason::kConfigInvalid,
+                     "refusing to run as root: it needs no privilege, only the device of the TPM");
+  }
+  if (!PeerIdentifier().OwnUidMapIsIdentity()) {
+    return MakeError(Reason::kConfigInvalid,
+                     "running in a user namespace of its own: every caller would look like the "
+                     "same user (PrivateUsers=yes, a container)");
+  }
+  return absl::OkStatus();
+}
+
+int Fail(const absl::Status& status) {
+  Log(LogLevel::kError, "cannot start",
+      {{"error", status.message()}, {"remedy", RemedyOf(status)}});
+  return EXIT_FAILURE;
+}
+
+int Serve(const Config& config) {
+  // Before the first thread, so that every thread has them blocked and only this one takes them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  if (absl::Status status = CheckSurroundings(); !status.ok()) return Fail(status);
+  static const SystemClock clock;
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, clock);
+  if (!daemon.ok()) return Fail(daemon.status());
+  sd_notify(0, "READY=1");
+  Log(LogLevel::kInfo, "serving",
+      {{"version", SMARTKEY_VERSION}, {"socket", config.daemon.socket}, {"pid", getpid()}});
+
+  while (true) {
+    int signal = 0;
+    if (sigwait(&signals, &signal) != 0) continue;
+    if (signal != SIGHUP) break;
+    Log(LogLevel::kWarning, "this version reads its configuration only at start");
+  }
+  sd_notify(0, "STOPPING=1");
+  const bool clean = (*daemon)->Shutdown();
+  Log(LogLevel::kInfo, "stopped", {{"clean", clean ? "yes" : "no"}});
+  std::fflush(nullptr);
+  // Not exit(): a thread that hangs in hardware has been abandoned and must not hold the end up,
+  // and callbacks under way must not meet objects that are half gone.
+  _exit(EXIT_SUCCESS);
+}
+
+int Main(int argc, char** argv) {
+  PrepareProcessForRpc();
+  TpmKeyProvider::QuietLibraryLog();
+  HideMemory();
+  umask(0077);
+
+  CLI::App app("smartkeyd: device keys and access tokens for health apps");
+  app.set_version_flag("--version", SMARTKEY_VERSION);
+  std::string file = "/etc/smartkeyd/smartkeyd.toml";
+  bool check = false;
+  app.add_option("--config", file, "the configuration file")->capture_default_str();
+  app.add_flag("--check-config", check, "say what is wrong with the configuration, and end");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? EXIT_SUCCESS : 2;
+  }
+  if (check) return CheckConfig(file, std::cout);
+  const absl::StatusOr<Config> config = LoadConfig(file);
+  if (!config.ok()) return Fail(config.status());
+  for (const ConfigProblem& problem : config->problems) {
+    Log(LogLevel::kWarning, "a configuration file is ignored", {{"problem", problem.ToString()}});
+  }
+  return Serve(*config);
+}
+
+}  // namespace
+}  // namespace smartkey
+
+int main(int argc, char** argv) {
+  return smartkey::Main(argc, argv);
+}
