@@ -247,7 +247,12 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   pasted.reset();
   if (query.ok()) {
     auto registration = Complete(client, begun->enrollment_id, *query, interrupt, err);
-    progress.AwaitEnd();
+    if (registration.ok()) {
+      progress.AwaitEnd();
+    } else {
+      // Some answers leave the enrollment open at the daemon; a redirect with a wrong state does.
+      client.CancelEnrollment(begun->enrollment_id).IgnoreError();
+    }
     return registration;
   }
   if (!progress.failure().ok()) return progress.failure();

@@ -29,7 +29,8 @@ void ReadAll(int fd, std::string& into) {
 
 }  // namespace
 
-ChildProcess::ChildProcess(std::vector<std::string> argv, std::vector<std::string> environment) {
+ChildProcess::ChildProcess(std::vector<std::string> argv, std::vector<std::string> environment,
+                           const std::string& terminal) {
   int in[2];
   int out[2];
   int err[2];
@@ -41,8 +42,16 @@ ChildProcess::ChildProcess(std::vector<std::string> argv, std::vector<std::strin
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   for (int i = 0; i < 3; ++i) posix_spawn_file_actions_adddup2(&files, ends[i].get(), i);
-  const int error = posix_spawn(&pid_, argv[0].c_str(), &files, nullptr, Pointers(argv).data(),
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  if (!terminal.empty()) {
+    // The first terminal that the leader of a session opens controls it.
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, terminal.c_str(), O_RDWR, 0);
+  }
+  const int error = posix_spawn(&pid_, argv[0].c_str(), &files, &attributes, Pointers(argv).data(),
                                 Pointers(environment).data());
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   EXPECT_EQ(error, 0) << argv[0];
   if (error != 0) pid_ = -1;

@@ -15,8 +15,10 @@ namespace smartkey {
 // destroyed before it ended by itself. Not thread-safe.
 class ChildProcess {
  public:
-  // `environment` ("A=b") is its whole environment. argv[0] is the program's path.
-  ChildProcess(std::vector<std::string> argv, std::vector<std::string> environment);
+  // `environment` ("A=b") is its whole environment. argv[0] is the program's path. `terminal`: the
+  // pseudo terminal that is its standard input and controls it, instead of a pipe.
+  ChildProcess(std::vector<std::string> argv, std::vector<std::string> environment,
+               const std::string& terminal = "");
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <signal.h>
-
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -344,6 +348,50 @@ TEST_F(EnrollTest, APastedRedirectDoesAsWell) {
   EXPECT_EQ(child->Wait(), 0) << child->err();
   EXPECT_EQ(daemon_.complete().redirect_query(), "code=fake-code-2&state=s");
   EXPECT_THAT(child->err(), HasSubstr("Paste the whole address"));
+}
+
+TEST_F(EnrollTest, ALongRedirectPastedIntoATerminalIsWholeAndNotShown) {
+  const UniqueFd keyboard(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_EQ(grantpt(keyboard.get()), 0);
+  ASSERT_EQ(unlockpt(keyboard.get()), 0);
+  const std::string terminal = ptsname(keyboard.get());
+  const UniqueFd kept_open(open(terminal.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  termios before;
+  ASSERT_EQ(tcgetattr(kept_open.get(), &before), 0);
+
+  ChildProcess child({SMARTKEYCTL_BINARY, "--socket", daemon_.path(), "enroll", "mercy"}, {},
+                     terminal);
+  // Line mode goes off before the first byte is typed, or it would be echoed and cut.
+  const absl::Time limit = absl::Now() + absl::Seconds(20);
+  termios now = before;
+  while ((now.c_lflag & ECHO) != 0 && absl::Now() < limit) {
+    usleep(1000);
+    tcgetattr(kept_open.get(), &now);
+  }
+  const std::string query = "code=" + std::string(6000, 'c') + "&state=s";
+  std::string typed = "http://127.0.0.1/callback?" + query + "\n";
+  for (size_t at = 0; at < typed.size();) {
+    const ssize_t n = write(keyboard.get(), typed.data() + at, typed.size() - at);
+    ASSERT_GT(n, 0);
+    at += static_cast<size_t>(n);
+  }
+  EXPECT_EQ(child.Wait(), 0) << child.err();
+  EXPECT_EQ(daemon_.complete().redirect_query(), query);
+  EXPECT_THAT(child.err(), HasSubstr("paste"));
+  termios after;
+  ASSERT_EQ(tcgetattr(kept_open.get(), &after), 0);
+  EXPECT_EQ(after.c_lflag, before.c_lflag);
+  pollfd echoed = {keyboard.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&echoed, 1, 0), 0);
+}
+
+TEST_F(EnrollTest, AFailureAfterTheRedirectLeavesNothingPending) {
+  auto child = Start({"enroll", "mercy"});
+  ASSERT_TRUE(daemon_.WaitForCall("BeginEnrollment"));
+  daemon_.FailWith(WireError(Reason::kStateMismatch));
+  Browse("code=c&state=other");
+  EXPECT_EQ(child->Wait(), 4);
+  EXPECT_THAT(daemon_.calls(), testing::Contains("CancelEnrollment"));
 }
 
 TEST_F(EnrollTest, ARedirectUriElsewhereIsPastedOnly) {
