@@ -153,11 +153,13 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
   {
     MutexLock lock(mu_);
     if (const Pending found = FindRequest(caller, request.request_id); found != nullptr) {
-      if (found->phase != Phase::kEnded) {
+      if (found->phase == Phase::kRunning) {
         found->waiters.push_back(std::move(done));
         return;
       }
-      outcome = found->outcome;
+      outcome = found->phase == Phase::kEnded
+                    ? *found->outcome
+                    : MakeError(Reason::kNotReady, "the same request is being prepared already");
     }
   }
   if (!outcome.has_value()) {

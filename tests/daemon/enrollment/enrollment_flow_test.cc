@@ -277,7 +277,8 @@ TEST_F(EnrollmentTest, RenewalFails_LeavesTheOldGenerationAndItsKey) {
     EXPECT_EQ(store().Find(before->id)->newest().number, 1) << how;
     EXPECT_EQ(keys_.keys(), 1) << how;
   };
-  fails("cancelled", [&](const BegunEnrollment& begun) { EXPECT_TRUE(Cancel(begun.enrollment_id).ok()); });
+  fails("cancelled",
+        [&](const BegunEnrollment& begun) { EXPECT_TRUE(Cancel(begun.enrollment_id).ok()); });
   fails("expired", [&](const BegunEnrollment&) { Advance(absl::Minutes(10)); });
   fails("denied", [&](const BegunEnrollment& begun) {
     Complete(begun.enrollment_id, absl::StrCat("error=access_denied&state=", StateOf(begun)));
@@ -377,6 +378,19 @@ TEST_F(EnrollmentTest, InitialTokenIsMissing_IsSaidAtOnce) {
       Alice(), Request(), Secret(), absl::nullopt,
       [&](absl::StatusOr<RegistrationStore::Snapshot> result) { told = result.status(); });
   EXPECT_EQ(ReasonOf(told), Reason::kInvalidArgument);
+}
+
+TEST_F(EnrollmentTest, InitialTokenRequestIsRepeatedWhileItIsPrepared_EachIsAnswered) {
+  EnrollmentRequest request = Request();
+  request.request_id = "request-1";
+  daemon_->http.Hold();
+  const auto first = EnrollWithToken(request, absl::Minutes(5));
+  const auto second = EnrollWithToken(request, absl::Minutes(5));
+  EXPECT_EQ(second->reason(), Reason::kNotReady);
+  store().FailWrites(MakeError(Reason::kStoreUnavailable, "read-only"));
+  daemon_->http.ReleaseAll();
+  EXPECT_EQ(first->reason(), Reason::kStoreUnavailable);
+  EXPECT_EQ(second->answers, 1);
 }
 
 TEST_F(EnrollmentTest, InitialTokenRequestIsRepeated_FindsTheFirstAndSpendsNothing) {
