@@ -101,9 +101,9 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
 
   // What was received is noted before the call is, for those who wait for the call.
   template <typename Value>
-  void Note(Value& where, const Value& value) ABSL_LOCKS_EXCLUDED(mu) {
+  void Note(Value Services::*where, const Value& value) ABSL_LOCKS_EXCLUDED(mu) {
     MutexLock lock(mu);
-    where = value;
+    this->*where = value;
   }
 
   // Notes the call; what it is to be refused with, if it is.
@@ -126,7 +126,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status BeginEnrollment(grpc::ServerContext* context,
                                const v1::BeginEnrollmentRequest* request,
                                v1::BeginEnrollmentResponse* response) override {
-    Note(begin, *request);
+    Note(&Services::begin, *request);
     const grpc::Status status = Enter("BeginEnrollment", context);
     if (!status.ok()) return status;
     MutexLock lock(mu);
@@ -150,8 +150,8 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status CompleteEnrollment(grpc::ServerContext* context,
                                   const v1::CompleteEnrollmentRequest* request,
                                   v1::CompleteEnrollmentResponse* response) override {
-    Note(complete, *request);
-    Note(completing, true);
+    Note(&Services::complete, *request);
+    Note(&Services::completing, true);
     const grpc::Status status = Enter("CompleteEnrollment", context);
     MutexLock lock(mu);
     enrollment_ended = true;
@@ -193,7 +193,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status EnrollWithInitialToken(grpc::ServerContext* context,
                                       const v1::EnrollWithInitialTokenRequest* request,
                                       v1::EnrollWithInitialTokenResponse* response) override {
-    Note(with_token, *request);
+    Note(&Services::with_token, *request);
     const grpc::Status status = Enter("EnrollWithInitialToken", context);
     if (!status.ok()) return status;
     MutexLock lock(mu);
@@ -205,7 +205,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status ListRegistrations(grpc::ServerContext* context,
                                  const v1::ListRegistrationsRequest* request,
                                  v1::ListRegistrationsResponse* response) override {
-    Note(list, *request);
+    Note(&Services::list, *request);
     const grpc::Status status = Enter("ListRegistrations", context);
     if (!status.ok()) return status;
     MutexLock lock(mu);
@@ -233,7 +233,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status UpdateRegistration(grpc::ServerContext* context,
                                   const v1::UpdateRegistrationRequest* request,
                                   v1::UpdateRegistrationResponse* response) override {
-    Note(update, *request);
+    Note(&Services::update, *request);
     const grpc::Status status = Enter("UpdateRegistration", context);
     if (!status.ok()) return status;
     MutexLock lock(mu);
@@ -257,7 +257,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   grpc::Status GetAccessToken(grpc::ServerContext* context,
                               const v1::GetAccessTokenRequest* request,
                               v1::GetAccessTokenResponse* response) override {
-    Note(token_request, *request);
+    Note(&Services::token_request, *request);
     const grpc::Status status = Enter("GetAccessToken", context);
     if (!status.ok()) return status;
     MutexLock lock(mu);
