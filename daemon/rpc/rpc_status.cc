@@ -21,6 +21,13 @@ std::string CutMessage(absl::string_view message) {
   return text;
 }
 
+// A bug's particulars are for the journal; a caller can do nothing with them.
+std::string MessageFor(const absl::Status& status) {
+  if (RowFor(ReasonOf(status)).reason != Reason::kInternal) return CutMessage(status.message());
+  Log(LogLevel::kError, "internal error", {{"error", Printable(status.message())}});
+  return "internal error";
+}
+
 }  // namespace
 
 v1::ErrorDetail ToErrorDetail(const absl::Status& status) {
@@ -43,7 +50,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   const auto code = static_cast<grpc::StatusCode>(RowFor(ReasonOf(status)).code);
   google::rpc::Status wire;
   wire.set_code(code);
-  wire.set_message(CutMessage(status.message()));
+  wire.set_message(MessageFor(status));
   wire.add_details()->PackFrom(ToErrorDetail(status));
   return grpc::Status(code, wire.message(), wire.SerializeAsString());
 }

@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: Apache-2.0
+// The services over a real socket, with managers on fakes: what they translate, and what they say
+// to whom.
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "base/error.h"
+#include "daemon/jose/jwk.h"
+#include "daemon/rpc/process_setup.h"
+#include "daemon/rpc/services.h"
+#include "google/rpc/status.pb.h"
+#include "smartkey/v1/admin.grpc.pb.h"
+#include "smartkey/v1/enrollment.grpc.pb.h"
+#include "smartkey/v1/registration.grpc.pb.h"
+#include "smartkey/v1/server_info.grpc.pb.h"
+#include "smartkey/v1/sharing.grpc.pb.h"
+#include "smartkey/v1/signing.grpc.pb.h"
+#include "smartkey/v1/token.grpc.pb.h"
+#include "tests/fakes/fake_http_client.h"
+#include "tests/fakes/fake_key_service.h"
+#include "tests/fakes/fake_registration_store.h"
+
+namespace smartkey {
+namespace {
+
+// Answers when the test says so, or at once.
+class FakeMinter : public TokenMinter {
+ public:
+  void Mint(const Registration&, const Generation&, const ScopeSet&, KeyService::CallerKey,
+            absl::AnyInvocable<void(absl::StatusOr<AccessToken>)> done) override {
+    if (!error.ok()) return done(error);
+    if (hang) {
+      held.push_back(std::move(done));
+      return;
+    }
+    SystemClock clock;
+    AccessToken token;
+    token.value = Secret::CopyOf("a-token");
+    token.expires = clock.Boot() + absl::Hours(1);
+    token.expires_at = clock.Now() + absl::Hours(1);
+    token.refresh_after = clock.Boot() + absl::Minutes(30);
+    token.refresh_after_at = clock.Now() + absl::Minutes(30);
+    token.granted = ParseScope("launch/patient patient/*.rs");
+    token.patient = Identifying("patient-1");
+    done(std::move(token));
+  }
+
+  absl::Status error;
+  bool hang = false;
+  std::vector<absl::AnyInvocable<void(absl::StatusOr<AccessToken>)>> held;
+};
+
+Caller MakeCaller(uid_t uid, const std::string& name) {
+  Caller caller;
+  caller.uid = uid;
+  caller.user_name = name;
+  return caller;
+}
+
+class Services : public testing::Test {
+ protected:
+  // A connection of `caller`, with the client's end as a channel.
+  struct Client {
+    std::unique_ptr<Connection> connection;
+    std::shared_ptr<grpc::Channel> channel;
+    ~Client() {
+      channel.reset();
+      if (connection != nullptr) connection->Shutdown();
+    }
+  };
+
+  Services() : catalog_(MakeCatalog()) { PrepareProcessForRpc(); }
+
+  static Catalog MakeCatalog() {
+    Catalog catalog;
+    App app;
+    app.id = "org.example.viewer";
+    app.redirect_uris = {"http://127.0.0.1/callback"};
+    app.clients = {{{"*"}, "initial-client", "software"}};
+    catalog.apps = {app};
+    Server server;
+    server.name = "mercy";
+    server.fhir_base = "https://ehr.example/fhir";
+    catalog.servers = {server};
+    return catalog;
+  }
+
+  std::unique_ptr<Client> Connect(const Caller& caller) {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    auto client = std::make_unique<Client>();
+    const ServicesFactory factory = caller.admin ? AdminServices(parts_) : PublicServices(parts_);
+    auto connection = Connection::Create(factory(caller), std::make_shared<CallTracker>(clock_),
+                                         quota_, Connection::Limits());
+    EXPECT_TRUE(connection.ok()) << connection.status();
+    client->connection = *std::move(connection);
+    client->connection->Serve(UniqueFd(fds[0]));
+    client->channel = grpc::CreateInsecureChannelFromFd("test", fds[1]);
+    return client;
+  }
+
+  // A registration of alice's that works.
+  std::string AddRegistration(const std::string& name, uid_t owner = 1000,
+                              const std::string& owner_name = "alice") {
+    const CreatedKey key = keys_.MakeKey(SignatureAlgorithm::kEs256);
+    Generation generation;
+    generation.state = GenerationState::kActive;
+    generation.enrollment_id = "enrollment-" + name + "-" + owner_name;
+    generation.key = key.reference;
+    generation.public_key = key.public_key;
+    generation.thumbprint = JwkThumbprint(key.public_key);
+    generation.client_id = "client-" + name + "-" + owner_name;
+    generation.token_endpoint = "https://ehr.example/token";
+    generation.assertion_audience = "https://ehr.example/token";
+    generation.granted_scope = "launch/patient patient/*.rs";
+    generation.created_at = generation.registered_at = generation.first_token_at = clock_.Now();
+    Registration registration;
+    registration.id = "id-" + name + "-" + owner_name;
+    registration.owner_uid = owner;
+    registration.owner_name = owner_name;
+    registration.app_id = "org.example.viewer";
+    registration.server_name = "mercy";
+    registration.fhir_base = "https://ehr.example/fhir";
+    registration.name = Identifying(name);
+    registration.label = Identifying("Mum");
+    registration.patient = Identifying("patient-1");
+    registration.created_at = clock_.Now();
+    registration.generations = {generation};
+    store_.Insert(registration, [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
+    return registration.id;
+  }
+
+  static v1::ErrorDetail DetailOf(const grpc::Status& status) {
+    google::rpc::Status wire;
+    v1::ErrorDetail detail;
+    EXPECT_TRUE(wire.ParseFromString(status.error_details()));
+    EXPECT_TRUE(wire.details_size() == 1 && wire.details(0).UnpackTo(&detail));
+    return detail;
+  }
+
+  static void ExpectNotImplemented(const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+    const v1::ErrorDetail detail = DetailOf(status);
+    EXPECT_EQ(detail.reason(), v1::ErrorDetail::NOT_IMPLEMENTED);
+    EXPECT_FALSE(detail.remedy().empty());
+  }
+
+  const Caller alice_ = MakeCaller(1000, "alice");
+  const Caller bob_ = MakeCaller(1001, "bob");
+  Caller Admin() const {
+    Caller admin = MakeCaller(0, "root");
+    admin.admin = true;
+    return admin;
+  }
+
+  SystemClock clock_;
+  CurrentCatalog catalog_;
+  FakeRegistrationStore store_;
+  FakeKeyService keys_;
+  FakeMinter minter_;
+  FakeHttpClient http_{clock_};
+  AccessPolicy access_{store_};
+  JwtSigner signer_{keys_};
+  AssertionIssuer assertions_{signer_, clock_};
+  grpc::ResourceQuota quota_;
+  // Ends before what its tasks may call.
+  TimerThread scheduler_{clock_};
+  TokenManager tokens_{store_, minter_, scheduler_, clock_};
+  EnrollmentManager enrollments_{EnrollmentManager::Parts{catalog_, access_, store_, keys_, http_,
+                                                          tokens_, scheduler_, clock_}};
+  RegistrationRemover remover_{store_, keys_, tokens_};
+  ServiceParts parts_{catalog_,
+                      access_,
+                      store_,
+                      keys_,
+                      tokens_,
+                      assertions_,
+                      enrollments_,
+                      remover_,
+                      scheduler_,
+                      clock_,
+                      {"1.2.3", "tpm", clock_.Boot(), clock_.Now(), {}, {}}};
+};
+
+TEST_F(Services, ATokenComesWithEverythingThatBelongsToIt) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  for (const v1::TokenSource source : {v1::FRESH, v1::CACHE}) {
+    grpc::ClientContext context;
+    v1::GetAccessTokenRequest request;
+    v1::GetAccessTokenResponse response;
+    request.set_registration("mercy");
+    const grpc::Status status = stub->GetAccessToken(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.access_token(), "a-token");
+    EXPECT_EQ(response.token_type(), "Bearer");
+    EXPECT_EQ(response.source(), source);
+    EXPECT_EQ(response.scope(), "launch/patient patient/*.rs");
+    EXPECT_FALSE(response.scope_assumed());
+    EXPECT_EQ(response.fhir_base(), "https://ehr.example/fhir");
+    EXPECT_EQ(response.patient(), "patient-1");
+    EXPECT_EQ(response.registration(), id);
+    EXPECT_EQ(response.generation(), 1u);
+    EXPECT_NEAR(response.expires_at().seconds(), absl::ToUnixSeconds(clock_.Now()) + 3600, 60);
+  }
+}
+
+TEST_F(Services, ATokenIsFoundByAppFhirBaseAndPatient) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  const auto get = [&](const std::string& patient, v1::GetAccessTokenResponse* response) {
+    grpc::ClientContext context;
+    v1::GetAccessTokenRequest request;
+    request.mutable_context()->set_app("org.example.viewer");
+    request.mutable_context()->set_fhir_base("https://ehr.example/fhir/");
+    request.mutable_context()->set_patient(patient);
+    return stub->GetAccessToken(&context, request, response);
+  };
+  v1::GetAccessTokenResponse response;
+  ASSERT_TRUE(get("", &response).ok());
+  EXPECT_EQ(response.registration(), id);
+  ASSERT_TRUE(get("patient-1", &response).ok());
+  EXPECT_EQ(DetailOf(get("patient-2", &response)).reason(),
+            v1::ErrorDetail::REGISTRATION_NOT_FOUND);
+  AddRegistration("mercy-2");
+  EXPECT_EQ(DetailOf(get("", &response)).reason(), v1::ErrorDetail::REGISTRATION_AMBIGUOUS);
+}
+
+TEST_F(Services, SomebodyElsesRegistrationLooksExactlyLikeNone) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(bob_);
+  auto tokens = v1::TokenService::NewStub(client->channel);
+  auto registrations = v1::RegistrationService::NewStub(client->channel);
+  auto signing = v1::SigningService::NewStub(client->channel);
+  const auto ask = [&](const std::string& name, int method) {
+    grpc::ClientContext context;
+    if (method == 0) {
+      v1::GetAccessTokenRequest request;
+      v1::GetAccessTokenResponse response;
+      request.set_registration(name);
+      return tokens->GetAccessToken(&context, request, &response);
+    }
+    if (method == 1) {
+      v1::UpdateRegistrationRequest request;
+      v1::UpdateRegistrationResponse response;
+      request.set_registration(name);
+      request.set_name("not a valid name");
+      return registrations->UpdateRegistration(&context, request, &response);
+    }
+    if (method == 2) {
+      v1::DeleteRegistrationRequest request;
+      v1::DeleteRegistrationResponse response;
+      request.set_registration(name);
+      return registrations->DeleteRegistration(&context, request, &response);
+    }
+    if (method == 3) {
+      v1::GetRegistrationRequest request;
+      v1::GetRegistrationResponse response;
+      request.set_registration(name);
+      return registrations->GetRegistration(&context, request, &response);
+    }
+    v1::SignClientAssertionRequest request;
+    v1::SignClientAssertionResponse response;
+    request.set_registration(name);
+    return signing->SignClientAssertion(&context, request, &response);
+  };
+  for (int method = 0; method < 5; ++method) {
+    const grpc::Status absent = ask("no-such", method);
+    EXPECT_EQ(absent.error_code(), grpc::StatusCode::NOT_FOUND) << method;
+    for (const std::string& name : {std::string("mercy"), id}) {
+      const grpc::Status status = ask(name, method);
+      EXPECT_EQ(status.error_code(), absent.error_code());
+      EXPECT_EQ(status.error_message(), absent.error_message());
+      EXPECT_EQ(status.error_details(), absent.error_details());
+    }
+  }
+  grpc::ClientContext context;
+  v1::ListRegistrationsResponse list;
+  ASSERT_TRUE(registrations->ListRegistrations(&context, {}, &list).ok());
+  EXPECT_EQ(list.registrations_size(), 0);
+}
+
+TEST_F(Services, AMintersErrorArrivesWithReasonAndRemedy) {
+  AddRegistration("mercy");
+  minter_.error = WithRetryAfter(MakeError(Reason::kServerBusy, "busy"), absl::Seconds(30));
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  grpc::ClientContext context;
+  v1::GetAccessTokenRequest request;
+  v1::GetAccessTokenResponse response;
+  request.set_registration("mercy");
+  const grpc::Status status = stub->GetAccessToken(&context, request, &response);
+  EXPECT_EQ(static_cast<int>(status.error_code()),
+            static_cast<int>(RowFor(Reason::kServerBusy).code));
+  const v1::ErrorDetail detail = DetailOf(status);
+  EXPECT_EQ(detail.reason(), v1::ErrorDetail::SERVER_BUSY);
+  EXPECT_TRUE(detail.has_retry_after());
+}
+
+TEST_F(Services, AnAbandonedTokenCallEndsAndItsFlightGoesOn) {
+  AddRegistration("mercy");
+  minter_.hang = true;
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  v1::GetAccessTokenRequest request;
+  v1::GetAccessTokenResponse response;
+  request.set_registration("mercy");
+  EXPECT_EQ(stub->GetAccessToken(&context, request, &response).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(tokens_.status().flights, 1);
+  minter_.held[0](MakeError(Reason::kNoNetwork, "none"));
+  EXPECT_EQ(tokens_.status().flights, 0);
+}
+
+TEST_F(Services, MalformedTokenRequestsAreRefused) {
+  AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  std::vector<v1::GetAccessTokenRequest> requests(4);
+  for (auto& request : requests) request.set_registration("mercy");
+  requests[0].clear_registration();
+  requests[1].add_scopes("two scopes");
+  requests[2].mutable_min_valid()->set_seconds(-1);
+  requests[3].mutable_context()->set_app("org.example.viewer");
+  for (const auto& request : requests) {
+    grpc::ClientContext context;
+    v1::GetAccessTokenResponse response;
+    const grpc::Status status = stub->GetAccessToken(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << request.DebugString();
+    EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(Services, ListsAreFilteredSortedAndPaged) {
+  AddRegistration("c");
+  AddRegistration("a");
+  AddRegistration("b");
+  AddRegistration("a", 1001, "bob");
+  auto client = Connect(Admin());
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  std::vector<std::string> seen;
+  v1::ListRegistrationsRequest request;
+  request.set_page_size(3);
+  do {
+    grpc::ClientContext context;
+    v1::ListRegistrationsResponse response;
+    ASSERT_TRUE(stub->ListRegistrations(&context, request, &response).ok());
+    EXPECT_LE(response.registrations_size(), 3);
+    for (const auto& one : response.registrations()) {
+      seen.push_back(one.owner().name() + "/" + one.name());
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(seen, (std::vector<std::string>{"alice/a", "alice/b", "alice/c", "bob/a"}));
+
+  request.mutable_filter()->set_owner("uid:1001");
+  request.mutable_filter()->set_fhir_base("https://ehr.example/fhir/");
+  request.mutable_filter()->add_states(v1::ACTIVE);
+  grpc::ClientContext context;
+  v1::ListRegistrationsResponse response;
+  ASSERT_TRUE(stub->ListRegistrations(&context, request, &response).ok());
+  ASSERT_EQ(response.registrations_size(), 1);
+  EXPECT_EQ(response.registrations(0).owner().name(), "bob");
+}
+
+TEST_F(Services, TheOwnerSeesThePatientAndTheAdministratorDoesNot) {
+  AddRegistration("mercy");
+  auto owner = Connect(alice_);
+  auto admin = Connect(Admin());
+  const auto get = [](Client& client, const std::string& name) {
+    grpc::ClientContext context;
+    v1::GetRegistrationRequest request;
+    v1::GetRegistrationResponse response;
+    request.set_registration(name);
+    EXPECT_TRUE(v1::RegistrationService::NewStub(client.channel)
+                    ->GetRegistration(&context, request, &response)
+                    .ok());
+    return response.registration();
+  };
+  const v1::Registration own = get(*owner, "mercy");
+  EXPECT_EQ(own.patient(), "patient-1");
+  EXPECT_EQ(own.label(), "Mum");
+  EXPECT_EQ(own.relation(), v1::OWN);
+  EXPECT_EQ(own.state(), v1::ACTIVE);
+  EXPECT_EQ(own.state_words(), "working");
+  EXPECT_EQ(own.generation().client_id(), "client-mercy-alice");
+  EXPECT_EQ(own.generation().key().algorithm(), "ES256");
+  EXPECT_FALSE(own.has_cause());
+  const v1::Registration administered = get(*admin, "alice/mercy");
+  EXPECT_EQ(administered.patient(), "");
+  EXPECT_EQ(administered.label(), "");
+  EXPECT_EQ(administered.relation(), v1::ADMINISTERED);
+  EXPECT_EQ(administered.id(), own.id());
+}
+
+TEST_F(Services, NameAndLabelCanBeChangedWithinTheRules) {
+  AddRegistration("mercy");
+  AddRegistration("other");
+  auto client = Connect(alice_);
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  const auto update = [&](const v1::UpdateRegistrationRequest& request) {
+    grpc::ClientContext context;
+    v1::UpdateRegistrationResponse response;
+    return stub->UpdateRegistration(&context, request, &response);
+  };
+  v1::UpdateRegistrationRequest request;
+  request.set_registration("mercy");
+  request.set_name("st-mercy");
+  request.set_label("");
+  EXPECT_TRUE(update(request).ok());
+  EXPECT_EQ(store_.Find("id-mercy-alice")->name.RevealIdentifying(), "st-mercy");
+  EXPECT_EQ(store_.Find("id-mercy-alice")->label.RevealIdentifying(), "");
+
+  request.set_registration("st-mercy");
+  request.clear_label();
+  request.set_name("other");
+  EXPECT_EQ(DetailOf(update(request)).reason(), v1::ErrorDetail::NAME_TAKEN);
+  for (const std::string& bad : {std::string("a/b"), std::string(), std::string(65, 'x'),
+                                 std::string("-rf"), std::string("a b")}) {
+    request.set_name(bad);
+    EXPECT_EQ(DetailOf(update(request)).reason(), v1::ErrorDetail::INVALID_ARGUMENT) << bad;
+  }
+  request.clear_name();
+  request.set_label(std::string(201, 'x'));
+  EXPECT_EQ(DetailOf(update(request)).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
+  request.clear_label();
+  request.set_shares_only(true);
+  ExpectNotImplemented(update(request));
+}
+
+TEST_F(Services, ADeletedRegistrationIsGoneWithItsKey) {
+  const std::string id = AddRegistration("mercy");
+  ASSERT_EQ(keys_.keys(), 1);
+  auto client = Connect(alice_);
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  grpc::ClientContext context;
+  v1::DeleteRegistrationRequest request;
+  v1::DeleteRegistrationResponse response;
+  request.set_registration("mercy");
+  const grpc::Status status = stub->DeleteRegistration(&context, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.registration_id(), id);
+  EXPECT_TRUE(response.server_may_still_list());
+  EXPECT_EQ(store_.Find(id), nullptr);
+  EXPECT_EQ(keys_.keys(), 0);
+}
+
+TEST_F(Services, TheOwnerGetsAnAssertionAndTheKeysAndTheAdministratorNoAssertion) {
+  AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto stub = v1::SigningService::NewStub(client->channel);
+  grpc::ClientContext context, jwks_context;
+  v1::SignClientAssertionRequest request;
+  v1::SignClientAssertionResponse response;
+  request.set_registration("mercy");
+  const grpc::Status status = stub->SignClientAssertion(&context, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(std::count(response.assertion().begin(), response.assertion().end(), '.'), 2);
+  EXPECT_EQ(response.client_id(), "client-mercy-alice");
+  EXPECT_EQ(response.token_endpoint(), "https://ehr.example/token");
+  EXPECT_FALSE(response.jti().empty());
+
+  v1::GetJwksRequest jwks_request;
+  v1::GetJwksResponse jwks;
+  jwks_request.set_registration("mercy");
+  ASSERT_TRUE(stub->GetJwks(&jwks_context, jwks_request, &jwks).ok());
+  const auto keys = nlohmann::json::parse(jwks.jwks()).at("keys");
+  ASSERT_EQ(keys.size(), 1u);
+  EXPECT_EQ(keys[0].at("kid"), store_.Find("id-mercy-alice")->newest().thumbprint);
+
+  // The admin socket has no such service at all; gRPC answers for it.
+  auto admin = Connect(Admin());
+  grpc::ClientContext admin_context;
+  EXPECT_EQ(v1::SigningService::NewStub(admin->channel)
+                ->SignClientAssertion(&admin_context, request, &response)
+                .error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(Services, EnrollmentErrorsKeepTheirReasons) {
+  auto client = Connect(alice_);
+  auto stub = v1::EnrollmentService::NewStub(client->channel);
+  {
+    grpc::ClientContext context;
+    v1::BeginEnrollmentRequest request;
+    v1::BeginEnrollmentResponse response;
+    request.set_server("nowhere");
+    EXPECT_EQ(DetailOf(stub->BeginEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::UNKNOWN_SERVER);
+  }
+  {
+    grpc::ClientContext context;
+    v1::BeginEnrollmentRequest request;
+    v1::BeginEnrollmentResponse response;
+    request.set_server("mercy");
+    request.set_algorithm("HS256");
+    EXPECT_EQ(DetailOf(stub->BeginEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    v1::CompleteEnrollmentRequest request;
+    v1::CompleteEnrollmentResponse response;
+    request.set_enrollment_id("none");
+    request.set_redirect_query("code=1&state=2");
+    EXPECT_EQ(DetailOf(stub->CompleteEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::ENROLLMENT_NOT_FOUND);
+  }
+  {
+    grpc::ClientContext context;
+    v1::WatchEnrollmentRequest request;
+    v1::WatchEnrollmentResponse response;
+    request.set_enrollment_id("none");
+    auto reader = stub->WatchEnrollment(&context, request);
+    EXPECT_FALSE(reader->Read(&response));
+    EXPECT_EQ(DetailOf(reader->Finish()).reason(), v1::ErrorDetail::ENROLLMENT_NOT_FOUND);
+  }
+  {
+    grpc::ClientContext context;
+    v1::EnrollWithInitialTokenRequest request;
+    v1::EnrollWithInitialTokenResponse response;
+    request.set_server("mercy");
+    EXPECT_EQ(DetailOf(stub->EnrollWithInitialToken(&context, request, &response)).reason(),
+              v1::ErrorDetail::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(Services, ServerInfoSaysWhatIsConfiguredAndWho) {
+  auto client = Connect(alice_);
+  auto stub = v1::ServerInfoService::NewStub(client->channel);
+  grpc::ClientContext info_context, servers_context, apps_context;
+  v1::GetServerInfoResponse info;
+  v1::ListServersResponse servers;
+  v1::ListAppsResponse apps;
+  ASSERT_TRUE(stub->GetServerInfo(&info_context, {}, &info).ok());
+  EXPECT_EQ(info.version(), "1.2.3");
+  EXPECT_FALSE(info.admin());
+  EXPECT_EQ(info.hardware().provider(), v1::TPM);
+  EXPECT_EQ(info.instance_id(), store_.instance_id());
+  ASSERT_TRUE(stub->ListServers(&servers_context, {}, &servers).ok());
+  ASSERT_EQ(servers.servers_size(), 1);
+  EXPECT_EQ(servers.servers(0).name(), "mercy");
+  EXPECT_EQ(servers.servers(0).apps(0), "org.example.viewer");
+  ASSERT_TRUE(stub->ListApps(&apps_context, {}, &apps).ok());
+  ASSERT_EQ(apps.apps_size(), 1);
+  EXPECT_EQ(apps.apps(0).clients(0).client_id(), "initial-client");
+}
+
+TEST_F(Services, ContainersAndStrangersAreToldSo) {
+  Caller contained = alice_;
+  contained.in_container = true;
+  auto client = Connect(contained);
+  grpc::ClientContext info_context, list_context, token_context;
+  v1::GetServerInfoResponse info;
+  v1::ListRegistrationsResponse list;
+  v1::GetAccessTokenRequest request;
+  v1::GetAccessTokenResponse token;
+  request.set_registration("mercy");
+  EXPECT_EQ(
+      DetailOf(
+          v1::ServerInfoService::NewStub(client->channel)->GetServerInfo(&info_context, {}, &info))
+          .reason(),
+      v1::ErrorDetail::CONTAINER_DENIED);
+  EXPECT_EQ(DetailOf(v1::RegistrationService::NewStub(client->channel)
+                         ->ListRegistrations(&list_context, {}, &list))
+                .reason(),
+            v1::ErrorDetail::CONTAINER_DENIED);
+  EXPECT_EQ(DetailOf(v1::TokenService::NewStub(client->channel)
+                         ->GetAccessToken(&token_context, request, &token))
+                .reason(),
+            v1::ErrorDetail::CONTAINER_DENIED);
+}
+
+TEST_F(Services, StatusCountsWhatThereIs) {
+  AddRegistration("a");
+  AddRegistration("b");
+  store_.FailWrites(MakeError(Reason::kStoreFull, "disk full"));
+  auto client = Connect(Admin());
+  grpc::ClientContext context;
+  v1::GetStatusResponse status;
+  ASSERT_TRUE(v1::AdminService::NewStub(client->channel)->GetStatus(&context, {}, &status).ok());
+  EXPECT_EQ(status.version(), "1.2.3");
+  ASSERT_EQ(status.registrations_size(), 1);
+  EXPECT_EQ(status.registrations(0).state(), v1::ACTIVE);
+  EXPECT_EQ(status.registrations(0).count(), 2u);
+  ASSERT_EQ(status.servers_size(), 1);
+  EXPECT_EQ(status.servers(0).registrations(), 2u);
+  EXPECT_FALSE(status.store().available());
+  EXPECT_EQ(status.store().cause().reason(), v1::ErrorDetail::STORE_FULL);
+}
+
+TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
+  auto client = Connect(MakeCaller(0, "root"));
+  grpc::ClientContext context;
+  v1::GetStatusResponse status;
+  EXPECT_EQ(
+      v1::AdminService::NewStub(client->channel)->GetStatus(&context, {}, &status).error_code(),
+      grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
+  auto client = Connect(alice_);
+  auto sharing = v1::SharingService::NewStub(client->channel);
+  auto registrations = v1::RegistrationService::NewStub(client->channel);
+  auto signing = v1::SigningService::NewStub(client->channel);
+  auto tokens = v1::TokenService::NewStub(client->channel);
+#define EXPECT_UNARY_NOT_IMPLEMENTED(stub, method)                 \
+  do {                                                             \
+    grpc::ClientContext context;                                   \
+    v1::method##Response response;                                 \
+    ExpectNotImplemented((stub)->method(&context, {}, &response)); \
+  } while (false)
+#define EXPECT_STREAM_NOT_IMPLEMENTED(stub, method) \
+  do {                                              \
+    grpc::ClientContext context;                    \
+    v1::method##Response response;                  \
+    auto reader = (stub)->method(&context, {});     \
+    EXPECT_FALSE(reader->Read(&response));          \
+    ExpectNotImplemented(reader->Finish());         \
+  } while (false)
+  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ShareRegistration);
+  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, UnshareRegistration);
+  EXPECT_STREAM_NOT_IMPLEMENTED(sharing, RequestAccess);
+  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ListAccessRequests);
+  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ResolveAccessRequest);
+  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ExplainAccess);
+  EXPECT_STREAM_NOT_IMPLEMENTED(registrations, WatchRegistrations);
+  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, RotateKey);
+  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
+  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, SuspendRegistrations);
+  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, ResumeRegistrations);
+  EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
+  EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
+  EXPECT_STREAM_NOT_IMPLEMENTED(tokens, WatchAccessToken);
+  EXPECT_UNARY_NOT_IMPLEMENTED(tokens, ReportRejectedToken);
+
+  auto admin_client = Connect(Admin());
+  auto admin = v1::AdminService::NewStub(admin_client->channel);
+  EXPECT_STREAM_NOT_IMPLEMENTED(admin, RunDiagnostics);
+  EXPECT_STREAM_NOT_IMPLEMENTED(admin, ReadAuditLog);
+  EXPECT_UNARY_NOT_IMPLEMENTED(admin, ReloadConfiguration);
+  EXPECT_UNARY_NOT_IMPLEMENTED(admin, SetLogLevel);
+  EXPECT_UNARY_NOT_IMPLEMENTED(admin, ProvisionTpm);
+}
+
+}  // namespace
+}  // namespace smartkey
