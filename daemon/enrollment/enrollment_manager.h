@@ -81,9 +81,9 @@ struct EnrollmentProgress {
 // Asynchronous: `done` runs exactly once, on any thread, and must not block. Thread-safe.
 //
 // Errors beside those of the parts: kUnknownApp, kUnknownServer, kEnrollmentNotAllowed, kTooManyEnrollments
-// (3 for a uid, 32 in all), kRedirectUriUnknown, kAlgorithmUnsupported, kNameTaken, kEnrollmentNotFound (also for
-// another uid's), kEnrollmentExpired, kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired,
-// kRegisteredButNotDurable, kOrphaned.
+// (3 for a uid, 32 in all; what only waits for its first token does not count), kRedirectUriUnknown,
+// kAlgorithmUnsupported, kNameTaken, kEnrollmentNotFound (also for another uid's), kEnrollmentExpired,
+// kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired, kRegisteredButNotDurable, kOrphaned.
 class EnrollmentManager {
  public:
   struct Parts {
@@ -107,6 +107,8 @@ class EnrollmentManager {
   // removed), REGISTERING without a client_id becomes ORPHANED, VERIFYING is taken up again.
   void Recover();
 
+  // A request_id that the caller has used before finds that enrollment, unless it failed. kNotReady while the
+  // first one is being prepared, and for a renewal of what is not finished itself.
   void Begin(const Caller& caller, EnrollmentRequest request, BeginDone done);
 
   // `redirect` is the redirect's query, or the whole redirect URL. Asking again with the same enrollment id while
@@ -116,7 +118,8 @@ class EnrollmentManager {
   void Cancel(const Caller& caller, std::string enrollment_id,
               absl::AnyInvocable<void(absl::Status)> done);
 
-  // Step 2 for an app that did step 1 itself. `expires_in` is what is left of the token's life, if known.
+  // Step 2 for an app that did step 1 itself. `expires_in` is what is left of the token's life, if known. A
+  // request_id used before gives the first one's outcome, also after a restart.
   void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request, Secret initial_token,
                               absl::optional<absl::Duration> expires_in, EnrollDone done);
 

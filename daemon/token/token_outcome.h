@@ -23,13 +23,14 @@ absl::StatusOr<const Generation*> ServingGeneration(const Registration& registra
 // A token came. Pins the patient and the user the first time, makes the generation ACTIVE, clears its refusals,
 // and drops the generations before it, whose keys are to be destroyed once this is durable. Errors:
 // kRegistrationNotFound, kContextChanged if the token names another patient or user than the pinned one: it
-// must not be used, and the record is unchanged (ApplyFailure notes it).
+// must not be used, and the record is unchanged (ApplyFailure notes it). So for a generation that is
+// CONTEXT_CHANGED already: only a renewal opens it again.
 absl::Status ApplyToken(Registration& registration, int generation, const AccessToken& token,
                         absl::Time now);
 
 // The request failed. Only answers of the authorization and configuration classes change the state: SUSPECT at
 // once, REAUTH_REQUIRED after six refusals over 24 h, MISCONFIGURED. A generation that has never had a token
-// (VERIFYING) does not change. Returns true if the record changed.
+// (VERIFYING) does not change, nor does one that is being deleted. Returns true if the record changed.
 bool ApplyFailure(Registration& registration, int generation, const absl::Status& error,
                   absl::Time now);
 
