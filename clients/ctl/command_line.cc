@@ -138,9 +138,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   const absl::Status status = session.run();
   if (!status.ok()) return ReportError(status, session);
   out.flush();
-  if (!out) {
-    return ReportError(MakeError(Reason::kInternal, "cannot write to standard output"), session);
-  }
+  if (!out) return ReportError(OutputFailure(), session);
   return 0;
 }
 

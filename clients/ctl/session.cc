@@ -15,10 +15,7 @@ absl::Status WriteAll(absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = write(STDOUT_FILENO, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      return WithRemedy(MakeError(Reason::kInternal, "cannot write to standard output"),
-                        "check where the output goes: a closed pipe or a full disk");
-    }
+    if (n <= 0) return OutputFailure();
     bytes.remove_prefix(static_cast<size_t>(n));
   }
   return absl::OkStatus();
@@ -40,6 +37,11 @@ absl::StatusOr<std::unique_ptr<client::Client>> Session::ConnectFor(
   auto admin = ConnectAdmin();
   if (!admin.ok()) return admin.status();
   return std::unique_ptr<client::Client>(*std::move(admin));
+}
+
+absl::Status OutputFailure() {
+  return WithRemedy(MakeError(Reason::kInternal, "cannot write to standard output"),
+                    "check where the output goes: a closed pipe or a full disk");
 }
 
 absl::Status WriteSecret(absl::string_view secret) {

@@ -35,8 +35,11 @@ struct Session {
   absl::StatusOr<std::unique_ptr<client::Client>> ConnectFor(absl::string_view registration) const;
 };
 
+// For output that could not be written whole.
+absl::Status OutputFailure();
+
 // Writes to standard output, past every buffer, and adds a newline.
-// Errors: kInternal when it cannot be written whole.
+// Errors: OutputFailure().
 absl::Status WriteSecret(absl::string_view secret);
 
 }  // namespace smartkey::ctl

@@ -253,13 +253,14 @@ TEST_F(SmartkeyctlTest, TextOfServersCannotSteerTheTerminal) {
 }
 
 TEST_F(SmartkeyctlTest, AnOutputThatCannotBeWrittenIsAFailure) {
-  auto child = std::make_unique<ChildProcess>(
-      std::vector<std::string>{"/bin/sh", "-c",
-                               "exec \"$0\" --socket \"$1\" token mercy > /dev/full",
-                               SMARTKEYCTL_BINARY, daemon_.path()},
-      std::vector<std::string>{});
-  EXPECT_EQ(child->Wait(), 1);
-  EXPECT_THAT(child->err(), HasSubstr("cannot write"));
+  for (const char* command : {"token mercy", "list"}) {
+    ChildProcess child(
+        {"/bin/sh", "-c", absl::StrCat("exec \"$0\" --socket \"$1\" ", command, " > /dev/full"),
+         SMARTKEYCTL_BINARY, daemon_.path()},
+        {});
+    EXPECT_EQ(child.Wait(), 1) << command;
+    EXPECT_THAT(child.err(), HasSubstr("cannot write")) << command;
+  }
 }
 
 // ---- Enrolling.
