@@ -21,28 +21,12 @@
 namespace smartkey {
 namespace {
 
-// Epoll data: small numbers are the wake-up and the listeners, connections count from here.
-constexpr uint64_t kWakeId = 0;
-constexpr uint64_t kFirstListenerId = 1;
-constexpr uint64_t kFirstConnectionId = 1000;
-
-constexpr absl::Duration kTurn = absl::Seconds(5);
-constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 constexpr absl::Duration kSlowReap = absl::Seconds(1);
-constexpr int kAcceptsPerTurn = 64;
 constexpr int kReservedFiles = 128;  // store, TPM, curl, journal
 
 RefusalBytes RefusalFor(Reason reason, absl::string_view message) {
   const grpc::Status status = ToGrpcStatus(MakeError(reason, message));
   return MakeRefusal(status.error_code(), status.error_message(), status.error_details());
-}
-
-bool MayAdminister(const ConnectionServer::Endpoint& endpoint, const PeerCredentials& peer) {
-  if (peer.uid == 0) return true;
-  return endpoint.admin_group.has_value() &&
-         (peer.gid == *endpoint.admin_group ||
-          std::find(peer.groups.begin(), peer.groups.end(), *endpoint.admin_group) !=
-              peer.groups.end());
 }
 
 // True if the peer has hung up: a server for it would be a waste.
@@ -111,157 +95,6 @@ ConnectionServer::~ConnectionServer() {
   if (threads_.empty()) return;
   while (!Shutdown(absl::ZeroDuration(), absl::Hours(1))) {
   }
-}
-
-// ---------------------------------------------------------------- accept thread
-
-void ConnectionServer::AcceptLoop() {
-  epoll_event events[64];
-  while (true) {
-    if (options_.heartbeat) options_.heartbeat();
-    {
-      MutexLock lock(mu_);
-      if (stopping_) return;
-      if (draining_ && listening_) WatchListeners(false);
-    }
-    const int count =
-        epoll_wait(epoll_.get(), events, std::size(events), WaitMilliseconds(clock_.Boot()));
-    for (int i = 0; i < count; ++i) OnEvent(events[i].data.u64);
-
-    RefuseQueued();
-    const BootTime now = clock_.Boot();
-    refusals_->Expire(now);
-    Sweep(now);
-    if (!listening_ && now >= resume_accept_) {
-      MutexLock lock(mu_);
-      if (!draining_) WatchListeners(true);
-    }
-  }
-}
-
-int ConnectionServer::WaitMilliseconds(BootTime now) const {
-  BootTime next = std::min(now + kTurn, refusals_->next_expiry());
-  next = std::min(next, next_sweep_);
-  if (!listening_ && resume_accept_ > now) next = std::min(next, resume_accept_);
-  return static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(next - now) + 1));
-}
-
-absl::Duration ConnectionServer::SweepInterval() const {
-  return std::min(kTurn, options_.first_request_limit / 4);
-}
-
-void ConnectionServer::OnEvent(uint64_t id) {
-  if (id == kWakeId) {
-    uint64_t count;
-    (void)!read(wake_.get(), &count, sizeof count);
-  } else if (id < kFirstConnectionId) {
-    if (listening_) AcceptFrom(id - kFirstListenerId);
-  } else if (!refusals_->OnReadable(id)) {
-    Close(id);  // An id that is gone already is none: ids are never used twice.
-  }
-}
-
-void ConnectionServer::AcceptFrom(size_t endpoint) {
-  for (int i = 0; i < kAcceptsPerTurn; ++i) {
-    UniqueFd socket(accept4(endpoints_[endpoint].listener.fd(), nullptr, nullptr,
-                            SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) PauseAccept(errno);
-      return;
-    }
-    absl::StatusOr<PeerCredentials> peer = ReadPeerCredentials(socket.get(), clock_.Boot());
-    if (!peer.ok()) {
-      Refuse(std::move(socket), refuse_unidentified_);
-    } else if (endpoints_[endpoint].admin && !MayAdminister(endpoints_[endpoint], *peer)) {
-      Refuse(std::move(socket), refuse_not_admin_);
-    } else {
-      Admit(endpoint, std::move(socket), *std::move(peer));
-    }
-  }
-}
-
-void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials peer) {
-  {
-    MutexLock lock(mu_);
-    if (draining_) return;
-    int& of_uid = by_uid_[{endpoint, peer.uid}];
-    int& of_endpoint = by_endpoint_[endpoint];
-    if (of_uid < options_.max_connections_per_uid && of_endpoint < max_connections_) {
-      ++of_uid;
-      ++of_endpoint;
-      ++stats_.accepted;
-      const uint64_t id = next_id_++;
-      Entry entry;
-      entry.endpoint = endpoint;
-      entry.uid = peer.uid;
-      entries_.emplace(id, std::move(entry));
-      to_build_.push_back({id, endpoint, std::move(socket), std::move(peer)});
-      build_or_stop_.NotifyOne();
-      next_sweep_ = std::min(next_sweep_, clock_.Boot() + SweepInterval());
-      return;
-    }
-    if (of_uid == 0) by_uid_.erase({endpoint, peer.uid});
-  }
-  Refuse(std::move(socket), refuse_too_many_);
-}
-
-void ConnectionServer::Refuse(UniqueFd socket, const RefusalBytes& bytes) {
-  uint64_t id;
-  {
-    MutexLock lock(mu_);
-    ++stats_.refused;
-    id = next_id_++;
-  }
-  refusals_->Add(id, std::move(socket), bytes, clock_.Boot());
-}
-
-void ConnectionServer::RefuseQueued() {
-  std::vector<RefuseJob> jobs;
-  {
-    MutexLock lock(mu_);
-    jobs.swap(to_refuse_);
-  }
-  for (RefuseJob& job : jobs) Refuse(std::move(job.socket), *job.bytes);
-}
-
-// Out of descriptors or memory. A level-triggered listener would report the same connection for
-// ever.
-void ConnectionServer::PauseAccept(int error) {
-  resume_accept_ = clock_.Boot() + kAcceptPause;
-  WatchListeners(false);
-  MutexLock lock(mu_);
-  if (stats_.accept_pauses++ % 100 == 0) {
-    Log(LogLevel::kWarning, "accepting connections paused", {{"error", strerror(error)}});
-  }
-}
-
-void ConnectionServer::WatchListeners(bool on) {
-  for (size_t i = 0; i < endpoints_.size(); ++i) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u64 = kFirstListenerId + i;
-    epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, endpoints_[i].listener.fd(),
-              &event);
-  }
-  listening_ = on;
-}
-
-// Closes peers that never sent a whole request, and those that stay after gRPC's GOAWAY for
-// idleness.
-void ConnectionServer::Sweep(BootTime now) {
-  if (now < next_sweep_) return;
-  for (const auto& [id, connection] : Serving()) {
-    const CallTracker::State calls = connection->calls().state();
-    const absl::Duration quiet = now - calls.last_activity;
-    const absl::Duration limit = calls.had_request ? options_.connection.idle + options_.idle_grace
-                                                   : options_.first_request_limit;
-    if (calls.active > 0 || quiet < limit) continue;
-    Close(id);
-    MutexLock lock(mu_);
-    ++stats_.timed_out;
-  }
-  next_sweep_ = now + (stats().connections == 0 ? kTurn : SweepInterval());
 }
 
 // ---------------------------------------------------------------- builders

@@ -115,12 +115,16 @@ class ConnectionServer {
     UniqueFd socket;
     const RefusalBytes* bytes;
   };
+  // Epoll data: the wake-up, the listeners, and from here on connections, which never share an id.
+  static constexpr uint64_t kWakeId = 0;
+  static constexpr uint64_t kFirstListenerId = 1;
+  static constexpr uint64_t kFirstConnectionId = 1000;
   using UidKey = std::pair<size_t, uid_t>;  // endpoint, uid
 
   ConnectionServer(std::vector<Endpoint> endpoints, Options options, const Clock& clock);
   absl::Status Init();
 
-  // The accept thread.
+  // The accept thread: connection_server_accept.cc.
   void AcceptLoop();
   void OnEvent(uint64_t id);
   void AcceptFrom(size_t endpoint);
