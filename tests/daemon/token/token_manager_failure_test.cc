@@ -175,7 +175,7 @@ TEST_F(TokenManagerTest, RefusedOnceThenFine_IsActiveAgain) {
 }
 
 TEST_F(TokenManagerTest, RefusedForADay_NeedsItsPersonDropsItsTokensAndIsTriedOnceADay) {
-  Cache("t0", absl::Hours(40));
+  Cache("t0", absl::Hours(60));  // not to be refreshed within the day
   std::shared_ptr<Asked> last;
   for (int i = 0; i < 7; ++i) {
     EXPECT_EQ(Ask()->value(), "t0") << i;  // refusals alone drop nothing
