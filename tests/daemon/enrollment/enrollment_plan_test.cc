@@ -106,7 +106,7 @@ TEST(PlanEnrollment, NameLabelOrScopeIsUnsound_IsRefusedWithoutRepeatingIt) {
     EXPECT_EQ(Refusal(request), Reason::kInvalidArgument) << name;
   }
   EnrollmentRequest request = Request();
-  request.label = Identifying(std::string(129, 'x'));
+  request.label = Identifying(std::string(1000, 'x'));
   EXPECT_EQ(Refusal(request), Reason::kInvalidArgument);
   for (const char* scope : {"a b", "a\"b", "a\\b", "a\nb", ""}) {
     request = Request();
