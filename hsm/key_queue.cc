@@ -50,9 +50,13 @@ absl::optional<KeyOperation> KeyQueue::PopFrom(Turns& turns) {
 }
 
 absl::optional<KeyOperation> KeyQueue::Pop() {
-  absl::optional<KeyOperation> operation = PopFrom(signatures_);
+  absl::optional<KeyOperation> operation;
+  if (passed_over_ >= kMostPassedOver) operation = PopFrom(creations_);
+  if (!operation.has_value()) operation = PopFrom(signatures_);
   if (!operation.has_value()) operation = PopFrom(creations_);
-  if (operation.has_value()) --size_;
+  if (!operation.has_value()) return operation;
+  passed_over_ = operation->creation || creations_.order.empty() ? 0 : passed_over_ + 1;
+  --size_;
   return operation;
 }
 

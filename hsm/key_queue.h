@@ -31,7 +31,8 @@ struct KeyOperation {
 
 // What waits for the hardware: bounded, and fair between callers, who take turns, one operation
 // each, in the order in which they came to have something waiting. Creations wait until nothing
-// else does, and take turns among themselves. Not thread-safe.
+// else does, and take turns among themselves; but after 64 signatures in a row one has its turn, or
+// a caller who always has one waiting would keep everybody from enrolling. Not thread-safe.
 class KeyQueue {
  public:
   // `max_per_caller` does not bind KeyService::kInternal.
@@ -55,9 +56,12 @@ class KeyQueue {
   static absl::optional<KeyOperation> PopFrom(Turns& turns);
   static absl::optional<KeyOperation> RemoveFrom(Turns& turns, KeyService::OperationId id);
 
+  static constexpr int kMostPassedOver = 64;
+
   const int max_;
   const int max_per_caller_;
   int size_ = 0;
+  int passed_over_ = 0;  // signatures served in a row while a creation waited
   Turns signatures_;  // and everything else that is quick
   Turns creations_;
 };

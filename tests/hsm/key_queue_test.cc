@@ -42,6 +42,17 @@ TEST(KeyQueue, CreationsWaitUntilNothingElseDoes) {
   EXPECT_EQ(Order(queue), (std::vector<KeyService::OperationId>{3, 4, 1, 2}));
 }
 
+TEST(KeyQueue, ACallerWhoAlwaysSigns_CannotKeepCreationsOut) {
+  KeyQueue queue(64, 16);
+  queue.Push(Operation(1, 1000, /*creation=*/true));
+  bool created = false;
+  for (int i = 2; i <= 100 && !created; ++i) {
+    queue.Push(Operation(i, 1001));
+    created = queue.Pop()->id == 1u;
+  }
+  EXPECT_TRUE(created);
+}
+
 TEST(KeyQueue, FullPartOfACaller_LeavesRoomForOthers) {
   KeyQueue queue(6, 3);
   queue.Push(Operation(1, 1000));
