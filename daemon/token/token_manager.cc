@@ -556,7 +556,9 @@ absl::Status TokenManager::Shared::NoteFailure(const TokenKey& key,
   }
   wait = std::max(wait, record.until - now);
   record.until = now + wait;
-  record.error = error;
+  // What holds a server back is told to everybody's apps: none of its words about one registration.
+  record.error =
+      hold == Hold::kServer ? MakeError(reason, "the server has asked for time") : error;
   server.next_attempt = clock.Now() + wait;
   return WithRetryAfter(error, wait);
 }
