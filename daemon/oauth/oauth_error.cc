@@ -55,6 +55,14 @@ bool MayBeToken(char c) {
   return absl::ascii_isalnum(c) || absl::StrContains("-._~+/=%", c);
 }
 
+// Opaque codes and ids of patients are short too; what tells them from words is a digit.
+bool MayBePrivate(absl::string_view run) {
+  return run.size() > kLongestRun ||
+         (run.size() > 3 && std::any_of(run.begin(), run.end(), [](unsigned char c) {
+            return absl::ascii_isdigit(c);
+          }));
+}
+
 // RFC 6749 section 5.2: %x20-21 / %x23-5B / %x5D-7E.
 bool IsErrorCode(absl::string_view code) {
   return !code.empty() && code.size() <= kLongestCode &&
@@ -85,7 +93,7 @@ std::string SanitizeServerText(absl::string_view text, size_t limit) {
   while (i < text.size()) {
     size_t end = i;
     while (end < text.size() && MayBeToken(text[end])) ++end;
-    if (end - i > kLongestRun) {
+    if (MayBePrivate(text.substr(i, end - i))) {
       kept += "[cut]";
     } else {
       absl::StrAppend(&kept, text.substr(i, end - i));

@@ -24,8 +24,9 @@ struct OAuthError {
 // From a JSON body of any status; both empty if there is none.
 OAuthError ReadOAuthError(const HttpResponse& response);
 
-// Text from a server, fit for a message: runs of more than 40 characters that may be a token are
-// cut out, then control characters and non-ASCII are escaped, then it is cut to `limit` bytes.
+// Text from a server, fit for a message: runs of more than 40 characters that may be a token, and
+// of more than three with a digit, which may be a code or a patient's id, are cut out, then control
+// characters and non-ASCII are escaped, then it is cut to `limit` bytes.
 std::string SanitizeServerText(absl::string_view text, size_t limit = 200);
 
 // What an answer of the token endpoint (and of those that speak its language) means when it is not

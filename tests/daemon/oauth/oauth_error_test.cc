@@ -173,7 +173,9 @@ TEST(SanitizeServerText, WhatMayBeATokenIsCutOut) {
   const std::string jwt = "eyJhbGciOiJFUzM4NCJ9.eyJpc3MiOiJhYmMifQ.c2lnbmF0dXJl";
   EXPECT_EQ(SanitizeServerText("bad assertion " + jwt + " here"), "bad assertion [cut] here");
   EXPECT_EQ(SanitizeServerText(jwt), "[cut]");
-  EXPECT_EQ(SanitizeServerText("short-enough_id.1"), "short-enough_id.1");
+  EXPECT_EQ(SanitizeServerText("short-enough_word (RS 384)"), "short-enough_word (RS 384)");
+  EXPECT_EQ(SanitizeServerText("code SplxlOBeZQQYbYS6WxSbIA is used"), "code [cut] is used");
+  EXPECT_EQ(SanitizeServerText("pat-1 is gone"), "[cut] is gone");
   EXPECT_EQ(SanitizeServerText(std::string(40, 'a')), std::string(40, 'a'));
   EXPECT_EQ(SanitizeServerText(std::string(41, 'a')), "[cut]");
   EXPECT_EQ(SanitizeServerText(""), "");
