@@ -30,9 +30,11 @@ void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest requ
   {
     MutexLock lock(mu_);
     if (const Pending found = FindRequest(caller, request.request_id); found != nullptr) {
-      earlier = found->begun;
+      // Another thread writes `begun` until the preparation has ended.
       if (found->phase == Phase::kPreparing) {
         earlier = MakeError(Reason::kNotReady, "the same request is being prepared already");
+      } else {
+        earlier = found->begun;
       }
     }
   }
