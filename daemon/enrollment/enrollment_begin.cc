@@ -252,6 +252,15 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
                              "a renewal of this registration is under way already");
           }
         }
+        const Server& server = pending->plan.server;
+        // Apps send tokens to the registration's FHIR base: another server's must not go there.
+        if (registration.fhir_base != server.fhir_base) {
+          return MakeError(Reason::kServerRemoved,
+                           absl::StrCat("server ", server.name, " has another FHIR base by now"));
+        }
+        // How it is reached now; a CA file may have moved.
+        registration.ca_file = server.ca_file;
+        registration.allow_loopback_http = server.allow_loopback_http;
         registration.generations.push_back(
             MakePendingGeneration(pending->plan, pending->endpoints, pending->id,
                                   pending->request_id, pending->algorithm, pending->generation,

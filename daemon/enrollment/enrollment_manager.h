@@ -83,7 +83,8 @@ struct EnrollmentProgress {
 // Errors beside those of the parts: kUnknownApp, kUnknownServer, kEnrollmentNotAllowed, kTooManyEnrollments
 // (3 for a uid, 32 in all; what only waits for its first token does not count), kRedirectUriUnknown,
 // kAlgorithmUnsupported, kNameTaken, kEnrollmentNotFound (also for another uid's), kEnrollmentExpired,
-// kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired, kRegisteredButNotDurable, kOrphaned.
+// kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired, kRegisteredButNotDurable, kOrphaned,
+// kServerRemoved (a renewal whose server has another FHIR base by now).
 class EnrollmentManager {
  public:
   struct Parts {
