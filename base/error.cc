@@ -162,6 +162,9 @@ constexpr ReasonRow kReasons[] = {
     {R::kBrowserTimeout, "BROWSER_TIMEOUT", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
      "begin again; if the browser showed an error, redirect URI or client_id is not as the server "
      "has it"},
+    {R::kEnrollmentUnderWay, "ENROLLMENT_UNDER_WAY", Code::kFailedPrecondition, A::kNone,
+     E::kPersonMustAct,
+     "let it finish; what came of it can then be deleted with 'smartkeyctl delete'"},
     // The state of a registration.
     {R::kNotReady, "NOT_READY", Code::kUnavailable, A::kRetryLater, E::kTryLater,
      "wait: some servers need a few minutes before a new client works"},

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef BASE_ERROR_H_
-#define BASE_ERROR_H_
+#pragma once
 
 // What went wrong, in one closed vocabulary, and what follows from it.
 //
@@ -89,6 +88,7 @@ enum class Reason : int {
   kRedirectUriUnknown = 79,
   kRedirectPortBusy = 80,
   kBrowserTimeout = 81,
+  kEnrollmentUnderWay = 82,
 
   // The state of a registration.
   kNotReady = 100,
@@ -246,5 +246,3 @@ absl::Status WithRemedy(absl::Status status, std::string remedy);
 std::string RemedyOf(const absl::Status& status);
 
 }  // namespace smartkey
-
-#endif  // BASE_ERROR_H_

@@ -24,6 +24,7 @@ Request RequestFor(const EnrollmentWish& wish) {
   request.set_label(wish.label);
   request.set_algorithm(wish.algorithm);
   request.set_context_varies(wish.context_varies);
+  request.set_renews(wish.renews);
   request.set_request_id(wish.request_id);
   return request;
 }

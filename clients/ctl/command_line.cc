@@ -119,6 +119,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
       ->type_name("PATH");
   app.add_flag("--json", session.json, "Print one JSON object");
   AddEnroll(app, session);
+  AddRenew(app, session);
   AddList(app, session);
   AddShow(app, session);
   AddDelete(app, session);

@@ -10,6 +10,7 @@ namespace smartkey::ctl {
 
 void AddEnroll(CLI::App& app, Session& session);
 void AddList(CLI::App& app, Session& session);
+void AddRenew(CLI::App& app, Session& session);
 void AddShow(CLI::App& app, Session& session);
 void AddDelete(CLI::App& app, Session& session);
 void AddToken(CLI::App& app, Session& session);

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <systemd/sd-daemon.h>
 
+#include <atomic>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -113,10 +114,10 @@ struct Daemon::Parts {
   std::unique_ptr<RegistrationRemover> remover;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
+  std::atomic<const ConnectionServer*> serving{nullptr};
 };
 
-Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
-Daemon::~Daemon() = default;
+Daemon::Daemon(Parts& parts) : parts_(parts) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, const Clock& clock) {
   absl::StatusOr<KeyWorker::ProviderFactory> provider = MakeProviderFactory(config.key_provider);
@@ -148,9 +149,6 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
       p.catalog, *p.access, *p.store, *p.keys, *p.http, *p.tokens, *p.scheduler, clock});
   p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens);
 
-  p.remover->Recover();
-  p.enrollments->Recover();
-
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
   if (!inherited.ok()) return inherited.status();
@@ -169,8 +167,17 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.keys, *p.tokens,
                                     *p.assertions, *p.enrollments, *p.remover, *p.scheduler, clock,
                                     MakeServiceInfo(config, clock)});
-  // Asked for by status only, when the server is there.
-  p.services->info.connections = [&p] { return p.server->stats(); };
+  // A first call may come before Start has returned the server.
+  p.services->info.connections = [&p] {
+    const ConnectionServer* serving = p.serving.load();
+    return serving != nullptr ? serving->stats() : ConnectionServer::Stats();
+  };
+
+  // From here on callbacks are under way in other threads, which may need any of the parts: they
+  // are not destroyed any more (see Shutdown).
+  Parts& running = *parts.release();
+  running.remover->Recover();
+  running.enrollments->Recover();
 
   std::vector<ConnectionServer::Endpoint> endpoints;
   endpoints.push_back({*std::move(listener), PublicServices(*p.services), false, absl::nullopt});
@@ -178,17 +185,21 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   ConnectionServer::Options server_options;
   // The watchdog lives on the accept thread and the store's: a chip that hangs must not end the
   // process that still has good tokens.
-  server_options.heartbeat = [&store = *p.store] {
+  server_options.heartbeat = [&store = *p.store, &clock, next = BootTime()]() mutable {
+    // Called at every turn of the accept loop: once a second is plenty.
+    if (clock.Boot() < next) return;
+    next = clock.Boot() + absl::Seconds(1);
     store.Ping([] { sd_notify(0, "WATCHDOG=1"); });
   };
   auto server = ConnectionServer::Start(std::move(endpoints), std::move(server_options), clock);
   if (!server.ok()) return server.status();
-  p.server = *std::move(server);
-  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+  running.server = *std::move(server);
+  running.serving.store(running.server.get());
+  return std::unique_ptr<Daemon>(new Daemon(running));
 }
 
 bool Daemon::Shutdown() {
-  const bool quiet = parts_->server->Shutdown(kCallsMayEnd, kConnectionsMayEnd);
+  const bool quiet = parts_.server->Shutdown(kCallsMayEnd, kConnectionsMayEnd);
   // Whatever is under way in managers gets no callers any more; what the store was given is
   // written.
   struct Flushed {
@@ -197,15 +208,15 @@ bool Daemon::Shutdown() {
     bool done ABSL_GUARDED_BY(mu) = false;
   };
   auto flushed = std::make_shared<Flushed>();
-  parts_->store->Ping([flushed] {
+  parts_.store->Ping([flushed] {
     MutexLock lock(flushed->mu);
     flushed->done = true;
     flushed->changed.NotifyAll();
   });
-  const BootTime end = parts_->clock.Boot() + kRecordMayBeWritten;
+  const BootTime end = parts_.clock.Boot() + kRecordMayBeWritten;
   MutexLock lock(flushed->mu);
-  while (!flushed->done && parts_->clock.Boot() < end) {
-    flushed->changed.WaitFor(flushed->mu, end - parts_->clock.Boot());
+  while (!flushed->done && parts_.clock.Boot() < end) {
+    flushed->changed.WaitFor(flushed->mu, end - parts_.clock.Boot());
   }
   return quiet && flushed->done;
 }

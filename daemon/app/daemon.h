@@ -19,7 +19,6 @@ class Daemon {
   // kStoreUnavailable, kStoreTooNew, kConfigInvalid, kAlgorithmUnsupported for a key provider this
   // version does not have. `clock` must outlive the result.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Config& config, const Clock& clock);
-  ~Daemon();
 
   // Stops accepting, lets running calls end or cancels them, and waits until the record is on disk;
   // ten seconds in all. False if something did not end: then, as after true, the process is to end
@@ -28,9 +27,9 @@ class Daemon {
 
  private:
   struct Parts;
-  explicit Daemon(std::unique_ptr<Parts> parts);
+  explicit Daemon(Parts& parts);
 
-  std::unique_ptr<Parts> parts_;
+  Parts& parts_;
 };
 
 }  // namespace smartkey

@@ -65,7 +65,7 @@ int Serve(const Config& config) {
   if (absl::Status status = CheckSurroundings(); !status.ok()) return Fail(status);
   static const SystemClock clock;
   absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, clock);
-  if (!daemon.ok()) return Fail(daemon.status());
+  if (!daemon.ok()) _exit(Fail(daemon.status()));  // threads may have been started
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "serving",
       {{"version", SMARTKEY_VERSION}, {"socket", config.daemon.socket}, {"pid", getpid()}});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first half of an enrollment: from a request to a durable PENDING record, with the hardware key in
-// the making while the person is still in the browser.
+// The first half of an enrollment: from a request to a durable PENDING record, with the hardware
+// key in the making while the person is still in the browser.
 #include <algorithm>
 #include <utility>
 
@@ -40,7 +40,8 @@ void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest requ
   }
   if (earlier.has_value()) return done(*std::move(earlier));
   Prepare(caller, std::move(request), /*with_browser=*/true,
-          [core = shared_from_this(), done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
+          [core = shared_from_this(),
+           done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
             if (!prepared.ok()) return done(prepared.status());
             const Pending& pending = *prepared;
             const Scheduler::TaskId expiry = core->parts_.scheduler.RunAfter(
@@ -133,9 +134,9 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
           return finish(Annotate(endpoints.status(), absl::StrCat("server ", server.name)));
         }
         if (with_browser && endpoints->authorization_endpoint.empty()) {
-          return finish(MakeError(Reason::kDiscoveryInvalid,
-                                  absl::StrCat("server ", server.name,
-                                               " names no authorization endpoint")));
+          return finish(
+              MakeError(Reason::kDiscoveryInvalid,
+                        absl::StrCat("server ", server.name, " names no authorization endpoint")));
         }
         const absl::StatusOr<SignatureAlgorithm> algorithm = ChooseAlgorithm(
             request.algorithm, algorithms, endpoints->signing_algorithms, server.profile);
@@ -170,8 +171,7 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
               pending->begun.redirect_uri = pending->plan.redirect_uri;
               pending->begun.initial_client_id = pending->plan.initial_client_id;
               pending->begun.server_name = pending->plan.server.name;
-              pending->begun.authorization_host =
-                  HostOf(pending->endpoints.authorization_endpoint);
+              pending->begun.authorization_host = HostOf(pending->endpoints.authorization_endpoint);
               pending->begun.token_host = HostOf(pending->endpoints.token_endpoint);
               pending->begun.expires_at = now + kEnrollmentLifetime;
               pending->progress.registration_id = pending->registration_id;
@@ -224,8 +224,7 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
                                            PrepareDone done) {
   Registration copy = registration;
   if (attempt > 1) {
-    copy.name = Identifying(
-        absl::StrCat(registration.name.RevealIdentifying(), "-", attempt));
+    copy.name = Identifying(absl::StrCat(registration.name.RevealIdentifying(), "-", attempt));
   }
   parts_.store.Insert(
       std::move(copy), [core = shared_from_this(), pending, registration = std::move(registration),
@@ -234,8 +233,7 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
         // A name that nobody chose gives way to one that was there before.
         if (ReasonOf(inserted) == Reason::kNameTaken && !pending->plan.name_was_given &&
             attempt < kMostNamesTried) {
-          return core->InsertRecord(pending, std::move(registration), attempt + 1,
-                                    std::move(done));
+          return core->InsertRecord(pending, std::move(registration), attempt + 1, std::move(done));
         }
         done(inserted);
       });
@@ -261,13 +259,13 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
         // How it is reached now; a CA file may have moved.
         registration.ca_file = server.ca_file;
         registration.allow_loopback_http = server.allow_loopback_http;
-        registration.generations.push_back(
-            MakePendingGeneration(pending->plan, pending->endpoints, pending->id,
-                                  pending->request_id, pending->algorithm, pending->generation,
-                                  now));
+        registration.generations.push_back(MakePendingGeneration(
+            pending->plan, pending->endpoints, pending->id, pending->request_id, pending->algorithm,
+            pending->generation, now));
         return absl::OkStatus();
       },
-      [pending, done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
+      [pending,
+       done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
         if (!updated.ok()) return done(updated.status());
         done(std::move(pending));
       });
@@ -281,10 +279,10 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
                                pending->registration_id, ":", pending->generation);
   request.deadline = parts_.clock.Boot() + kKeyCreationLimit;
   parts_.keys.CreateKey(
-      std::move(request),
-      [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {
+      std::move(request), [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {
         if (!key.ok()) return core->NoteKey(pending, std::move(key));
-        // The reference is durable before the key is used for anything: a kill leaves no key unnamed.
+        // The reference is durable before the key is used for anything: a kill leaves no key
+        // unnamed.
         core->parts_.store.Update(
             pending->registration_id,
             [number = pending->generation, made = *key](Registration& registration) {
@@ -299,8 +297,7 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
               return absl::OkStatus();
             },
             // A copy, not a move: which of two arguments is made first is not said.
-            [core, pending,
-             key = *key](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
+            [core, pending, key = *key](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
               if (saved.ok()) return core->NoteKey(pending, std::move(key));
               core->parts_.keys.DestroyKey(key.reference, [](absl::Status) {});
               core->NoteKey(pending, saved.status());

@@ -27,8 +27,8 @@ constexpr absl::Duration kSlowVerification = absl::Minutes(5);
 
 }  // namespace
 
-void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& id,
-                                       Secret redirect, EnrollDone done) {
+void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& id, Secret redirect,
+                                       EnrollDone done) {
   if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
   Pending pending;
   absl::StatusOr<Secret> code = Secret();
@@ -65,8 +65,7 @@ void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& 
   if (pending == nullptr) {
     // After a restart only what became a registration is still known.
     const RegistrationStore::Snapshot finished = parts_.store.FindByEnrollment(id);
-    const Generation* generation =
-        finished == nullptr ? nullptr : finished->FindEnrollment(id);
+    const Generation* generation = finished == nullptr ? nullptr : finished->FindEnrollment(id);
     if (generation != nullptr && finished->owner_uid == caller.uid &&
         finished->owner_name == caller.user_name &&
         generation->first_token_at != absl::InfinitePast()) {
@@ -78,7 +77,8 @@ void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& 
   if (refused) return Abandon(pending, code.status());
   if (!code.ok()) return done(code.status());
 
-  // The key first: the initial token is to be used the moment it is there, and a key may take minutes.
+  // The key first: the initial token is to be used the moment it is there, and a key may take
+  // minutes.
   bool ready = false;
   auto shared_code = std::make_shared<Secret>(*std::move(code));
   {
@@ -99,27 +99,26 @@ void EnrollmentManager::Core::ExchangeCode(Pending pending, Secret code) {
   }
   Step(pending, EnrollmentStep::kExchangingCode);
   CodeExchange exchange;
-  exchange.address = TokenEndpointAddress{pending->endpoints.token_endpoint,
-                                          pending->plan.server.ca_file,
-                                          pending->plan.server.allow_loopback_http};
+  exchange.address =
+      TokenEndpointAddress{pending->endpoints.token_endpoint, pending->plan.server.ca_file,
+                           pending->plan.server.allow_loopback_http};
   exchange.code = std::move(code);
   exchange.redirect_uri = pending->plan.redirect_uri;
   exchange.client_id = pending->plan.initial_client_id;
   exchange.code_verifier = std::move(pending->pkce.verifier);
   exchange.requested_scopes = pending->plan.scopes;
   exchange.requested_scopes.insert(kRegisterScope);
-  token_endpoint_.ExchangeCode(std::move(exchange), [core = shared_from_this(),
-                                                     pending](absl::StatusOr<AccessToken> token) {
-    core->TakeInitialToken(pending, std::move(token));
-  });
+  token_endpoint_.ExchangeCode(
+      std::move(exchange), [core = shared_from_this(), pending](absl::StatusOr<AccessToken> token) {
+        core->TakeInitialToken(pending, std::move(token));
+      });
 }
 
 void EnrollmentManager::Core::TakeInitialToken(Pending pending, absl::StatusOr<AccessToken> token) {
   if (!token.ok()) {
-    const absl::Status error =
-        ReasonOf(token.status()) == Reason::kRefusedByServer
-            ? MakeError(Reason::kCodeRefused, token.status().message())
-            : token.status();
+    const absl::Status error = ReasonOf(token.status()) == Reason::kRefusedByServer
+                                   ? MakeError(Reason::kCodeRefused, token.status().message())
+                                   : token.status();
     return Abandon(pending, Annotate(error, "exchanging the authorization code"));
   }
   const ScopeSet granted = token->granted.value_or(pending->plan.scopes);
@@ -148,7 +147,8 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
   if (expires_in.has_value() && *expires_in <= absl::ZeroDuration()) {
     return done(MakeError(Reason::kInitialTokenExpired, "the initial access token has expired"));
   }
-  // The token of a retry has been spent by the first request: whoever asks again waits for that one's end.
+  // The token of a retry has been spent by the first request: whoever asks again waits for that
+  // one's end.
   absl::optional<absl::StatusOr<RegistrationStore::Snapshot>> outcome;
   {
     MutexLock lock(mu_);
@@ -171,10 +171,9 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
   if (outcome.has_value()) return done(*std::move(outcome));
 
   auto token = std::make_shared<Secret>(std::move(initial_token));
-  // The hold counts from here. A slow RSA key is what may use it up: then the token's own life, if known,
-  // decides.
-  const BootTime expires =
-      received + expires_in.value_or(absl::Minutes(5));
+  // The hold counts from here. A slow RSA key is what may use it up: then the token's own life, if
+  // known, decides.
+  const BootTime expires = received + expires_in.value_or(absl::Minutes(5));
   Prepare(caller, std::move(request), /*with_browser=*/false,
           [core = shared_from_this(), token, expires,
            done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
@@ -188,8 +187,7 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
               pending->waiters.push_back(std::move(done));
               pending->when_key_is_ready = [core, pending] {
                 if (pending->key->ok()) return core->MarkRegistering(pending);
-                core->Abandon(pending,
-                              Annotate(pending->key->status(), "making the hardware key"));
+                core->Abandon(pending, Annotate(pending->key->status(), "making the hardware key"));
               };
             }
             core->MakeKey(pending);
@@ -232,13 +230,12 @@ void EnrollmentManager::Core::PostRegistration(Pending pending) {
   request.client_name = pending->plan.app_name;
   request.ca_file = pending->plan.server.ca_file;
   request.allow_loopback_http = pending->plan.server.allow_loopback_http;
-  registration_endpoint_.Register(
-      std::move(request),
-      [core = shared_from_this(), pending](absl::StatusOr<RegisteredClient> client) {
-        if (!client.ok()) return core->RegistrationFailed(pending, client.status());
-        pending->initial_token = Secret();
-        core->SaveClientId(pending, *std::move(client), 1);
-      });
+  registration_endpoint_.Register(std::move(request), [core = shared_from_this(), pending](
+                                                          absl::StatusOr<RegisteredClient> client) {
+    if (!client.ok()) return core->RegistrationFailed(pending, client.status());
+    pending->initial_token = Secret();
+    core->SaveClientId(pending, *std::move(client), 1);
+  });
 }
 
 void EnrollmentManager::Core::RegistrationFailed(Pending pending, absl::Status error) {
@@ -252,9 +249,8 @@ void EnrollmentManager::Core::RegistrationFailed(Pending pending, absl::Status e
   const bool in_time = parts_.clock.Boot() + wait < pending->initial_token_expires;
   if ((unsent || lost) && pending->posts < kMostPosts && in_time) {
     // Same token, same key: at worst a lax server makes two clients of which one is used.
-    parts_.scheduler.RunAfter(wait, [core = shared_from_this(), pending] {
-      core->PostRegistration(pending);
-    });
+    parts_.scheduler.RunAfter(
+        wait, [core = shared_from_this(), pending] { core->PostRegistration(pending); });
     return;
   }
   pending->initial_token = Secret();
@@ -264,11 +260,11 @@ void EnrollmentManager::Core::RegistrationFailed(Pending pending, absl::Status e
 void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient client, int attempt) {
   parts_.store.Update(
       pending->registration_id,
-      [number = pending->generation, client_id = client.client_id,
-       now = parts_.clock.Now()](Registration& registration) {
+      [number = pending->generation, client, now = parts_.clock.Now()](Registration& registration) {
         Generation* generation = FindLive(registration, number);
         if (generation == nullptr) return RegistrationNotFound();
-        generation->client_id = client_id;
+        generation->client_id = client.client_id;
+        generation->requires_client_authentication = client.requires_client_authentication;
         generation->registered_at = now;
         generation->state = GenerationState::kVerifying;
         return absl::OkStatus();
@@ -284,9 +280,8 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
         }
         if (ReasonOf(saved.status()) == Reason::kRegistrationNotFound) {
           // Deleted meanwhile. Without the key the client at the server is of no use to anybody.
-          return core->DestroyKeyOf(pending, [core, pending, status = saved.status()] {
-            core->End(pending, status);
-          });
+          return core->DestroyKeyOf(
+              pending, [core, pending, status = saved.status()] { core->End(pending, status); });
         }
         // The only copy of the client_id is here: keep it, and tell whoever waits how things stand.
         Log(LogLevel::kError, "a registration could not be saved, trying again",
@@ -295,10 +290,9 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
             MakeError(Reason::kRegisteredButNotDurable,
                       absl::StrCat("registered, but not saved: ", saved.status().message()));
         core->AnswerWaiters(pending, told);
-        core->parts_.scheduler.RunAfter(TransientBackoff(attempt, 0.5),
-                                        [core, pending, client, attempt] {
-                                          core->SaveClientId(pending, client, attempt + 1);
-                                        });
+        core->parts_.scheduler.RunAfter(
+            TransientBackoff(attempt, 0.5),
+            [core, pending, client, attempt] { core->SaveClientId(pending, client, attempt + 1); });
       });
 }
 
@@ -327,9 +321,9 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
     // A renewal that came back for somebody else: the old generation goes on for its own patient.
     return Abandon(pending, error);
   }
-  const bool key_is_lost =
-      reason == Reason::kKeyGone || reason == Reason::kKeyDamaged ||
-      reason == Reason::kKeyLostTpmCleared || reason == Reason::kKeyLostOtherMachine;
+  const bool key_is_lost = reason == Reason::kKeyGone || reason == Reason::kKeyDamaged ||
+                           reason == Reason::kKeyLostTpmCleared ||
+                           reason == Reason::kKeyLostOtherMachine;
   if (reason == Reason::kMisconfigured || key_is_lost) {
     parts_.store.Update(
         pending->registration_id,
@@ -356,10 +350,9 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
        {"error", error.message()}});
   // Refusals count for nothing here: a clustered server may need minutes until it knows the client.
   if (parts_.clock.Boot() - pending->verify_since > kPatienceForFirstToken) {
-    AnswerWaiters(pending,
-                  MakeError(Reason::kNotReady,
-                            absl::StrCat("registered; the first token has not come yet: ",
-                                         error.message())));
+    AnswerWaiters(pending, MakeError(Reason::kNotReady,
+                                     absl::StrCat("registered; the first token has not come yet: ",
+                                                  error.message())));
   }
   const absl::Duration wait = pending->verifications < kQuickVerifications
                                   ? VerifyingBackoff(pending->verifications)

@@ -31,9 +31,13 @@ Generation* FindLive(Registration& registration, int number) {
 }
 
 EnrollmentManager::EnrollmentManager(Parts parts) : core_(std::make_shared<Core>(parts)) {}
-EnrollmentManager::~EnrollmentManager() { core_->Stop(); }
+EnrollmentManager::~EnrollmentManager() {
+  core_->Stop();
+}
 
-void EnrollmentManager::Recover() { core_->Recover(); }
+void EnrollmentManager::Recover() {
+  core_->Recover();
+}
 
 void EnrollmentManager::Begin(const Caller& caller, EnrollmentRequest request, BeginDone done) {
   core_->Begin(caller, std::move(request), std::move(done));
@@ -63,9 +67,13 @@ absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Watch(
   return core_->Watch(caller, enrollment_id, std::move(on_step));
 }
 
-void EnrollmentManager::Unwatch(WatchId id) { core_->Unwatch(id); }
+void EnrollmentManager::Unwatch(WatchId id) {
+  core_->Unwatch(id);
+}
 
-int EnrollmentManager::pending() const { return core_->pending(); }
+int EnrollmentManager::pending() const {
+  return core_->pending();
+}
 
 EnrollmentManager::Core::Core(Parts parts)
     : parts_(parts),
@@ -137,11 +145,11 @@ absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
     if (other->uid == pending->uid) ++own;
   }
   if (own >= kMostPendingPerUid || all >= kMostPending) {
-    return WithRetryAfter(MakeError(Reason::kTooManyEnrollments,
-                                    own >= kMostPendingPerUid
-                                        ? "this user has three enrollments under way already"
-                                        : "32 enrollments are under way already"),
-                          absl::Minutes(10));
+    return WithRetryAfter(
+        MakeError(Reason::kTooManyEnrollments,
+                  own >= kMostPendingPerUid ? "this user has three enrollments under way already"
+                                            : "32 enrollments are under way already"),
+        absl::Minutes(10));
   }
   pending_.emplace(pending->id, pending);
   return absl::OkStatus();
@@ -155,12 +163,13 @@ void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id
   {
     MutexLock lock(mu_);
     pending = FindPending(caller, id);
+    if (pending != nullptr && pending->phase == PendingEnrollment::Phase::kEnded) pending = nullptr;
     late = pending != nullptr && pending->phase != PendingEnrollment::Phase::kWaiting;
     if (pending != nullptr && !late) pending->phase = PendingEnrollment::Phase::kRunning;
   }
   if (late) {
     // The registration may have reached the server: it is carried through, and can then be deleted.
-    return done(MakeError(Reason::kEnrollmentNotFound,
+    return done(MakeError(Reason::kEnrollmentUnderWay,
                           "the enrollment is past the point where it can be cancelled"));
   }
   if (pending == nullptr) return done(EnrollmentNotFound());
@@ -352,8 +361,8 @@ void EnrollmentManager::Core::RecoverGeneration(const Registration& registration
     Abandon(pending, MakeError(Reason::kEnrollmentExpired,
                                "smartkeyd was started anew before the login was finished"));
   } else if (state == GenerationState::kRegistering) {
-    Orphan(pending, MakeError(Reason::kOrphaned,
-                              "smartkeyd stopped while the server's answer was awaited"));
+    Orphan(pending,
+           MakeError(Reason::kOrphaned, "smartkeyd stopped while the server's answer was awaited"));
   } else {
     pending->verify_since = parts_.clock.Boot();
     Verify(pending);

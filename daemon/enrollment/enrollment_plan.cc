@@ -7,27 +7,26 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/model/registration_name.h"
 #include "daemon/oauth/authorization_request.h"
 
 namespace smartkey {
 
 namespace {
 
-constexpr size_t kLongestName = 64;
-constexpr size_t kLongestLabel = 128;
 constexpr size_t kMostScopes = 64;
 
 absl::StatusOr<const App*> ChooseApp(const Catalog& catalog, const std::string& id) {
   if (!id.empty()) return catalog.FindApp(id);
   if (catalog.apps.size() == 1) return &catalog.apps.front();
-  return MakeError(Reason::kUnknownApp,
-                   catalog.apps.empty()
-                       ? "no app is configured"
-                       : absl::StrCat("which app? configured: ",
-                                      absl::StrJoin(catalog.apps, ", ",
-                                                    [](std::string* out, const App& app) {
-                                                      absl::StrAppend(out, app.id);
-                                                    })));
+  return MakeError(
+      Reason::kUnknownApp,
+      catalog.apps.empty()
+          ? "no app is configured"
+          : absl::StrCat("which app? configured: ",
+                         absl::StrJoin(catalog.apps, ", ", [](std::string* out, const App& app) {
+                           absl::StrAppend(out, app.id);
+                         })));
 }
 
 absl::StatusOr<const Server*> ChooseServer(const Catalog& catalog,
@@ -37,18 +36,6 @@ absl::StatusOr<const Server*> ChooseServer(const Catalog& catalog,
   }
   if (!request.server_name.empty()) return catalog.FindServer(request.server_name);
   return catalog.FindServerByFhirBase(request.fhir_base);
-}
-
-// Names are typed in commands and shown in tables.
-absl::Status CheckName(const std::string& name) {
-  const bool sound =
-      name.size() <= kLongestName && name.front() != '-' &&
-      std::all_of(name.begin(), name.end(), [](unsigned char c) {
-        return c > 0x20 && c != '/' && c != 0x7F;
-      });
-  if (sound) return absl::OkStatus();
-  return MakeError(Reason::kInvalidArgument,
-                   "a name has at most 64 bytes, no spaces, no slash, and does not begin with a dash");
 }
 
 absl::Status CheckScopes(const ScopeSet& scopes) {
@@ -79,17 +66,16 @@ bool Contains(const std::vector<T>& all, const T& one) {
 }  // namespace
 
 absl::StatusOr<EnrollmentPlan> PlanEnrollment(const Catalog& catalog,
-                                              const EnrollmentRequest& request,
-                                              bool with_browser) {
+                                              const EnrollmentRequest& request, bool with_browser) {
   const absl::StatusOr<const App*> app = ChooseApp(catalog, request.app_id);
   if (!app.ok()) return app.status();
   const absl::StatusOr<const Server*> server = ChooseServer(catalog, request);
   if (!server.ok()) return server.status();
   const AppClient* client = (*app)->FindClient((*server)->name);
   if (client == nullptr) {
-    return MakeError(Reason::kUnknownApp, absl::StrCat("app ", (*app)->id,
-                                                       " has no client_id for server ",
-                                                       (*server)->name));
+    return MakeError(
+        Reason::kUnknownApp,
+        absl::StrCat("app ", (*app)->id, " has no client_id for server ", (*server)->name));
   }
   if (with_browser && !RedirectUriAllowed(request.redirect_uri, (*app)->redirect_uris)) {
     return MakeError(Reason::kRedirectUriUnknown,
@@ -110,8 +96,8 @@ absl::StatusOr<EnrollmentPlan> PlanEnrollment(const Catalog& catalog,
   plan.name_was_given = !request.name.empty();
   plan.name = plan.name_was_given ? request.name : Identifying((*server)->name);
   if (absl::Status status = CheckName(plan.name.RevealIdentifying()); !status.ok()) return status;
-  if (request.label.RevealIdentifying().size() > kLongestLabel) {
-    return MakeError(Reason::kInvalidArgument, "a label has at most 128 bytes");
+  if (absl::Status status = CheckLabel(request.label.RevealIdentifying()); !status.ok()) {
+    return status;
   }
   return plan;
 }

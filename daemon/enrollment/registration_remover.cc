@@ -12,20 +12,30 @@ namespace smartkey {
 
 namespace {
 
-// Destroys one key after the other. A key that cannot be destroyed now does not hold the rest up.
+// A TPM stores nothing of a wrapped key: removing the record is what ends it, whether the chip
+// answers or not.
+bool EndsWithItsRecord(const KeyReference& key) {
+  return key.provider == "tpm";
+}
+
+// Destroys one key after the other, and says whether all are gone. A key that cannot be destroyed
+// now does not hold the rest up.
 void DestroyKeys(KeyService& keys, std::vector<KeyReference> left, std::string registration_id,
-                 absl::AnyInvocable<void()> done) {
-  if (left.empty()) return done();
+                 bool all_so_far, absl::AnyInvocable<void(bool)> done) {
+  if (left.empty()) return done(all_so_far);
   KeyReference key = std::move(left.back());
   left.pop_back();
-  keys.DestroyKey(std::move(key), [&keys, left = std::move(left), registration_id,
-                                   done = std::move(done)](absl::Status status) mutable {
-    if (!status.ok()) {
-      Log(LogLevel::kWarning, "a key could not be destroyed",
-          {{"registration", registration_id}, {"error", status.message()}});
-    }
-    DestroyKeys(keys, std::move(left), std::move(registration_id), std::move(done));
-  });
+  const bool ends_anyway = EndsWithItsRecord(key);
+  keys.DestroyKey(std::move(key),
+                  [&keys, left = std::move(left), registration_id, all_so_far, ends_anyway,
+                   done = std::move(done)](absl::Status status) mutable {
+                    if (!status.ok() && !ends_anyway) {
+                      Log(LogLevel::kWarning, "a key could not be destroyed",
+                          {{"registration", registration_id}, {"error", status.message()}});
+                    }
+                    DestroyKeys(keys, std::move(left), std::move(registration_id),
+                                all_so_far && (status.ok() || ends_anyway), std::move(done));
+                  });
 }
 
 }  // namespace
@@ -50,22 +60,21 @@ void RegistrationRemover::Remove(std::string registration_id,
         for (const Generation& generation : (*marked)->generations) {
           if (!generation.key.blob.empty()) keys.push_back(generation.key);
         }
-        DestroyKeys(keys_, std::move(keys), registration_id,
-                    [this, registration_id, removed = std::move(removed),
-                     done = std::move(done)]() mutable {
-                      store_.Remove(registration_id,
-                                    [registration_id, removed = std::move(removed),
-                                     done = std::move(done)](absl::Status gone) mutable {
-                                      // An enrollment under way may have cleared up first.
-                                      if (!gone.ok() &&
-                                          ReasonOf(gone) != Reason::kRegistrationNotFound) {
-                                        return done(gone);
-                                      }
-                                      Log(LogLevel::kInfo, "registration deleted",
-                                          {{"registration", registration_id}});
-                                      done(std::move(removed));
-                                    });
-                    });
+        DestroyKeys(
+            keys_, std::move(keys), registration_id, /*all_so_far=*/true,
+            [this, registration_id, removed = std::move(removed),
+             done = std::move(done)](bool all_destroyed) mutable {
+              removed.keys_destroyed = all_destroyed;
+              store_.Remove(registration_id, [registration_id, removed = std::move(removed),
+                                              done = std::move(done)](absl::Status gone) mutable {
+                // An enrollment under way may have cleared up first.
+                if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) {
+                  return done(gone);
+                }
+                Log(LogLevel::kInfo, "registration deleted", {{"registration", registration_id}});
+                done(std::move(removed));
+              });
+            });
       });
 }
 

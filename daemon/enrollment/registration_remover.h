@@ -13,23 +13,25 @@ namespace smartkey {
 
 // Ends registrations at their owner's or the administrator's word; nothing else ever does.
 //
-// Order: DELETING is made durable (nothing is handed out from here on), cached tokens are dropped, the
-// hardware keys are destroyed, the record is removed from every file. A kill in between leaves DELETING,
-// which Recover finishes. The dynamic client at the server is left without a key and so without a use; there
-// is no way to remove it there without RFC 7592. Thread-safe; asynchronous.
+// Order: DELETING is made durable (nothing is handed out from here on), cached tokens are dropped,
+// the hardware keys are destroyed, the record is removed from every file. A kill in between leaves
+// DELETING, which Recover finishes. The dynamic client at the server is left without a key and so
+// without a use; there is no way to remove it there without RFC 7592. Thread-safe; asynchronous.
 class RegistrationRemover {
  public:
   struct Removed {
     std::string management_endpoint;  // where a person may look at the server; empty: unknown
+    bool keys_destroyed =
+        true;  // false: the hardware could not be asked, and keeps a key without use
   };
 
   RegistrationRemover(RegistrationStore& store, KeyService& keys, TokenManager& tokens)
       : store_(store), keys_(keys), tokens_(tokens) {}
 
   // The caller has been authorized. `done` runs exactly once. Errors: kRegistrationNotFound,
-  // kStoreUnavailable. A key that cannot be destroyed now (hardware absent) does not hold the removal up.
-  void Remove(std::string registration_id,
-              absl::AnyInvocable<void(absl::StatusOr<Removed>)> done);
+  // kStoreUnavailable. A key that cannot be destroyed now (hardware absent) does not hold the
+  // removal up.
+  void Remove(std::string registration_id, absl::AnyInvocable<void(absl::StatusOr<Removed>)> done);
 
   // Finishes what a kill interrupted. At start, before the first request.
   void Recover();

@@ -52,6 +52,8 @@ struct Generation {
   std::string initial_client_id;
   std::string software_id;
   std::string client_id;  // dynamic; empty until a 201
+  // The server registered private_key_jwt: each token request carries a second assertion (RFC 7523 2.2).
+  bool requires_client_authentication = false;
   std::string token_endpoint;
   std::string registration_endpoint;
   std::string revocation_endpoint;   // empty: none known

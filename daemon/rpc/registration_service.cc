@@ -5,9 +5,9 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "daemon/model/registration_name.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/service_support.h"
 
@@ -16,8 +16,6 @@ namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);
 constexpr size_t kMaxPage = 1000;
-constexpr size_t kMaxName = 64;
-constexpr size_t kMaxLabel = 200;
 
 using Snapshot = RegistrationStore::Snapshot;
 
@@ -36,26 +34,6 @@ bool Fits(const Registration& registration, const v1::RegistrationFilter& filter
 bool ByOwnerThenName(const Snapshot& a, const Snapshot& b) {
   return std::tie(a->owner_name, a->owner_uid, a->name.RevealIdentifying(), a->id) <
          std::tie(b->owner_name, b->owner_uid, b->name.RevealIdentifying(), b->id);
-}
-
-absl::Status CheckName(absl::string_view name) {
-  const bool good = !name.empty() && name.size() <= kMaxName && name[0] != '-' &&
-                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
-                      return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_';
-                    });
-  if (good) return absl::OkStatus();
-  return MakeError(Reason::kInvalidArgument,
-                   "a name has 1 to 64 letters, digits, dots, dashes or underscores, and does not "
-                   "begin with a dash");
-}
-
-absl::Status CheckLabel(absl::string_view label) {
-  const bool good = label.size() <= kMaxLabel &&
-                    std::none_of(label.begin(), label.end(),
-                                 [](unsigned char c) { return absl::ascii_iscntrl(c); });
-  if (good) return absl::OkStatus();
-  return MakeError(Reason::kInvalidArgument,
-                   "a label has at most 200 bytes and no control characters");
 }
 
 absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
@@ -166,6 +144,7 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
           answer.set_registration_id(id);
           answer.set_server_may_still_list(known_there);
           answer.set_management_url(removed->management_endpoint);
+          answer.set_key_destroyed(removed->keys_destroyed);
         });
       });
   return call->reactor();

@@ -23,6 +23,7 @@ struct AssertionTokenMinter::Attempt {
   TokenEndpointAddress address;
   std::string client_id;
   std::string audience;
+  bool authenticates = false;  // a second assertion goes along
   ScopeSet scopes;
   KeyService::CallerKey caller = KeyService::kInternal;
   int sends = 0;
@@ -49,6 +50,7 @@ void AssertionTokenMinter::Mint(const Registration& registration, const Generati
                                           registration.allow_loopback_http};
   attempt->client_id = generation.client_id;
   attempt->audience = generation.assertion_audience;
+  attempt->authenticates = generation.requires_client_authentication;
   attempt->scopes = scopes;
   attempt->caller = caller;
   attempt->done = std::move(done);
@@ -57,26 +59,44 @@ void AssertionTokenMinter::Mint(const Registration& registration, const Generati
 
 void AssertionTokenMinter::SignAndSend(std::shared_ptr<Attempt> attempt) {
   ++attempt->sends;
-  // A new jti for every send: the server may have taken the first one before it refused.
-  const ClientAssertionClaims claims = MakeClientAssertionClaims(
-      attempt->client_id, attempt->audience,
-      clock_.Now() + ClockOffset(attempt->address.token_endpoint));
+  SignAssertion(attempt, [this, attempt](Secret assertion) {
+    if (!attempt->authenticates) return Send(attempt, std::move(assertion), Secret());
+    // RFC 7523 section 2.2: the grant and the authentication are two assertions, each with its own
+    // jti.
+    auto grant = std::make_shared<Secret>(std::move(assertion));
+    SignAssertion(attempt, [this, attempt, grant](Secret authentication) {
+      Send(attempt, std::move(*grant), std::move(authentication));
+    });
+  });
+}
+
+void AssertionTokenMinter::SignAssertion(const std::shared_ptr<Attempt>& attempt,
+                                         absl::AnyInvocable<void(Secret)> next) {
+  // A new jti for every send: the server may have taken the last one before it refused.
+  const ClientAssertionClaims claims =
+      MakeClientAssertionClaims(attempt->client_id, attempt->audience,
+                                clock_.Now() + ClockOffset(attempt->address.token_endpoint));
   signer_.Sign(attempt->key, kClientAssertionTyp, ToJson(claims), attempt->caller,
                clock_.Boot() + kSigningLimit,
-               [this, attempt](absl::StatusOr<Secret> assertion) {
+               [attempt, next = std::move(next)](absl::StatusOr<Secret> assertion) mutable {
                  if (!assertion.ok()) {
                    return attempt->done(Annotate(assertion.status(), "signing the assertion"));
                  }
-                 AssertionGrant grant;
-                 grant.address = attempt->address;
-                 grant.assertion = *std::move(assertion);
-                 grant.client_id = attempt->client_id;
-                 grant.scopes = attempt->scopes;
-                 endpoint_.RequestToken(std::move(grant),
-                                        [this, attempt](absl::StatusOr<AccessToken> token) {
-                                          Finish(attempt, std::move(token));
-                                        });
+                 next(*std::move(assertion));
                });
+}
+
+void AssertionTokenMinter::Send(const std::shared_ptr<Attempt>& attempt, Secret assertion,
+                                Secret authentication) {
+  AssertionGrant grant;
+  grant.address = attempt->address;
+  grant.assertion = std::move(assertion);
+  grant.client_id = attempt->client_id;
+  grant.client_assertion = std::move(authentication);
+  grant.scopes = attempt->scopes;
+  endpoint_.RequestToken(std::move(grant), [this, attempt](absl::StatusOr<AccessToken> token) {
+    Finish(attempt, std::move(token));
+  });
 }
 
 void AssertionTokenMinter::Finish(std::shared_ptr<Attempt> attempt,
@@ -84,7 +104,8 @@ void AssertionTokenMinter::Finish(std::shared_ptr<Attempt> attempt,
   if (result.ok() || ReasonOf(result.status()) != Reason::kRefusedByServer || attempt->sends > 1) {
     return attempt->done(std::move(result));
   }
-  // What ClockOffsetOf gives is the server's clock against ours, whatever was assumed for this send.
+  // What ClockOffsetOf gives is the server's clock against ours, whatever was assumed for this
+  // send.
   const absl::optional<absl::Duration> offset = ClockOffsetOf(result.status());
   if (offset.has_value()) {
     const absl::Duration size = absl::AbsDuration(*offset);

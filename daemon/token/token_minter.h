@@ -45,6 +45,10 @@ class AssertionTokenMinter : public TokenMinter {
   struct Attempt;
 
   void SignAndSend(std::shared_ptr<Attempt> attempt);
+  // An error ends the attempt.
+  void SignAssertion(const std::shared_ptr<Attempt>& attempt,
+                     absl::AnyInvocable<void(Secret)> next);
+  void Send(const std::shared_ptr<Attempt>& attempt, Secret assertion, Secret authentication);
   void Finish(std::shared_ptr<Attempt> attempt, absl::StatusOr<AccessToken> result);
   absl::Duration ClockOffset(const std::string& token_endpoint) const;
 

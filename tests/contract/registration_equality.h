@@ -27,6 +27,7 @@ inline void ExpectEqual(const Generation& a, const Generation& b) {
   EXPECT_EQ(a.initial_client_id, b.initial_client_id);
   EXPECT_EQ(a.software_id, b.software_id);
   EXPECT_EQ(a.client_id, b.client_id);
+  EXPECT_EQ(a.requires_client_authentication, b.requires_client_authentication);
   EXPECT_EQ(a.token_endpoint, b.token_endpoint);
   EXPECT_EQ(a.registration_endpoint, b.registration_endpoint);
   EXPECT_EQ(a.revocation_endpoint, b.revocation_endpoint);

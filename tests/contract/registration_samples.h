@@ -32,6 +32,7 @@ inline Generation SampleGeneration(const std::string& id, int number) {
   g.initial_client_id = "initial-client";
   g.software_id = "software";
   g.client_id = absl::StrCat("client-", unique);
+  g.requires_client_authentication = true;
   g.token_endpoint = "https://ehr.example.com/oauth2/token";
   g.registration_endpoint = "https://ehr.example.com/oauth2/register";
   g.revocation_endpoint = "https://ehr.example.com/oauth2/revoke";

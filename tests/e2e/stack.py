@@ -129,6 +129,8 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         return process.returncode
 
     def start(self, **config):
@@ -167,13 +169,15 @@ class Stack:
         ready = os.path.join(self.ehr_dir, "ready.json")
         if os.path.exists(ready):
             os.unlink(ready)
-        self.processes["ehr"] = self.spawn(
-            EHR,
-            ["/usr/bin/python3", "-B", os.path.join(self.ehr_code, "sandbox.py"), "--port", str(port),
-             "--ready-file", ready, "--log-file", os.path.join(self.ehr_dir, "requests.log"),
-             # Dies with this process, even killed; unless it is to be kept.
-             *([] if self.keep else ["--until-stdin-closes"])],
-            stdin=subprocess.DEVNULL if self.keep else subprocess.PIPE, stdout=open(os.path.join(self.dir, "ehr.log"), "ab"), stderr=subprocess.STDOUT)
+        with open(os.path.join(self.dir, "ehr.log"), "ab") as log:
+            self.processes["ehr"] = self.spawn(
+                EHR,
+                ["/usr/bin/python3", "-B", os.path.join(self.ehr_code, "sandbox.py"), "--port", str(port),
+                 "--ready-file", ready, "--log-file", os.path.join(self.ehr_dir, "requests.log"),
+                 # Dies with this process, even killed; unless it is to be kept.
+                 *([] if self.keep else ["--until-stdin-closes"])],
+                stdin=subprocess.DEVNULL if self.keep else subprocess.PIPE, stdout=log,
+                stderr=subprocess.STDOUT)
         wait_for(lambda: os.path.exists(ready), "the sandbox EHR")
         with open(ready, encoding="utf-8") as file:
             self.ready = json.load(file)
@@ -211,10 +215,10 @@ allow_loopback_http = true
 """)
 
     def start_daemon(self, wait=True):
-        log = open(self.daemon_log, "ab")
-        self.processes["smartkeyd"] = self.spawn(
-            SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with open(self.daemon_log, "ab") as log:
+            self.processes["smartkeyd"] = self.spawn(
+                SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_for_daemon()
 
@@ -255,9 +259,9 @@ allow_loopback_http = true
             raise Failed(f"{' '.join(command)} did not end\n{out}\n{err}\n{self.read_log()}") from None
         return Result(["smartkeyctl", *args], process.returncode, out, err)
 
-    def enroll(self, user=ALICE, *args, patient="pat-1", login=(), server=SERVER, on_url=None):
-        """smartkeyctl enroll, with the person's part done by a script that fills in the server's pages."""
-        command = self.ctl_args(user, ("enroll", server, "--no-browser", *args))
+    def enroll(self, user=ALICE, *args, patient="pat-1", login=(), server=SERVER, on_url=None, command="enroll"):
+        """smartkeyctl enroll (or renew), with the person's part done by a script that fills in the server's pages."""
+        command = self.ctl_args(user, (command, server, "--no-browser", *args))
         process = self.spawn(user, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, bufsize=1)
         said = []

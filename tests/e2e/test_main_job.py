@@ -169,6 +169,27 @@ class MainJob(StackTest):
         self.assertNotEqual(self.token(), second)
         self.assertEqual(self.stack.fhir_get("Patient/pat-2", second)["id"], "pat-2")
 
+    def test_RenewingKeepsIdAndNameAndRetiresTheOldKey(self):
+        before = self.enrolled("--name", "mum", "--label", "Mum's chart")
+        old = self.token("mum")
+        renewed = self.stack.enroll(ALICE, command="renew", server="mum")
+        self.assertEqual(renewed.code, 0, f"{renewed}\n{self.stack.read_log()}")
+        after = self.registrations()
+        self.assertEqual([(r["id"], r["name"], r["label"], r["state"]) for r in after],
+                         [(before["id"], "mum", "Mum's chart", "ACTIVE")])
+        self.assertEqual(after[0]["generation"]["number"], before["generation"]["number"] + 1)
+        kids = [request["kid"] for request in self.stack.requests("/register")]
+        self.assertEqual(len(set(kids)), 2)
+        self.assertNotEqual(self.token("mum"), old)
+        self.assertNotIn(kids[0].encode(), self.state_bytes())
+
+    def test_ARenewalForAnotherPatientIsDroppedAndTheOldOneServesOn(self):
+        self.enrolled()
+        renewed = self.stack.enroll(ALICE, command="renew", patient="pat-2")
+        self.assertEqual(renewed.code, 4, str(renewed))
+        self.assertEqual(self.stack.fhir_get("Patient/pat-1", self.token())["id"], "pat-1")
+        self.assertEqual(len(self.registrations()), 1)
+
     def test_TheAssertionIsGoodAtTheTokenEndpointOnce(self):
         self.enrolled()
         result = self.stack.ctl(ALICE, "assertion", SERVER)

@@ -152,7 +152,10 @@ def log_in(
 
 def deliver(redirect, browser=None):
     """Hands the redirect to the app's listener; returns the title of the page it shows."""
-    status, _, body = (browser or Browser()).open(redirect)
+    browser = browser or Browser()
+    status, location, body = browser.open(redirect)
+    if location:  # to a page whose address has no code in it
+        status, _, body = browser.open(urllib.parse.urljoin(redirect, location))
     page = _Page(body)
     if status >= 400:
         raise LoginFailed(f"the app's listener answered {status}: {page.title}")

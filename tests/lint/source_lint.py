@@ -23,9 +23,6 @@ LICENSE_LINE = "SPDX-License-Identifier: Apache-2.0"
 UNDONE = re.compile(r"\b(?:%s)\b" % "|".join(("TO" "DO", "FIX" "ME", "X" "XX")))
 SWITCHED_OFF = re.compile(r"\bDISABLED" r"_\w|\bGTEST" r"_SKIP\b|unittest\." r"skip|\bskip" r"Test\(")
 
-# Headers with an include guard of the older kind.
-OTHER_GUARD = {"base/error.h"}
-
 SOURCES = (".cc", ".h", ".py", ".sh", ".proto", ".cmake")
 TEXTS = (".md", ".toml", ".html", ".service", ".socket")
 
@@ -47,7 +44,7 @@ def check_file(path, text):
         first = lines[1:2] if text.startswith("#!") else lines[:1]
         if not first or LICENSE_LINE not in first[0]:
             problems.append((1, "the license line is missing: " + LICENSE_LINE))
-    if path.endswith(".h") and "#pragma once" not in lines and path not in OTHER_GUARD:
+    if path.endswith(".h") and "#pragma once" not in lines:
         problems.append((1, "a header needs #pragma once"))
     if len(lines) > MOST_LINES:
         problems.append((len(lines), f"more than {MOST_LINES} lines: this is more than one idea"))

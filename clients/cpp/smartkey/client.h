@@ -38,6 +38,8 @@ struct EnrollmentWish {
   std::string label;                // IDENTIFYING
   std::string algorithm;            // Empty: the best that hardware and server share.
   bool context_varies = false;
+  std::string renews;  // Name or id of the registration to renew; its name and label stay. Empty: a
+                       // new one.
   std::string request_id;  // A repeated call with the same one finds the first. Empty: none.
 };
 

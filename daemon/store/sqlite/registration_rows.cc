@@ -68,6 +68,7 @@ void VisitGeneration(Visitor& column, Row& g) {
   column("initial_client_id", g.initial_client_id);
   column("software_id", g.software_id);
   column("client_id", g.client_id);
+  column("requires_client_authentication", g.requires_client_authentication);
   column("token_endpoint", g.token_endpoint);
   column("registration_endpoint", g.registration_endpoint);
   column("revocation_endpoint", g.revocation_endpoint);

@@ -72,6 +72,7 @@ CREATE TABLE generations (
   initial_client_id TEXT NOT NULL,
   software_id TEXT NOT NULL,
   client_id TEXT NOT NULL,
+  requires_client_authentication INTEGER NOT NULL,
   token_endpoint TEXT NOT NULL,
   registration_endpoint TEXT NOT NULL,
   revocation_endpoint TEXT NOT NULL,

@@ -73,6 +73,22 @@ class TokenMinterTest : public testing::Test {
   Registration registration_ = MakeRegistration("r1");
 };
 
+TEST_F(TokenMinterTest, AClientThatMustAuthenticateSendsASecondAssertionWithItsOwnJti) {
+  registration_.generations[0].requires_client_authentication = true;
+  http_.Script(kEndpoint, FakeAnswer{.body = kToken});
+  ASSERT_TRUE(Mint().ok());
+  ASSERT_EQ(http_.requests().size(), 1u);
+  const RecordedRequest request = http_.requests()[0];
+  EXPECT_EQ(request.Form("client_assertion_type"),
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+  const auto claims = [&](const std::string& name) {
+    const std::vector<std::string> parts = absl::StrSplit(request.Form(name), '.');
+    return nlohmann::json::parse(*Base64UrlDecode(parts.at(1)));
+  };
+  EXPECT_EQ(claims("client_assertion")["sub"], claims("assertion")["sub"]);
+  EXPECT_NE(claims("client_assertion")["jti"], claims("assertion")["jti"]);
+}
+
 TEST_F(TokenMinterTest, ServerAgrees_SendsOneSignedAssertionForTheClient) {
   http_.Script(kEndpoint, FakeAnswer{.body = kToken});
   const absl::StatusOr<AccessToken> token = Mint({"patient/*.rs", "launch"});

@@ -373,12 +373,11 @@ TEST_F(TpmKeyProviderTest, TctiThatIsNone_IsAbsent) {
 
 // Keys made by released versions (make_golden_tpm_keys) work for ever.
 TEST_F(TpmKeyProviderTest, KeysOfEveryRelease_LoadAndSign) {
-  const char* fixtures = std::getenv("SMARTKEY_FIXTURES");
-  ASSERT_NE(fixtures, nullptr);
-  if (!std::filesystem::exists(fixtures)) return;  // before the first release
-  for (const auto& release : std::filesystem::directory_iterator(fixtures)) {
+  int releases = 0;
+  for (const auto& release : std::filesystem::directory_iterator(SMARTKEY_FIXTURES)) {
     std::ifstream file(release.path() / "tpm_keys.json");
     if (!file) continue;
+    ++releases;
     SCOPED_TRACE(release.path().filename().string());
     const nlohmann::json keys = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
     ASSERT_TRUE(keys.is_array() && !keys.empty());
@@ -403,6 +402,7 @@ TEST_F(TpmKeyProviderTest, KeysOfEveryRelease_LoadAndSign) {
       EXPECT_TRUE(VerifySignature(expected, algorithm, "message", *signature));
     }
   }
+  EXPECT_GE(releases, 1);
 }
 
 TEST_F(TpmKeyProviderTest, FrozenTpmUnderAWorker_FailsCallsAndServesAgainOnceThawed) {
