@@ -17,6 +17,7 @@
 #include "clients/ctl/event_fd.h"
 #include "clients/ctl/interrupt.h"
 #include "clients/ctl/redirect_listener.h"
+#include "clients/ctl/redirect_uri.h"
 #include "clients/ctl/redirect_wait.h"
 #include "clients/ctl/registration_text.h"
 #include "clients/ctl/table.h"
@@ -231,6 +232,8 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   const std::string redirect_uri = *listener ? (*listener)->uri() : target->redirect_uri;
   auto begun = Begin(client, wish, redirect_uri, interrupt, err);
   if (!begun.ok()) return begun.status();
+  const Secret state = StateOfUrl(begun->authorization_url);
+  if (*listener != nullptr) (*listener)->ExpectState(state.Clone());
 
   const bool pasting =
       !options.open_browser || *listener == nullptr || isatty(options.input_fd) == 1;
@@ -243,7 +246,8 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   std::unique_ptr<PastedLines> pasted;
   if (pasting) pasted = std::make_unique<PastedLines>(options.input_fd);
   auto query = WaitForRedirect(
-      {listener->get(), pasted.get(), interrupt.fd(), progress.failed_fd()}, options.patience, err);
+      {listener->get(), pasted.get(), interrupt.fd(), progress.failed_fd(), state.RevealSecret()},
+      options.patience, err);
   pasted.reset();
   if (query.ok()) {
     auto registration = Complete(client, begun->enrollment_id, *query, interrupt, err);

@@ -59,6 +59,7 @@ struct RedirectListener::Rep {
   CondVar page_shown;
   bool arrived ABSL_GUARDED_BY(mu) = false;
   bool shown ABSL_GUARDED_BY(mu) = false;
+  absl::optional<Secret> state ABSL_GUARDED_BY(mu);
   Secret query ABSL_GUARDED_BY(mu);
 
   void Answer(const httplib::Request& request, httplib::Response& response);
@@ -86,7 +87,7 @@ bool RedirectListener::Rep::Accept(absl::string_view target) {
   absl::optional<std::string> answer = RedirectQueryOf(target);
   if (!answer.has_value()) return false;
   MutexLock lock(mu);
-  if (arrived) return false;
+  if (arrived || !state.has_value() || !HasState(*answer, state->RevealSecret())) return false;
   arrived = true;
   query = Secret(*std::move(answer));
   ready.Set();
@@ -158,6 +159,11 @@ RedirectListener::~RedirectListener() {
 
 std::string RedirectListener::uri() const {
   return rep_->uri.WithPort(rep_->port);
+}
+
+void RedirectListener::ExpectState(Secret state) {
+  MutexLock lock(rep_->mu);
+  rep_->state = std::move(state);
 }
 
 int RedirectListener::ready_fd() const {

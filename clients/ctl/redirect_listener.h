@@ -13,9 +13,11 @@ namespace smartkey::ctl {
 // Listens on loopback for the one request with which the browser comes back (RFC 8252 section 7.3).
 //
 // It takes the first GET of exactly the registered path, addressed to exactly this host and port,
-// that has a code or an error, and keeps its query; everything else, and everything after it, gets
-// 404. The browser is sent on to a page without data or script, so that the code stays neither in
-// its address bar nor in its history. No connection is kept.
+// that has a code or an error and the state of this login, and keeps its query; everything else,
+// and everything after it, gets 404. Without the state any page that tries ports, or another user
+// of this machine, could end the login with a code that is none. The browser is sent on to a page
+// without data or script, so that the code stays neither in its address bar nor in its history. No
+// connection is kept.
 //
 // Bound before the browser opens, closed when destroyed; threads of its own. Thread-safe.
 class RedirectListener {
@@ -28,6 +30,10 @@ class RedirectListener {
 
   // The redirect URI with the port it listens on.
   std::string uri() const;
+
+  // What the redirect's state must be; empty: not known, and any will do. Until this is called no
+  // redirect is taken.
+  void ExpectState(Secret state);
 
   // Readable once the redirect has arrived.
   int ready_fd() const;

@@ -2,6 +2,7 @@
 #include "clients/ctl/redirect_uri.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -11,6 +12,45 @@
 #include "absl/strings/strip.h"
 
 namespace smartkey::ctl {
+namespace {
+
+int HexDigit(char c) {
+  if (!absl::ascii_isxdigit(static_cast<unsigned char>(c))) return -1;
+  return absl::ascii_isdigit(static_cast<unsigned char>(c)) ? c - '0'
+                                                            : absl::ascii_tolower(c) - 'a' + 10;
+}
+
+// application/x-www-form-urlencoded. A '%' without two digits stands for itself.
+std::string FormDecode(absl::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const int high = text[i] == '%' && i + 2 < text.size() ? HexDigit(text[i + 1]) : -1;
+    const int low = high >= 0 ? HexDigit(text[i + 2]) : -1;
+    if (low >= 0) {
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    } else {
+      out += text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+Secret StateIn(absl::string_view query) {
+  Secret state;
+  int found = 0;
+  for (const absl::string_view parameter : absl::StrSplit(query, '&')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(parameter, absl::MaxSplits('=', 1));
+    if (FormDecode(parts.first) != "state") continue;
+    state = Secret(FormDecode(parts.second));
+    ++found;
+  }
+  return found == 1 ? std::move(state) : Secret();
+}
+
+}  // namespace
 
 std::string LoopbackUri::WithPort(uint16_t real_port) const {
   return absl::StrCat("http://", host, ":", real_port, path, query);
@@ -60,6 +100,17 @@ absl::optional<std::string> RedirectQueryOf(absl::string_view pasted) {
     }
   }
   return absl::nullopt;
+}
+
+Secret StateOfUrl(absl::string_view url) {
+  url = url.substr(0, url.find('#'));
+  const size_t question_mark = url.find('?');
+  return question_mark == absl::string_view::npos ? Secret()
+                                                  : StateIn(url.substr(question_mark + 1));
+}
+
+bool HasState(absl::string_view query, absl::string_view state) {
+  return state.empty() || Secret::Equal(StateIn(query), state);
 }
 
 }  // namespace smartkey::ctl

@@ -7,6 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "base/secret.h"
 
 namespace smartkey::ctl {
 
@@ -33,5 +34,12 @@ absl::optional<LoopbackUri> ParseLoopbackUri(absl::string_view uri);
 // it cannot be the answer of an authorization server (RFC 6749 section 4.1.2: it has a code or an
 // error).
 absl::optional<std::string> RedirectQueryOf(absl::string_view pasted);
+
+// The `state` of an authorization URL, decoded. Empty if it has none, or more than one.
+Secret StateOfUrl(absl::string_view url);
+
+// Whether a redirect's query has this state, and no other beside it. An empty `state` is one that
+// is not known, and every query will do; smartkeyd compares again in any case.
+bool HasState(absl::string_view query, absl::string_view state);
 
 }  // namespace smartkey::ctl

@@ -92,9 +92,17 @@ absl::StatusOr<Secret> WaitForRedirect(const RedirectSources& sources, absl::Dur
     sources.pasted->Fill();
     for (Secret line; sources.pasted->NextLine(line);) {
       if (line.empty()) continue;
-      if (auto query = RedirectQueryOf(line.RevealSecret())) return Secret(*std::move(query));
-      notice << "That is not the address of the page the browser ended on: it has no code= in it. "
-                "Paste the whole address.\n";
+      auto query = RedirectQueryOf(line.RevealSecret());
+      if (!query.has_value()) {
+        notice << "That is not the address of the page the browser ended on: it has no code= in "
+                  "it. Paste the whole address.\n";
+      } else if (!HasState(*query, sources.state)) {
+        WipeString(*query);
+        notice << "That address belongs to another login, or a part of it is missing. Paste the "
+                  "whole address of the page that this login ended on.\n";
+      } else {
+        return Secret(*std::move(query));
+      }
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/secret.h"
 #include "clients/ctl/redirect_listener.h"
@@ -46,11 +47,13 @@ struct RedirectSources {
   PastedLines* pasted = nullptr;         // May be null.
   int interrupt_fd = -1;                 // Readable: the person gave up.
   int failed_fd = -1;                    // Readable: the daemon ended the enrollment.
+  absl::string_view state;               // What a pasted redirect must have; empty: not known.
 };
 
 // The redirect's query from whichever source has it first. `notice` is told about pasted text that
-// is no redirect. Errors: kBrowserTimeout, also when no source is left; kEnrollmentCancelled when
-// interrupted; kEnrollmentExpired when failed_fd became readable (its reader knows better).
+// is no redirect, or another login's. Errors: kBrowserTimeout, also when no source is left;
+// kEnrollmentCancelled when interrupted; kEnrollmentExpired when failed_fd became readable (its
+// reader knows better).
 absl::StatusOr<Secret> WaitForRedirect(const RedirectSources& sources, absl::Duration timeout,
                                        std::ostream& notice);
 

@@ -172,6 +172,11 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
 
   grpc::Status WatchEnrollment(grpc::ServerContext* context, const v1::WatchEnrollmentRequest*,
                                grpc::ServerWriter<v1::WatchEnrollmentResponse>* writer) override {
+    {
+      MutexLock lock(mu);
+      calls.push_back("WatchEnrollment");
+      called.NotifyAll();
+    }
     v1::WatchEnrollmentResponse step;
     step.set_enrollment_id("e-1");
     step.set_step(v1::WatchEnrollmentResponse::WAITING_FOR_BROWSER);

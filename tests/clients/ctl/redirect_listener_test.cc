@@ -52,6 +52,7 @@ class RedirectListenerTest : public testing::Test {
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     port_ = PortOf(listener_->uri());
+    listener_->ExpectState(Secret::CopyOf("s"));
   }
 
   std::string Get(const std::string& target, const std::string& method = "GET") {
@@ -102,19 +103,43 @@ TEST_F(RedirectListenerTest, ASecondRedirectGetsNothing) {
 
 TEST_F(RedirectListenerTest, EverythingElseIsNotFoundAndDoesNotCount) {
   for (const char* target :
-       {"/", "/favicon.ico", "/callback", "/callback?", "/callback?x=1", "/callback/?code=a",
-        "/CALLBACK?code=a", "/callback2?code=a", "/call%62ack?code=a", "/x/../callback?code=a"}) {
+       {"/", "/favicon.ico", "/callback", "/callback?", "/callback?x=1",
+        "/callback/?code=a&state=s", "/CALLBACK?code=a&state=s", "/callback2?code=a&state=s",
+        "/call%62ack?code=a&state=s", "/x/../callback?code=a&state=s"}) {
     EXPECT_THAT(Get(target), StartsWith("HTTP/1.1 404")) << target;
   }
-  EXPECT_THAT(Get("/callback?code=a", "POST"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Get("/callback?code=a&state=s", "POST"), StartsWith("HTTP/1.1 404"));
   EXPECT_FALSE(Arrived());
+  EXPECT_THAT(Get("/callback?code=a&state=s"), StartsWith("HTTP/1.1 303"));
+  Get("/done");
+}
+
+TEST_F(RedirectListenerTest, ARedirectOfAnotherLoginIsNotFoundAndDoesNotCount) {
+  for (const char* target :
+       {"/callback?code=a", "/callback?code=a&state=", "/callback?code=a&state=t",
+        "/callback?code=a&state=ss", "/callback?code=a&state=s&state=s",
+        "/callback?code=a&state=s&st%61te=t", "/callback?error=x&state=t"}) {
+    EXPECT_THAT(Get(target), StartsWith("HTTP/1.1 404")) << target;
+  }
+  EXPECT_FALSE(Arrived());
+  EXPECT_THAT(Get("/callback?code=a&state=%73"), StartsWith("HTTP/1.1 303"));
+  EXPECT_EQ(listener_->TakeQuery().RevealSecret(), "code=a&state=%73");
+  Get("/done");
+}
+
+TEST_F(RedirectListenerTest, BeforeTheStateIsKnownNoRedirectIsTaken) {
+  listener_ = *RedirectListener::Start(*ParseLoopbackUri("http://127.0.0.1/callback"));
+  port_ = PortOf(listener_->uri());
+  EXPECT_THAT(Get("/callback?code=a&state=s"), StartsWith("HTTP/1.1 404"));
+  EXPECT_FALSE(Arrived());
+  listener_->ExpectState(Secret());
   EXPECT_THAT(Get("/callback?code=a"), StartsWith("HTTP/1.1 303"));
   Get("/done");
 }
 
 TEST_F(RedirectListenerTest, ARequestForAnotherHostIsNotFound) {
   const std::string answer =
-      Exchange(port_, "GET /callback?code=a HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+      Exchange(port_, "GET /callback?code=a&state=s HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 404"));
   EXPECT_FALSE(Arrived());
 }
@@ -126,7 +151,7 @@ TEST_F(RedirectListenerTest, ASilentConnectionDoesNotKeepTheRedirectOut) {
   address.sin_port = htons(port_);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   ASSERT_EQ(connect(silent.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  EXPECT_THAT(Get("/callback?code=a"), StartsWith("HTTP/1.1 303"));
+  EXPECT_THAT(Get("/callback?code=a&state=s"), StartsWith("HTTP/1.1 303"));
   Get("/done");
 }
 
@@ -162,8 +187,8 @@ class WaitForRedirectTest : public RedirectListenerTest {
     ASSERT_EQ(write(keyboard_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
   }
   absl::StatusOr<Secret> Wait(absl::Duration timeout = absl::Seconds(30)) {
-    return WaitForRedirect({listener_.get(), pasted_.get(), interrupt_.fd(), failed_.fd()}, timeout,
-                           notice_);
+    return WaitForRedirect({listener_.get(), pasted_.get(), interrupt_.fd(), failed_.fd(), "s"},
+                           timeout, notice_);
   }
 
   UniqueFd input_;
@@ -186,6 +211,12 @@ TEST_F(WaitForRedirectTest, APastedUrlEndsItAfterOtherTextWasRefused) {
   EXPECT_THAT(notice_.str(), HasSubstr("Paste the whole address"));
 }
 
+TEST_F(WaitForRedirectTest, APastedUrlOfAnotherLoginIsSaidAndTheWaitingGoesOn) {
+  Type("http://127.0.0.1:1/callback?code=b&state=t\ncode=c\ncode=a&state=s\n");
+  EXPECT_EQ(Wait()->RevealSecret(), "code=a&state=s");
+  EXPECT_THAT(notice_.str(), HasSubstr("belongs to another login"));
+}
+
 TEST_F(WaitForRedirectTest, APastedUrlLongerThanATerminalLineIsWhole) {
   const std::string query = "code=" + std::string(20000, 'c') + "&state=s";
   Type("http://127.0.0.1:1/callback?" + query + "\n");
@@ -195,7 +226,7 @@ TEST_F(WaitForRedirectTest, APastedUrlLongerThanATerminalLineIsWhole) {
 TEST_F(WaitForRedirectTest, AtTheEndOfTheInputTheListenerGoesOn) {
   keyboard_.reset();
   EXPECT_EQ(ReasonOf(Wait(absl::Milliseconds(50)).status()), Reason::kBrowserTimeout);
-  Get("/callback?code=a");
+  Get("/callback?code=a&state=s");
   EXPECT_TRUE(Wait().ok());
   Get("/done");
 }

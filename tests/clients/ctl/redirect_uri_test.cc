@@ -48,5 +48,23 @@ TEST(RedirectQuery, OfOtherTextIsAbsent) {
   }
 }
 
+TEST(State, OfAnAuthorizationUrlIsDecoded) {
+  EXPECT_EQ(StateOfUrl("https://x/a?client_id=c&state=a%2Bb%2f+%#state=f").RevealSecret(),
+            "a+b/ %");
+  for (const char* url : {"https://x/a", "https://x/a?xstate=1", "https://x/a?state=1&state=1",
+                          "https://x/a?state", "https://x/state=1"}) {
+    EXPECT_TRUE(StateOfUrl(url).empty()) << url;
+  }
+}
+
+TEST(State, OfARedirectMustBeTheSameUnlessItIsNotKnown) {
+  EXPECT_TRUE(HasState("code=a&state=s%2D1", "s-1"));
+  EXPECT_TRUE(HasState("state=s&code=a?b", "s"));
+  for (const char* query : {"", "code=a", "code=a&state=", "state=S", "state=s&state=s"}) {
+    EXPECT_FALSE(HasState(query, "s")) << query;
+    EXPECT_TRUE(HasState(query, "")) << query;
+  }
+}
+
 }  // namespace
 }  // namespace smartkey::ctl

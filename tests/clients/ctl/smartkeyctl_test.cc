@@ -269,7 +269,8 @@ class EnrollTest : public SmartkeyctlTest {
  protected:
   // What a browser does when the server sends it back: one request, then the page it is sent to.
   std::string Browse(const std::string& query) {
-    EXPECT_TRUE(daemon_.WaitForCall("BeginEnrollment"));
+    // No browser is back before the program has shown where it is to go.
+    EXPECT_TRUE(daemon_.WaitForCall("WatchEnrollment"));
     std::string uri = daemon_.begin().redirect_uri();
     const uint16_t port =
         static_cast<uint16_t>(std::stoi(uri.substr(std::string("http://127.0.0.1:").size())));
@@ -345,10 +346,23 @@ TEST_F(EnrollTest, ARefusedConsentReachesTheDaemonAndItsAnswerThePerson) {
 TEST_F(EnrollTest, APastedRedirectDoesAsWell) {
   auto child = Start({"enroll", "mercy", "--no-browser"});
   ASSERT_TRUE(daemon_.WaitForCall("BeginEnrollment"));
-  child->Type("nonsense\n" + daemon_.begin().redirect_uri() + "?code=fake-code-2&state=s\n");
+  child->Type("nonsense\n" + daemon_.begin().redirect_uri() + "?code=fake-code-2&state=st4te\n");
   EXPECT_EQ(child->Wait(), 0) << child->err();
-  EXPECT_EQ(daemon_.complete().redirect_query(), "code=fake-code-2&state=s");
+  EXPECT_EQ(daemon_.complete().redirect_query(), "code=fake-code-2&state=st4te");
   EXPECT_THAT(child->err(), HasSubstr("Paste the whole address"));
+}
+
+TEST_F(EnrollTest, RedirectsOfAnotherLoginDoNotEndThisOne) {
+  auto child = Start({"enroll", "mercy", "--no-browser"});
+  EXPECT_THAT(Browse("code=stolen&state=forged"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Browse("code=stolen"), StartsWith("HTTP/1.1 404"));
+  child->Type(
+      "code=stolen&state=forged\n"
+      "code=fake-code-3&state=st4te\n");
+  EXPECT_EQ(child->Wait(), 0) << child->err();
+  EXPECT_EQ(daemon_.complete().redirect_query(), "code=fake-code-3&state=st4te");
+  EXPECT_THAT(child->err(), HasSubstr("belongs to another login"));
+  EXPECT_THAT(daemon_.calls(), Not(testing::Contains("CancelEnrollment")));
 }
 
 TEST_F(EnrollTest, ALongRedirectPastedIntoATerminalIsWholeAndNotShown) {
@@ -369,7 +383,7 @@ TEST_F(EnrollTest, ALongRedirectPastedIntoATerminalIsWholeAndNotShown) {
     usleep(1000);
     tcgetattr(kept_open.get(), &now);
   }
-  const std::string query = "code=" + std::string(6000, 'c') + "&state=s";
+  const std::string query = "code=" + std::string(6000, 'c') + "&state=st4te";
   std::string typed = "http://127.0.0.1/callback?" + query + "\n";
   for (size_t at = 0; at < typed.size();) {
     const ssize_t n = write(keyboard.get(), typed.data() + at, typed.size() - at);
@@ -390,17 +404,18 @@ TEST_F(EnrollTest, AFailureAfterTheRedirectLeavesNothingPending) {
   auto child = Start({"enroll", "mercy"});
   ASSERT_TRUE(daemon_.WaitForCall("BeginEnrollment"));
   daemon_.FailWith(WireError(Reason::kStateMismatch));
-  Browse("code=c&state=other");
+  Browse("code=c&state=st4te");
   EXPECT_EQ(child->Wait(), 4);
   EXPECT_THAT(daemon_.calls(), testing::Contains("CancelEnrollment"));
 }
 
 TEST_F(EnrollTest, ARedirectUriElsewhereIsPastedOnly) {
   daemon_.SetRedirectUri("https://app.example/callback");
-  const Outcome outcome = Ctl({"enroll", "mercy"}, "https://app.example/callback?code=c&state=s\n");
+  const Outcome outcome =
+      Ctl({"enroll", "mercy"}, "https://app.example/callback?code=c&state=st4te\n");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(daemon_.begin().redirect_uri(), "https://app.example/callback");
-  EXPECT_EQ(daemon_.complete().redirect_query(), "code=c&state=s");
+  EXPECT_EQ(daemon_.complete().redirect_query(), "code=c&state=st4te");
 }
 
 TEST_F(EnrollTest, CtrlCCancelsTheEnrollmentAtTheDaemon) {
@@ -427,7 +442,7 @@ TEST_F(EnrollTest, ABusyPortIsSaidBeforeAnythingIsBegun) {
   EXPECT_EQ(outcome.code, 4);
   EXPECT_THAT(outcome.err, HasSubstr("cannot listen at port"));
   EXPECT_THAT(daemon_.calls(), Not(testing::Contains("BeginEnrollment")));
-  outcome = Ctl({"enroll", "mercy", "--no-browser"}, "code=c&state=s\n");
+  outcome = Ctl({"enroll", "mercy", "--no-browser"}, "code=c&state=st4te\n");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
 }
 
@@ -446,7 +461,7 @@ TEST_F(EnrollTest, TheBrowserIsOpenedWithTheUrlUnlessForbidden) {
   };
 
   auto child = run({"enroll", "mercy", "--no-browser"});
-  Browse("code=c&state=s");
+  Browse("code=c&state=st4te");
   EXPECT_EQ(child->Wait(), 0) << child->err();
   EXPECT_NE(access(note.c_str(), F_OK), 0);
 
