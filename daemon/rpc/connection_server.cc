@@ -22,11 +22,26 @@ namespace smartkey {
 namespace {
 
 constexpr absl::Duration kSlowReap = absl::Seconds(1);
+constexpr absl::Duration kUserDatabaseRetry = absl::Seconds(5);
 constexpr int kReservedFiles = 128;  // store, TPM, curl, journal
 
-RefusalBytes RefusalFor(Reason reason, absl::string_view message) {
-  const grpc::Status status = ToGrpcStatus(MakeError(reason, message));
+RefusalBytes RefusalFor(const absl::Status& error) {
+  const grpc::Status status = ToGrpcStatus(error);
   return MakeRefusal(status.error_code(), status.error_message(), status.error_details());
+}
+
+RefusalBytes RefusalFor(Reason reason, absl::string_view message) {
+  return RefusalFor(MakeError(reason, message));
+}
+
+// UNAVAILABLE, which clients try again after, on a new connection.
+absl::Status UserDatabaseSilent() {
+  return WithRetryAfter(
+      WithRemedy(
+          MakeError(Reason::kNotReady, "the system's user database does not say who is calling"),
+          "try again in a few seconds; if it lasts, the administrator must look at the "
+          "user database (getent passwd UID)"),
+      kUserDatabaseRetry);
 }
 
 // True if the peer has hung up: a server for it would be a waste.
@@ -59,6 +74,7 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
     : endpoints_(std::move(endpoints)),
       options_(std::move(options)),
       clock_(clock),
+      identifier_("/proc", options_.user_name),
       refuse_unidentified_(RefusalFor(Reason::kCallerUnidentified,
                                       "the caller's uid has no meaning on this system")),
       refuse_too_many_(RefusalFor(Reason::kTooManyConnections, "too many connections are open")),
@@ -66,6 +82,7 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
           RefusalFor(Reason::kNotPermitted, "the admin socket is for root and the admin group")),
       refuse_container_(RefusalFor(Reason::kContainerDenied,
                                    "a process in a container cannot administer the host")),
+      refuse_no_user_database_(RefusalFor(UserDatabaseSilent())),
       quota_("smartkeyd") {
   quota_.Resize(options_.memory_quota_bytes);
   MutexLock lock(mu_);
@@ -117,12 +134,17 @@ void ConnectionServer::Build(BuildJob job) {
   const Endpoint& endpoint = endpoints_[job.endpoint];
   if (HasGone(job.socket.get())) return Forget(job.id);
 
-  Caller caller = identifier_.Identify(job.peer);
-  if (endpoint.admin && caller.in_container) {
+  absl::StatusOr<Caller> caller = identifier_.Identify(job.peer);
+  if (!caller.ok()) {
+    NoteFailedLookup(caller.status());
+    HandToRefusal(std::move(job.socket), refuse_no_user_database_);
+    return Forget(job.id);
+  }
+  if (endpoint.admin && caller->in_container) {
     HandToRefusal(std::move(job.socket), refuse_container_);
     return Forget(job.id);
   }
-  caller.admin = endpoint.admin;
+  caller->admin = endpoint.admin;
 
   UniqueFd watch(fcntl(job.socket.get(), F_DUPFD_CLOEXEC, 3));
   if (!watch) {
@@ -130,7 +152,7 @@ void ConnectionServer::Build(BuildJob job) {
     return Forget(job.id);
   }
   absl::StatusOr<std::unique_ptr<Connection>> connection =
-      Connection::Create(endpoint.services(caller), std::make_shared<CallTracker>(clock_), quota_,
+      Connection::Create(endpoint.services(*caller), std::make_shared<CallTracker>(clock_), quota_,
                          options_.connection);
   if (!connection.ok()) {
     Log(LogLevel::kError, "no server for a connection", {{"error", connection.status().message()}});
@@ -156,6 +178,14 @@ void ConnectionServer::Build(BuildJob job) {
     close = epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.watch.get(), &event) != 0 || draining_;
   }
   if (close) Close(job.id);
+}
+
+void ConnectionServer::NoteFailedLookup(const absl::Status& error) {
+  MutexLock lock(mu_);
+  if (failed_lookups_++ % 100 == 0) {
+    Log(LogLevel::kWarning, "callers are refused: the user database does not answer",
+        {{"error", error.message()}});
+  }
 }
 
 void ConnectionServer::HandToRefusal(UniqueFd socket, const RefusalBytes& bytes) {

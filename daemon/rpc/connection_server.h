@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,8 +39,9 @@ namespace smartkey {
 // which gRPC still has, and would otherwise report a later connection's id.
 //
 // Refused with a typed status, without a server (refusal.h): kCallerUnidentified,
-// kTooManyConnections (in all or for a uid), on an admin endpoint kNotPermitted and
-// kContainerDenied.
+// kTooManyConnections (in all or for a uid), kNotReady while the user database does not answer, on
+// an admin endpoint kNotPermitted and kContainerDenied. A refused connection is closed, so that a
+// client comes back with a new one, and the caller is looked up anew.
 class ConnectionServer {
  public:
   struct Endpoint {
@@ -61,6 +63,8 @@ class ConnectionServer {
     int64_t memory_quota_bytes = 256 * 1024 * 1024;  // gRPC's buffers of all connections
     int builders = 2;
     int reapers = 4;
+    // Who a uid is; runs on the builders.
+    UserNameLookup user_name = [](uid_t uid) { return LookUpUserName(uid); };
     // Called on every turn of the accept thread, at least every five seconds: for a watchdog.
     std::function<void()> heartbeat;
   };
@@ -139,6 +143,7 @@ class ConnectionServer {
 
   void BuildLoop();
   void Build(BuildJob job);
+  void NoteFailedLookup(const absl::Status& error);
   void ReapLoop();
   void Reap(uint64_t id);
 
@@ -155,7 +160,8 @@ class ConnectionServer {
   const Options options_;
   const Clock& clock_;
   const PeerIdentifier identifier_;
-  const RefusalBytes refuse_unidentified_, refuse_too_many_, refuse_not_admin_, refuse_container_;
+  const RefusalBytes refuse_unidentified_, refuse_too_many_, refuse_not_admin_, refuse_container_,
+      refuse_no_user_database_;
   int max_connections_ = 0;
   UniqueFd epoll_, wake_;
   grpc::ResourceQuota quota_;
@@ -179,6 +185,7 @@ class ConnectionServer {
   std::vector<RefuseJob> to_refuse_ ABSL_GUARDED_BY(mu_);
   HealthTable health_ ABSL_GUARDED_BY(mu_);
   uint64_t health_version_ ABSL_GUARDED_BY(mu_) = 1;
+  uint64_t failed_lookups_ ABSL_GUARDED_BY(mu_) = 0;
   Stats stats_ ABSL_GUARDED_BY(mu_);
 
   std::vector<std::thread> threads_;

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +27,7 @@ namespace {
 
 constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid; also Debian's "nobody"
 constexpr size_t kMaxProcFile = 64 * 1024;
+constexpr size_t kMaxUserEntry = 1024 * 1024;
 
 std::vector<gid_t> PeerGroups(int socket) {
   std::vector<gid_t> groups(32);
@@ -60,20 +60,10 @@ bool IsRunning(const UniqueFd& pidfd) {
   return poll(&poll_fd, 1, 0) == 0;
 }
 
-// The name of `uid` now; empty when there is none or the user database does not answer.
-std::string UserName(uid_t uid) {
-  std::string buffer(1024, '\0');
-  while (buffer.size() <= 1024 * 1024) {
-    passwd entry{};
-    passwd* found = nullptr;
-    const int error = getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-    if (error == ERANGE) {
-      buffer.resize(buffer.size() * 4);
-      continue;
-    }
-    return found != nullptr ? std::string(found->pw_name) : std::string();
-  }
-  return "";
+// What sources of the user database return beside 0 for a user they do not have: getpwuid_r(3),
+// ERRORS. Anything else is trouble on the way to an answer.
+bool MeansNoSuchUser(int error) {
+  return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
 }
 
 // The value of "Name:\t..." in /proc/PID/status.
@@ -116,19 +106,37 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now) {
   return peer;
 }
 
+absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get) {
+  std::string buffer(1024, '\0');
+  while (true) {
+    passwd entry{};
+    passwd* found = nullptr;
+    const int error = get(uid, &entry, buffer.data(), buffer.size(), &found);
+    if (error == 0 && found != nullptr) return std::string(found->pw_name);
+    if (MeansNoSuchUser(error)) return std::string();
+    if (error != ERANGE || buffer.size() >= kMaxUserEntry) {
+      return MakeError(Reason::kNotReady, absl::StrCat("looking up uid ", uid,
+                                                       " in the user database: ", strerror(error)));
+    }
+    buffer.resize(buffer.size() * 4);
+  }
+}
+
 struct PeerIdentifier::Observation {
   absl::optional<uint64_t> start_ticks;
   absl::optional<std::string> status, uid_map, cgroup;
   std::string executable;
 };
 
-Caller PeerIdentifier::Identify(const PeerCredentials& peer) const {
+absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) const {
+  absl::StatusOr<std::string> user_name = user_name_(peer.uid);
+  if (!user_name.ok()) return user_name.status();
   Caller caller;
   caller.uid = peer.uid;
   caller.gid = peer.gid;
   caller.pid = peer.pid;
   caller.groups = peer.groups;
-  caller.user_name = UserName(peer.uid);
+  caller.user_name = *std::move(user_name);
   caller.in_container = true;
   if (peer.pid <= 0) return caller;  // 0: a process outside our pid namespace
 

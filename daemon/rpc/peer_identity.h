@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <pwd.h>
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,16 +41,27 @@ struct PeerCredentials {
 // a mapping, so they would all be one owner.
 absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now);
 
-// Looks a caller up. Thread-safe; constant after construction.
+// The name of `uid` now; empty when the system knows no such user. May block for as long as LDAP
+// takes. `get` is getpwuid_r, or a test's own. Errors: kNotReady when the user database does not
+// answer, which says nothing about the user.
+using GetPwUid = int (*)(uid_t, passwd*, char*, size_t, passwd**);
+absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get = getpwuid_r);
+using UserNameLookup = std::function<absl::StatusOr<std::string>(uid_t)>;
+
+// Looks a caller up. Thread-safe if `user_name` is; constant after construction.
 class PeerIdentifier {
  public:
-  // `proc` is where procfs is mounted; tests give a directory of their own.
-  explicit PeerIdentifier(std::string proc = "/proc") : proc_(std::move(proc)) {}
+  // `proc` is where procfs is mounted; tests give a directory and a user database of their own.
+  explicit PeerIdentifier(
+      std::string proc = "/proc",
+      UserNameLookup user_name = [](uid_t uid) { return LookUpUserName(uid); })
+      : proc_(std::move(proc)), user_name_(std::move(user_name)) {}
 
-  // May block on the user database. Never fails: what is not known stays empty, and `in_container`
-  // is true unless the process was seen to live in the host's namespaces while it was certainly the
-  // one that connected. `admin` is left false.
-  Caller Identify(const PeerCredentials& peer) const;
+  // May block on the user database. What is not known stays empty, and `in_container` is true
+  // unless the process was seen to live in the host's namespaces while it was certainly the one
+  // that connected. `admin` is left false. Errors: those of the lookup; a caller without a name
+  // would be taken for somebody whom the system does not know, for as long as it stays connected.
+  absl::StatusOr<Caller> Identify(const PeerCredentials& peer) const;
 
   // True if uids mean in this process what they mean on the host. The daemon refuses to start
   // otherwise.
@@ -61,6 +74,7 @@ class PeerIdentifier {
   absl::optional<std::string> ReadFile(absl::string_view name) const;
 
   const std::string proc_;
+  const UserNameLookup user_name_;
 };
 
 // The parsers behind it; pure functions on the text of files in /proc/PID.

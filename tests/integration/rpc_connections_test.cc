@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -407,6 +408,42 @@ TEST_F(RpcConnections, OverTheLimitARealClientIsToldSoAtOnce) {
   const std::string admitted = "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n";
   EXPECT_EQ(Output(StartAs(kAlice, 1, 1)), admitted);
   EXPECT_TRUE(absl::StrContains(Output(StartAs(0, 1, 1, "", 0, true)), "admin=1"));
+}
+
+TEST_F(RpcConnections, WhileTheUserDatabaseIsSilentCallersAreToldToComeBackAndThenServed) {
+  std::atomic<bool> silent{true};
+  ConnectionServer::Options options;
+  options.user_name = [&silent](uid_t) -> absl::StatusOr<std::string> {
+    if (silent) return MakeError(Reason::kNotReady, "no answer");
+    return "alice";
+  };
+  StartServer(options);
+  auto stub = NewStub();
+  const auto ask = [&](bool wait_for_ready) {
+    Nonce request;
+    Identity response;
+    grpc::ClientContext context;
+    context.set_wait_for_ready(wait_for_ready);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+    return stub->WhoAmI(&context, request, &response);
+  };
+  const grpc::Status refused = ask(false);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  google::rpc::Status wire;
+  ASSERT_TRUE(wire.ParseFromString(refused.error_details()));
+  ASSERT_EQ(wire.details_size(), 1) << refused.error_message();
+  v1::ErrorDetail detail;
+  ASSERT_TRUE(wire.details(0).UnpackTo(&detail));
+  EXPECT_EQ(detail.reason(), v1::ErrorDetail::NOT_READY);
+  EXPECT_TRUE(detail.has_retry_after());
+  EXPECT_TRUE(absl::StrContains(detail.remedy(), "user database")) << detail.remedy();
+  EXPECT_TRUE(
+      Eventually([](const auto& stats) { return stats.connections == 0 && stats.refused >= 1; }));
+
+  // The same channel, once the database is back.
+  silent = false;
+  const grpc::Status served = ask(true);
+  EXPECT_TRUE(served.ok()) << served.error_message();
 }
 
 TEST_F(RpcConnections, APeerWithoutAWholeRequestIsClosedAndOthersAreNot) {

@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -113,7 +115,7 @@ PeerCredentials Unpinned() {
 TEST(PeerIdentifier, AHostProcessWithoutPidfdIsKnownAndItsUnitNotPinned) {
   FakeProc proc;
   proc.WriteProcess(77);
-  const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned());
+  const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned()).value();
   EXPECT_FALSE(caller.in_container);
   EXPECT_EQ(caller.system_unit, "app.service");
   EXPECT_FALSE(caller.pid_pinned);
@@ -125,7 +127,7 @@ TEST(PeerIdentifier, AProcessThatStartedAfterTheConnectionIsSomebodyElse) {
   proc.WriteProcess(77);
   PeerCredentials peer = Unpinned();
   peer.accepted = BootTime::FromSinceBoot(absl::Seconds(19));
-  const Caller caller = PeerIdentifier(proc.root()).Identify(peer);
+  const Caller caller = PeerIdentifier(proc.root()).Identify(peer).value();
   EXPECT_TRUE(caller.in_container);
   EXPECT_EQ(caller.system_unit, "");
 }
@@ -135,7 +137,7 @@ TEST(PeerIdentifier, AnotherUsersProcessUnderTheSamePidIsSomebodyElse) {
   proc.WriteProcess(77);
   PeerCredentials peer = Unpinned();
   peer.uid = 1001;
-  EXPECT_TRUE(PeerIdentifier(proc.root()).Identify(peer).in_container);
+  EXPECT_TRUE(PeerIdentifier(proc.root()).Identify(peer)->in_container);
 }
 
 TEST(PeerIdentifier, WhatCannotBeReadCountsAgainstTheCaller) {
@@ -143,12 +145,12 @@ TEST(PeerIdentifier, WhatCannotBeReadCountsAgainstTheCaller) {
     FakeProc proc;
     proc.WriteProcess(77);
     std::filesystem::remove(proc.root() + "/" + missing);
-    const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned());
+    const Caller caller = PeerIdentifier(proc.root()).Identify(Unpinned()).value();
     EXPECT_TRUE(caller.in_container) << missing;
     EXPECT_EQ(caller.system_unit, "") << missing;
   }
   FakeProc empty;
-  EXPECT_TRUE(PeerIdentifier(empty.root()).Identify(Unpinned()).in_container);
+  EXPECT_TRUE(PeerIdentifier(empty.root()).Identify(Unpinned())->in_container);
 }
 
 TEST(PeerIdentifier, AnotherNamespaceIsAContainerAndHasNoUnit) {
@@ -159,7 +161,7 @@ TEST(PeerIdentifier, AnotherNamespaceIsAContainerAndHasNoUnit) {
   user_namespace.WriteProcess(77);
   user_namespace.Write("77/uid_map", "0 1000 1\n");
   for (const FakeProc* proc : {&pid_namespace, &user_namespace}) {
-    const Caller caller = PeerIdentifier(proc->root()).Identify(Unpinned());
+    const Caller caller = PeerIdentifier(proc->root()).Identify(Unpinned()).value();
     EXPECT_TRUE(caller.in_container);
     EXPECT_EQ(caller.system_unit, "");
   }
@@ -173,6 +175,46 @@ TEST(PeerIdentifier, OwnUidMapDecidesWhetherTheDaemonMayStart) {
   EXPECT_FALSE(PeerIdentifier(proc.root()).OwnUidMapIsIdentity());
   std::filesystem::remove(proc.root() + "/self/uid_map");
   EXPECT_FALSE(PeerIdentifier(proc.root()).OwnUidMapIsIdentity());
+}
+
+// A user database that needs more than a first buffer, and one that answers with `error`.
+int LongEntry(uid_t, passwd* entry, char* buffer, size_t size, passwd** found) {
+  if (size < 100'000) return ERANGE;
+  entry->pw_name = std::strcpy(buffer, "alice");
+  *found = entry;
+  return 0;
+}
+template <int error>
+int Answers(uid_t, passwd*, char*, size_t, passwd** found) {
+  *found = nullptr;
+  return error;
+}
+
+TEST(UserName, NoSuchUserIsAnAnswerAndTroubleIsNone) {
+  EXPECT_EQ(LookUpUserName(0).value(), "root");
+  EXPECT_EQ(LookUpUserName(1000, LongEntry).value(), "alice");
+  for (const GetPwUid get : {Answers<0>, Answers<ENOENT>, Answers<ESRCH>}) {
+    EXPECT_EQ(LookUpUserName(1000, get).value(), "");
+  }
+  for (const GetPwUid get :
+       {Answers<EIO>, Answers<ETIMEDOUT>, Answers<EAGAIN>, Answers<EMFILE>, Answers<ERANGE>}) {
+    const absl::Status status = LookUpUserName(1000, get).status();
+    EXPECT_EQ(ReasonOf(status), Reason::kNotReady) << status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST(PeerIdentifier, ACallerWhoseNameCannotBeLookedUpIsNoCallerWithoutAName) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  const PeerIdentifier silent(proc.root(),
+                              [](uid_t uid) { return LookUpUserName(uid, Answers<EIO>); });
+  EXPECT_EQ(ReasonOf(silent.Identify(Unpinned()).status()), Reason::kNotReady);
+  const PeerIdentifier unknown(proc.root(),
+                               [](uid_t uid) { return LookUpUserName(uid, Answers<0>); });
+  const Caller caller = unknown.Identify(Unpinned()).value();
+  EXPECT_EQ(caller.user_name, "");
+  EXPECT_FALSE(caller.in_container);
 }
 
 class SocketPair : public testing::Test {
@@ -201,7 +243,7 @@ TEST_F(SocketPair, OwnProcessIsIdentifiedAsTheSystemSeesIt) {
   const auto peer = ReadPeerCredentials(near_.get(), SystemClock().Boot());
   ASSERT_TRUE(peer.ok()) << peer.status();
   const PeerIdentifier identifier;
-  const Caller caller = identifier.Identify(*peer);
+  const Caller caller = identifier.Identify(*peer).value();
   EXPECT_EQ(caller.pid_pinned, static_cast<bool>(peer->pidfd));
   // A test that itself runs in a container with a pid namespace still sees one NSpid here.
   EXPECT_EQ(caller.in_container, !identifier.OwnUidMapIsIdentity());
@@ -218,7 +260,7 @@ TEST_F(SocketPair, APinnedProcessThatHasEndedIsNotTrusted) {
   ASSERT_TRUE(peer->pidfd);
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   // The pid is this process's, alive and well: only the pidfd knows better.
-  const Caller caller = PeerIdentifier().Identify(*peer);
+  const Caller caller = PeerIdentifier().Identify(*peer).value();
   EXPECT_TRUE(caller.in_container);
   EXPECT_FALSE(caller.pid_pinned);
 }
