@@ -121,8 +121,7 @@ void ShowWhatIsAsked(const client::BegunEnrollment& begun, std::ostream& err) {
 }
 
 void ShowUrl(const client::BegunEnrollment& begun, const BrowserEnrollmentOptions& options,
-             bool listening, bool pasting, std::ostream& err) {
-  const bool opened = options.open_browser && HasDesktop() && OpenBrowser(begun.authorization_url);
+             bool opened, bool listening, bool pasting, std::ostream& err) {
   err << (opened
               ? "\nThe browser was asked to open this address; if it did not, open it yourself:\n\n"
               : "\nOpen this address in a browser, and log in there:\n\n")
@@ -238,7 +237,9 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   const bool pasting =
       !options.open_browser || *listener == nullptr || isatty(options.input_fd) == 1;
   ShowWhatIsAsked(*begun, err);
-  ShowUrl(*begun, options, *listener != nullptr, pasting, err);
+  std::unique_ptr<BrowserPage> page;
+  if (options.open_browser && HasDesktop()) page = OpenBrowser(begun->authorization_url);
+  ShowUrl(*begun, options, page != nullptr, *listener != nullptr, pasting, err);
 
   auto watch = client.WatchEnrollment(begun->enrollment_id);
   if (!watch.ok()) return watch.status();
@@ -249,6 +250,7 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
       {listener->get(), pasted.get(), interrupt.fd(), progress.failed_fd(), state.RevealSecret()},
       options.patience, err);
   pasted.reset();
+  page.reset();
   if (query.ok()) {
     auto registration = Complete(client, begun->enrollment_id, *query, interrupt, err);
     if (registration.ok()) {

@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -446,34 +447,90 @@ TEST_F(EnrollTest, ABusyPortIsSaidBeforeAnythingIsBegun) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
 }
 
-TEST_F(EnrollTest, TheBrowserIsOpenedWithTheUrlUnlessForbidden) {
-  // Stands in for xdg-open: notes its arguments and what it can see of us.
-  const std::string note = dir_.File("opened");
-  const std::string script = dir_.File("xdg-open");
-  std::ofstream(script) << "#!/bin/sh\nprintf '%s|%s\\n' \"$#\" \"$1\" > '" << note << ".new'\n"
-                        << "/bin/mv '" << note << ".new' '" << note << "'\n";
-  chmod(script.c_str(), 0755);
-  const auto run = [&](std::vector<std::string> args) {
+class EnrollOnDesktopTest : public EnrollTest {
+ protected:
+  // Stands in for xdg-open: notes its arguments, and then what it finds in the page.
+  void SetUp() override {
+    const std::string script = dir_.File("xdg-open");
+    std::ofstream(script) << "#!/bin/sh\n{ printf '%s|%s\\n' \"$#\" \"$1\"; /bin/cat \"$1\"; } > '"
+                          << note_ << ".new'\n"
+                          << "/bin/mv '" << note_ << ".new' '" << note_ << "'\n";
+    chmod(script.c_str(), 0755);
+    mkdir(runtime_.c_str(), 0700);
+  }
+  std::unique_ptr<ChildProcess> StartOnDesktop(std::vector<std::string> args,
+                                               const std::string& runtime) {
     std::vector<std::string> argv = {SMARTKEYCTL_BINARY, "--socket", daemon_.path()};
     argv.insert(argv.end(), args.begin(), args.end());
     return std::make_unique<ChildProcess>(
-        std::move(argv), std::vector<std::string>{"DISPLAY=:0", "PATH=" + dir_.File("")});
-  };
+        std::move(argv), std::vector<std::string>{"DISPLAY=:0", "PATH=" + dir_.File(""),
+                                                  "XDG_RUNTIME_DIR=" + runtime});
+  }
 
-  auto child = run({"enroll", "mercy", "--no-browser"});
+  const std::string note_ = dir_.File("opened");
+  const std::string runtime_ = dir_.File("run");
+};
+
+TEST_F(EnrollOnDesktopTest, TheBrowserGetsTheUrlInAPageThatOnlyThisUserCanRead) {
+  daemon_.SetRedirectUri("http://127.0.0.1/callback?x=\"<'>");
+  auto child = StartOnDesktop({"enroll", "mercy"}, runtime_);
+  const absl::Time limit = absl::Now() + absl::Seconds(20);
+  while (access(note_.c_str(), F_OK) != 0 && absl::Now() < limit) usleep(1000);
+  const std::pair<std::string, std::string> noted =
+      absl::StrSplit(Slurp(note_), absl::MaxSplits('\n', 1));
+  ASSERT_THAT(noted.first, testing::MatchesRegex("1\\|" + runtime_ + "/smartkeyctl-.*\\.html"));
+  const std::string page = noted.first.substr(2);
+  struct stat status = {};
+  ASSERT_EQ(stat(page.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & ACCESSPERMS, static_cast<mode_t>(S_IRUSR | S_IWUSR));
+
+  const std::string redirect_uri = daemon_.begin().redirect_uri();
+  const std::string url = absl::StrCat("https://ehr.example.com/authorize?redirect_uri=",
+                                       redirect_uri.substr(0, redirect_uri.find('"')),
+                                       "&quot;&lt;&#39;&gt;&amp;state=st4te\">");
+  EXPECT_THAT(noted.second, HasSubstr("http-equiv=\"refresh\" content=\"0; url=" + url));
+  EXPECT_THAT(noted.second, HasSubstr("<a href=\"" + url));
+  EXPECT_THAT(noted.second, Not(HasSubstr("<script")));
+
+  kill(child->pid(), SIGINT);
+  EXPECT_EQ(child->Wait(), 1);
+  EXPECT_NE(access(page.c_str(), F_OK), 0);
+}
+
+TEST_F(EnrollOnDesktopTest, TheRedirectTakesThePageAway) {
+  auto child = StartOnDesktop({"enroll", "mercy"}, runtime_);
   Browse("code=c&state=st4te");
   EXPECT_EQ(child->Wait(), 0) << child->err();
-  EXPECT_NE(access(note.c_str(), F_OK), 0);
+  EXPECT_THAT(child->err(), HasSubstr("The browser was asked to open"));
+  EXPECT_TRUE(std::filesystem::is_empty(runtime_));
+}
 
-  FakeDaemon second(dir_.File("second.sock"));
-  ChildProcess opened({SMARTKEYCTL_BINARY, "--socket", second.path(), "enroll", "mercy"},
-                      {"DISPLAY=:0", "PATH=" + dir_.File("")});
-  const absl::Time limit = absl::Now() + absl::Seconds(20);
-  while (access(note.c_str(), F_OK) != 0 && absl::Now() < limit) usleep(1000);
-  EXPECT_EQ(Slurp(note), absl::StrCat("1|https://ehr.example.com/authorize?redirect_uri=",
-                                      second.begin().redirect_uri(), "&state=st4te\n"));
-  kill(opened.pid(), SIGINT);
-  EXPECT_EQ(opened.Wait(), 1);
+TEST_F(EnrollOnDesktopTest, WithoutADirectoryOfOnesOwnTheUrlIsToBeOpenedByHand) {
+  const std::string link = dir_.File("link");
+  ASSERT_EQ(symlink(runtime_.c_str(), link.c_str()), 0);
+  const std::string shared = dir_.File("shared");
+  ASSERT_EQ(mkdir(shared.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(shared.c_str(), 0755), 0);
+  for (const std::string& directory :
+       std::vector<std::string>{"", link, shared, dir_.File("absent")}) {
+    FakeDaemon daemon(dir_.File("another.sock"));
+    ChildProcess child({SMARTKEYCTL_BINARY, "--socket", daemon.path(), "enroll", "mercy"},
+                       {"DISPLAY=:0", "PATH=" + dir_.File(""), "XDG_RUNTIME_DIR=" + directory});
+    EXPECT_TRUE(daemon.WaitForCall("WatchEnrollment"));
+    kill(child.pid(), SIGINT);
+    EXPECT_EQ(child.Wait(), 1);
+    EXPECT_THAT(child.err(), HasSubstr("\nOpen this address in a browser")) << directory;
+    EXPECT_THAT(child.err(), HasSubstr("&state=st4te\n")) << directory;
+  }
+  EXPECT_NE(access(note_.c_str(), F_OK), 0);
+}
+
+TEST_F(EnrollOnDesktopTest, NoBrowserIsOpenedWhereItIsForbidden) {
+  auto child = StartOnDesktop({"enroll", "mercy", "--no-browser"}, runtime_);
+  Browse("code=c&state=st4te");
+  EXPECT_EQ(child->Wait(), 0) << child->err();
+  EXPECT_THAT(child->err(), HasSubstr("\nOpen this address in a browser"));
+  EXPECT_NE(access(note_.c_str(), F_OK), 0);
 }
 
 TEST_F(EnrollTest, AnInitialTokenComesFromAFileOrStdinAndIsShownNowhere) {
