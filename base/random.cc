@@ -22,6 +22,10 @@ std::string RandomBytes(size_t size) {
   return bytes;
 }
 
-std::string RandomId() { return Base64UrlEncode(RandomBytes(16)); }
+std::string RandomId() {
+  std::string id = Base64UrlEncode(RandomBytes(16));
+  while (id[0] == '-') id = Base64UrlEncode(RandomBytes(16));
+  return id;
+}
 
 }  // namespace smartkey

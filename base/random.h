@@ -10,7 +10,8 @@ namespace smartkey {
 // the process, since nothing safe can be done without it. Thread-safe.
 std::string RandomBytes(size_t size);
 
-// 128 random bits as 22 base64url characters: ids, jti (RFC 7519 section 4.1.7), state.
+// At least 127 random bits as 22 base64url characters: ids, jti (RFC 7519 section 4.1.7), state. The first is
+// no dash: people type ids in commands, where it would begin an option.
 std::string RandomId();
 
 }  // namespace smartkey

@@ -62,7 +62,7 @@ class KeyService {
   virtual OperationId Sign(SignRequest request,
                            absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) = 0;
 
-  // Waits until no signature is queued; one creation runs at a time.
+  // Waits until no signature is queued, or 64 have gone before; one creation runs at a time.
   virtual OperationId CreateKey(CreateRequest request,
                                 absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) = 0;
 

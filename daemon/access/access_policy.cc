@@ -83,13 +83,8 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
       const bool matches =
           caller.admin ? name == name_or_id || (one->owner_name == owner_and_name.first &&
                                                 name == owner_and_name.second)
-                       : name == name_or_id && one->owner_uid == caller.uid;
+                       : name == name_or_id && IsOwner(caller, *one);
       if (!matches) continue;
-      // A name is unique per login; a former login with the same uid does not stand in its way.
-      if (!caller.admin && found != nullptr) {
-        if (IsOwner(caller, *one)) found = one;
-        continue;
-      }
       if (found != nullptr) {
         return MakeError(Reason::kRegistrationAmbiguous,
                          "several users have a registration of that name: say USER/NAME or the id");

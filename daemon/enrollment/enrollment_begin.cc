@@ -33,6 +33,9 @@ void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest requ
       // Another thread writes `begun` until the preparation has ended.
       if (found->phase == Phase::kPreparing) {
         earlier = MakeError(Reason::kNotReady, "the same request is being prepared already");
+      } else if (found->begun.authorization_url.empty()) {
+        earlier = MakeError(Reason::kInvalidArgument,
+                            "this request_id belongs to an enrollment with an initial token");
       } else {
         earlier = found->begun;
       }
@@ -278,7 +281,7 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
   request.label = absl::StrCat("smartkeyd:", parts_.store.instance_id(), ":",
                                pending->registration_id, ":", pending->generation);
   request.deadline = parts_.clock.Boot() + kKeyCreationLimit;
-  parts_.keys.CreateKey(
+  const KeyService::OperationId making = parts_.keys.CreateKey(
       std::move(request), [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {
         if (!key.ok()) return core->NoteKey(pending, std::move(key));
         // The reference is durable before the key is used for anything: a kill leaves no key
@@ -303,11 +306,14 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
               core->NoteKey(pending, saved.status());
             });
       });
+  MutexLock lock(mu_);
+  pending->making_key = making;
 }
 
 void EnrollmentManager::Core::NoteKey(Pending pending, absl::StatusOr<CreatedKey> key) {
   absl::AnyInvocable<void()> next;
   bool ended = false;
+  bool hopeless = false;
   {
     MutexLock lock(mu_);
     ended = pending->abandoned || pending->phase == Phase::kEnded;
@@ -315,6 +321,9 @@ void EnrollmentManager::Core::NoteKey(Pending pending, absl::StatusOr<CreatedKey
     pending->progress.key_ready = key.ok();
     next = std::move(pending->when_key_is_ready);
     pending->when_key_is_ready = nullptr;
+    // Nobody is to log in for an enrollment that cannot come to anything.
+    hopeless = !key.ok() && !ended && pending->phase == Phase::kWaiting;
+    if (hopeless) pending->phase = Phase::kRunning;
     for (auto& [id, on_step] : pending->watches) on_step(pending->progress);
   }
   if (ended && key.ok()) {
@@ -322,6 +331,7 @@ void EnrollmentManager::Core::NoteKey(Pending pending, absl::StatusOr<CreatedKey
     parts_.keys.DestroyKey(key->reference, [](absl::Status) {});
     return;
   }
+  if (hopeless) return Abandon(pending, Annotate(key.status(), "making the hardware key"));
   if (next) next();
 }
 

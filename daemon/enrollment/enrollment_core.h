@@ -42,6 +42,7 @@ struct PendingEnrollment {
   bool abandoned = false;  // a key that is still in the making is destroyed when it comes
   EnrollmentProgress progress;
   absl::optional<absl::StatusOr<CreatedKey>> key;  // made and durable, or why not
+  KeyService::OperationId making_key = 0;
   absl::AnyInvocable<void()> when_key_is_ready;
   absl::optional<absl::StatusOr<RegistrationStore::Snapshot>> outcome;
   std::vector<EnrollmentManager::EnrollDone> waiters;

@@ -25,6 +25,20 @@ constexpr absl::Duration kPatienceForFirstToken = absl::Minutes(2);
 constexpr int kQuickVerifications = 40;
 constexpr absl::Duration kSlowVerification = absl::Minutes(5);
 
+// Whoever asks again and again, and gives up each time, is not remembered without end.
+constexpr size_t kMostWaiters = 16;
+
+bool AddWaiter(PendingEnrollment& pending, EnrollmentManager::EnrollDone& done) {
+  if (pending.waiters.size() >= kMostWaiters) return false;
+  pending.waiters.push_back(std::move(done));
+  return true;
+}
+
+absl::Status TooManyWaiters() {
+  return WithRetryAfter(MakeError(Reason::kRateLimited, "enough calls wait for this enrollment"),
+                        absl::Seconds(10));
+}
+
 }  // namespace
 
 void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& id, Secret redirect,
@@ -46,8 +60,9 @@ void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& 
           outcome = pending->outcome;
           break;
         case Phase::kRunning:
-          pending->waiters.push_back(std::move(done));
-          return;
+          if (AddWaiter(*pending, done)) return;
+          outcome = TooManyWaiters();
+          break;
         case Phase::kWaiting:
           code = ParseRedirect(redirect.RevealSecret(), pending->state, pending->endpoints.issuer,
                                pending->endpoints.iss_parameter_supported);
@@ -154,12 +169,13 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
     MutexLock lock(mu_);
     if (const Pending found = FindRequest(caller, request.request_id); found != nullptr) {
       if (found->phase == Phase::kRunning) {
-        found->waiters.push_back(std::move(done));
-        return;
+        if (AddWaiter(*found, done)) return;
+        outcome = TooManyWaiters();
+      } else {
+        outcome = found->phase == Phase::kEnded
+                      ? *found->outcome
+                      : MakeError(Reason::kNotReady, "the same request is being prepared already");
       }
-      outcome = found->phase == Phase::kEnded
-                    ? *found->outcome
-                    : MakeError(Reason::kNotReady, "the same request is being prepared already");
     }
   }
   if (!outcome.has_value()) {

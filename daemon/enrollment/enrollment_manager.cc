@@ -139,6 +139,11 @@ absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
   int own = 0;
   for (const auto& [id, other] : pending_) {
     if (other->phase == PendingEnrollment::Phase::kEnded) continue;
+    // Looked for before, but two calls may have come at once: a token must not be spent twice.
+    if (!pending->request_id.empty() && other->uid == pending->uid &&
+        other->request_id == pending->request_id) {
+      return MakeError(Reason::kNotReady, "the same request is being prepared already");
+    }
     // What only waits for its first token is a registration, and may wait for days.
     if (other->progress.step == EnrollmentStep::kVerifying) continue;
     ++all;
@@ -251,12 +256,16 @@ void EnrollmentManager::Core::Succeed(Pending pending, RegistrationStore::Snapsh
 void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
                                            absl::AnyInvocable<void()> done) {
   KeyReference key;
+  KeyService::OperationId making = 0;
   {
     MutexLock lock(mu_);
     pending->abandoned = true;
     if (pending->key.has_value() && pending->key->ok()) key = (*pending->key)->reference;
+    if (!pending->key.has_value()) making = pending->making_key;
   }
-  // A key still in the making is destroyed by NoteKey, which finds the enrollment abandoned.
+  // A key that is queued is not made for nothing; one in the making is destroyed by NoteKey, which
+  // finds the enrollment abandoned.
+  if (making != 0) parts_.keys.Cancel(making);
   if (key.blob.empty()) return done();
   parts_.keys.DestroyKey(std::move(key), [id = pending->registration_id,
                                           done = std::move(done)](absl::Status status) mutable {

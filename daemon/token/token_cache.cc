@@ -18,12 +18,26 @@ void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> tok
   // Wiping the old token happens with the lock released.
   std::shared_ptr<const AccessToken> dropped;
   MutexLock lock(mu_);
-  if (tokens_.size() >= kMaxTokens && tokens_.find(key) == tokens_.end()) {
-    const auto soonest = std::min_element(
-        tokens_.begin(), tokens_.end(),
-        [](const auto& a, const auto& b) { return a.second->expires < b.second->expires; });
-    dropped = std::move(soonest->second);
-    tokens_.erase(soonest);
+  if (tokens_.find(key) == tokens_.end()) {
+    auto first = tokens_.lower_bound(TokenKey{key.registration_id, 0, ""});
+    auto last = first;
+    size_t own = 0;
+    for (; last != tokens_.end() && last->first.registration_id == key.registration_id; ++last) {
+      ++own;
+    }
+    if (own < kMaxTokensOfRegistration && tokens_.size() >= kMaxTokens) {
+      first = tokens_.begin();
+      last = tokens_.end();
+    } else if (own < kMaxTokensOfRegistration) {
+      first = last;
+    }
+    const auto soonest = std::min_element(first, last, [](const auto& a, const auto& b) {
+      return a.second->expires < b.second->expires;
+    });
+    if (soonest != last) {
+      dropped = std::move(soonest->second);
+      tokens_.erase(soonest);
+    }
   }
   std::swap(tokens_[key], token);
 }

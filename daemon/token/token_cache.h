@@ -32,7 +32,8 @@ class TokenCache {
   // The token if it has not expired at `now`, else null. Whether it lasts long enough is the caller's to judge.
   std::shared_ptr<const AccessToken> Find(const TokenKey& key, BootTime now) const;
 
-  // Replaces what was there. The key with the longest-expired token goes first when there are too many.
+  // Replaces what was there. When there are too many, the one that expires first goes: of the same registration
+  // if that has its fill, so that one app's many scope sets push out nobody else's tokens.
   void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token);
 
   // Drops every token of a registration, or of one generation of it.
@@ -46,6 +47,7 @@ class TokenCache {
 
  private:
   static constexpr size_t kMaxTokens = 10'000;
+  static constexpr size_t kMaxTokensOfRegistration = 64;
 
   mutable Mutex mu_;
   std::map<TokenKey, std::shared_ptr<const AccessToken>> tokens_ ABSL_GUARDED_BY(mu_);

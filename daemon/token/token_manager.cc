@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "daemon/token/mint_budget.h"
 #include "daemon/token/refresh_policy.h"
 #include "daemon/token/token_outcome.h"
 
@@ -22,12 +23,13 @@ constexpr size_t kMostHeldRequests = 10'000;
 
 double Jitter() {
   const std::string bytes = RandomBytes(2);
-  const int value = (static_cast<unsigned char>(bytes[0]) << 8) | static_cast<unsigned char>(bytes[1]);
+  const int value =
+      (static_cast<unsigned char>(bytes[0]) << 8) | static_cast<unsigned char>(bytes[1]);
   return value / 65536.0;
 }
 
-// Failures after which the same request would fail again for a while. The others cost nothing to try anew
-// (a key provider refuses at once by itself), or are the caller's own (invalid_scope).
+// Failures after which the same request would fail again for a while. The others cost nothing to
+// try anew (a key provider refuses at once by itself), or are the caller's own (invalid_scope).
 enum class Hold {
   kNone,
   kRequest,     // these scopes of this registration
@@ -95,16 +97,20 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   RequestId next_id ABSL_GUARDED_BY(mu) = 1;
   std::unordered_map<RequestId, Waiter> waiters ABSL_GUARDED_BY(mu);
   std::map<TokenKey, std::shared_ptr<Flight>> flights ABSL_GUARDED_BY(mu);
-  std::map<TokenKey, Held> held ABSL_GUARDED_BY(mu);             // one request's failures
+  std::map<TokenKey, Held> held ABSL_GUARDED_BY(mu);  // one request's failures
   std::map<std::pair<std::string, int>, Held> held_generations ABSL_GUARDED_BY(mu);
   std::map<std::string, Held> held_servers ABSL_GUARDED_BY(mu);  // by token endpoint
   std::map<std::string, ServerStatus> servers ABSL_GUARDED_BY(mu);
+  MintBudget budget ABSL_GUARDED_BY(mu);
   uint64_t hits ABSL_GUARDED_BY(mu) = 0;
   uint64_t mints ABSL_GUARDED_BY(mu) = 0;
   uint64_t failures ABSL_GUARDED_BY(mu) = 0;
 
   // OK, or the last failure with the time that is left to wait.
   absl::Status HeldBack(const TokenKey& key, const std::string& token_endpoint, BootTime now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // The same, and a place in the registration's budget unless a flight can be joined.
+  absl::Status MayMint(const TokenKey& key, const std::string& token_endpoint, BootTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   absl::Status ServerHeldBack(const std::string& token_endpoint, BootTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -166,6 +172,15 @@ absl::Status TokenManager::Shared::HeldBack(const TokenKey& key, const std::stri
   return WithRetryAfter(longest->error, longest->until - now);
 }
 
+absl::Status TokenManager::Shared::MayMint(const TokenKey& key, const std::string& token_endpoint,
+                                           BootTime now) {
+  if (absl::Status held_back = HeldBack(key, token_endpoint, now); !held_back.ok()) {
+    return held_back;
+  }
+  if (flights.count(key) != 0) return absl::OkStatus();
+  return budget.Take(key.registration_id, now);
+}
+
 absl::Status TokenManager::Shared::ServerHeldBack(const std::string& token_endpoint, BootTime now) {
   const auto found = held_servers.find(token_endpoint);
   if (found == held_servers.end() || found->second.until <= now) return absl::OkStatus();
@@ -178,9 +193,8 @@ TokenManager::Shared::Held& TokenManager::Shared::RecordFor(Hold hold, const Tok
   if (hold == Hold::kGeneration) return held_generations[{key.registration_id, key.generation}];
   if (held.size() >= kMostHeldRequests) {
     // Apps choose the scopes: what has been forgotten only begins with a short wait again.
-    std::erase_if(held, [now = clock.Boot()](const auto& entry) {
-      return entry.second.until <= now;
-    });
+    std::erase_if(held,
+                  [now = clock.Boot()](const auto& entry) { return entry.second.until <= now; });
   }
   return held[key];
 }
@@ -209,9 +223,10 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
     return 0;
   }
   const absl::StatusOr<const Generation*> serving = ServingGeneration(*registration);
-  // A registration that needs its person is still tried once a day: the server may have changed its mind.
-  const bool given_up = ReasonOf(serving.status()) == Reason::kReauthRequired &&
-                        registration->serving() != nullptr;
+  // A registration that needs its person is still tried once a day: the server may have changed its
+  // mind.
+  const bool given_up =
+      ReasonOf(serving.status()) == Reason::kReauthRequired && registration->serving() != nullptr;
   if (!serving.ok() && !given_up) {
     done(serving.status());
     return 0;
@@ -246,11 +261,11 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
       held_back = MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
     } else if (usable) {
       ++s.hits;
-      if (now >= result.token->refresh_after &&
-          s.HeldBack(key, generation.token_endpoint, now).ok()) {
+      if (now >= result.token->refresh_after && s.flights.count(key) == 0 &&
+          s.MayMint(key, generation.token_endpoint, now).ok()) {
         started = s.StartFlight(key, generation.token_endpoint);
       }
-    } else if (held_back = s.HeldBack(key, generation.token_endpoint, now); held_back.ok()) {
+    } else if (held_back = s.MayMint(key, generation.token_endpoint, now); held_back.ok()) {
       wait = true;
       started = s.StartFlight(key, generation.token_endpoint);
       id = s.next_id++;
@@ -263,11 +278,10 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
   }
 
   if (wait && deadline < BootTime::InfiniteFuture()) {
-    const Scheduler::TaskId timer =
-        s.scheduler.RunAfter(deadline - now, [shared = shared_, id] {
-          shared->WaiterTimedOut(
-              id, MakeError(Reason::kDeadlineExceeded, "no token before the caller's deadline"));
-        });
+    const Scheduler::TaskId timer = s.scheduler.RunAfter(deadline - now, [shared = shared_, id] {
+      shared->WaiterTimedOut(
+          id, MakeError(Reason::kDeadlineExceeded, "no token before the caller's deadline"));
+    });
     MutexLock lock(s.mu);
     const auto waiter = s.waiters.find(id);
     if (waiter != s.waiters.end()) {
@@ -284,15 +298,13 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
   if (usable) {
     result.source = TokenSource::kCache;
     done(std::move(result));
-  } else if (result.token != nullptr && !given_up &&
-             ReasonOf(held_back) != Reason::kShuttingDown) {
+  } else if (result.token != nullptr && !given_up && ReasonOf(held_back) != Reason::kShuttingDown) {
     result.source = TokenSource::kStaleValid;
     result.refresh_error = held_back;
     done(std::move(result));
   } else if (given_up && ReasonOf(held_back) != Reason::kShuttingDown) {
     // What is to be done about it counts, not what the last attempt met with.
-    done(WithRetryAfter(serving.status(),
-                        RetryAfterOf(held_back).value_or(absl::ZeroDuration())));
+    done(WithRetryAfter(serving.status(), RetryAfterOf(held_back).value_or(absl::ZeroDuration())));
   } else {
     done(held_back);
   }
@@ -355,8 +367,8 @@ void TokenManager::Shared::Landed(const std::shared_ptr<Flight>& flight,
                        wall_now - generation->last_token_at > kNoteTokensEvery;
   if (!changes) return Deliver(flight, token, registration);
 
-  // A pinned patient is what protects every later answer: durable before the token is handed out. That a
-  // registration works again, or when it last did, may be written while the token is used.
+  // A pinned patient is what protects every later answer: durable before the token is handed out.
+  // That a registration works again, or when it last did, may be written while the token is used.
   if (!pins) Deliver(flight, token, registration);
   store.Update(
       flight->key.registration_id,
@@ -443,8 +455,7 @@ void TokenManager::Shared::MoveOn(const std::shared_ptr<Flight>& flight,
   const TokenKey key{registration->id, next.number, flight->key.scope};
   const BootTime now = clock.Boot();
   const std::shared_ptr<const AccessToken> cached = cache.Find(key, now);
-  const bool fresh =
-      cached != nullptr && cached->expires - now > ExpiryMargin(cached->lifetime);
+  const bool fresh = cached != nullptr && cached->expires - now > ExpiryMargin(cached->lifetime);
   bool joined = false;
   bool over = false;
   {
@@ -557,8 +568,7 @@ absl::Status TokenManager::Shared::NoteFailure(const TokenKey& key,
   wait = std::max(wait, record.until - now);
   record.until = now + wait;
   // What holds a server back is told to everybody's apps: none of its words about one registration.
-  record.error =
-      hold == Hold::kServer ? MakeError(reason, "the server has asked for time") : error;
+  record.error = hold == Hold::kServer ? MakeError(reason, "the server has asked for time") : error;
   server.next_attempt = clock.Now() + wait;
   return WithRetryAfter(error, wait);
 }

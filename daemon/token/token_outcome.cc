@@ -19,7 +19,8 @@ absl::Status StateError(GenerationState state, const Generation& generation) {
     case GenerationState::kSuspect:
       return absl::OkStatus();
     case GenerationState::kPending:
-      return MakeError(Reason::kNotReady, "the enrollment is not finished: no one has logged in yet");
+      return MakeError(Reason::kNotReady,
+                       "the enrollment is not finished: no one has logged in yet");
     case GenerationState::kRegistering:
       return MakeError(Reason::kNotReady, "the registration at the server is under way");
     case GenerationState::kVerifying:
@@ -35,15 +36,16 @@ absl::Status StateError(GenerationState state, const Generation& generation) {
       return MakeError(Reason::kContextChanged,
                        "the server named another patient or user than at enrollment");
     case GenerationState::kOrphaned:
-      return MakeError(Reason::kOrphaned,
-                       "the server's answer to the registration was lost, and its client_id with it");
+      return MakeError(
+          Reason::kOrphaned,
+          "the server's answer to the registration was lost, and its client_id with it");
     case GenerationState::kKeyUnavailable:
       return MakeError(Reason::kKeyUnavailable, "the hardware that holds the key is not available");
     case GenerationState::kKeyLost:
       // The reason of the loss was noted when it was found.
-      return MakeError(generation.last_error == Reason::kUnspecified ? Reason::kKeyGone
-                                                                      : generation.last_error,
-                       "the hardware no longer has the key");
+      return MakeError(
+          generation.last_error == Reason::kUnspecified ? Reason::kKeyGone : generation.last_error,
+          "the hardware no longer has the key");
     case GenerationState::kDeleting:
       return MakeError(Reason::kDeleting, "the registration is being deleted");
   }
@@ -81,10 +83,9 @@ absl::Status ApplyToken(Registration& registration, int number, const AccessToke
   if (generation == nullptr || generation->state == GenerationState::kDeleting) {
     return RegistrationNotFound();
   }
-  // What has once named another patient stays shut until a renewal: an answer that was under way meanwhile
-  // does not open it again.
-  if (generation->state == GenerationState::kContextChanged ||
-      !SameContext(registration, token)) {
+  // What has once named another patient stays shut until a renewal: an answer that was under way
+  // meanwhile does not open it again.
+  if (generation->state == GenerationState::kContextChanged || !SameContext(registration, token)) {
     return MakeError(Reason::kContextChanged,
                      "the server named another patient or user than at enrollment");
   }

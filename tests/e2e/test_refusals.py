@@ -223,6 +223,11 @@ class Store(StackTest):
 
 
 class NothingLeaks(StackTest):
+    def refusal(self, **switches):
+        self.stack.switches(**switches)
+        return wait_for(lambda: next((r for r in [self.stack.ctl(ALICE, "token", SERVER)] if r.code != 0), None),
+                        "a refusal")
+
     def test_NoSecretAndNoPatientInLogFilesArgvOrEnvironment(self):
         self.stack.switches(access_token_ttl=1)
         initial = self.stack.initial_token()["access_token"]
@@ -230,10 +235,13 @@ class NothingLeaks(StackTest):
         self.enrolled("--label", "Grandmother Label")
         self.token()
         self.stack.ctl(ALICE, "enroll", SERVER, "--with-token-file", "-", stdin=initial)
-        self.stack.switches(token_answer={"value": "other_patient"})
-        self.stack.ctl(ALICE, "token", SERVER)
-        self.stack.switches(token_answer=None, token_error={"error": "invalid_grant", "description": "pat-1 is gone"})
-        self.stack.ctl(ALICE, "token", SERVER)
+        refused = self.refusal(token_error={"error": "invalid_grant", "description": "pat-1 is gone"})
+        self.assert_says_nothing_private(refused.err)
+        self.stack.ctl(ALICE, "delete", SERVER, "--yes")
+        self.stack.switches(token_error=None)
+        self.enrolled()
+        refused = self.refusal(token_answer={"value": "other_patient"})
+        self.assert_says_nothing_private(refused.err)
         log = self.stack.read_log()
         self.assert_says_nothing_private(log)
         self.assertNotIn("Grandmother", log)

@@ -86,6 +86,18 @@ TEST(TokenCache, ExpiredErased_FreesWhatIsOfNoUse) {
   EXPECT_EQ(expired.use_count(), 1);
 }
 
+TEST(TokenCache, TooManyTokensOfOneRegistration_PushOutItsOwnOnly) {
+  TokenCache cache;
+  cache.Put({"other", 1, ""}, Token("o", absl::Seconds(1)));
+  for (int i = 0; i < 65; ++i) {
+    cache.Put({"r", 1, absl::StrCat("scope", i)}, Token("t", absl::Seconds(i == 7 ? 5 : 100 + i)));
+  }
+  EXPECT_EQ(cache.size(), 65);
+  EXPECT_EQ(Value(cache.Find({"r", 1, "scope7"}, kNow)), "none");
+  EXPECT_EQ(Value(cache.Find({"r", 1, "scope64"}, kNow)), "t");
+  EXPECT_EQ(Value(cache.Find({"other", 1, ""}, kNow)), "o");
+}
+
 TEST(TokenCache, TooManyTokens_DropsTheOneThatExpiresFirst) {
   TokenCache cache;
   for (int i = 0; i < 10'000; ++i) {

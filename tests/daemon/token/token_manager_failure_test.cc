@@ -18,6 +18,23 @@ absl::Duration RetryAfter(const std::shared_ptr<Asked>& asked) {
   return RetryAfterOf(asked->result.status()).value_or(-absl::Seconds(1));
 }
 
+TEST_F(TokenManagerTest, EverNewScopeSetsSoonRunOutOfBudgetAndHoldNobodyElseBack) {
+  const auto ask = [this](std::string id, int i) {
+    return Ask(TokenRequest{.registration_id = id, .scopes = {absl::StrCat("scope", i)}});
+  };
+  for (int i = 0; i < 30; ++i) {
+    ask("r1", i);
+    ask("r1", i);  // joins the first
+  }
+  EXPECT_EQ(minter_.mints(), 30);
+  const auto refused = ask("r1", 30);
+  EXPECT_EQ(refused->reason(), Reason::kRateLimited);
+  EXPECT_EQ(minter_.mints(), 30);
+  scheduler_.Advance(absl::Seconds(2));
+  ask("r1", 31);
+  EXPECT_EQ(minter_.mints(), 31);
+}
+
 TEST_F(TokenManagerTest, RefreshFailsWhileTheTokenIsGood_ReturnsItMarked) {
   Cache("t1", absl::Hours(1));
   clock_.Advance(absl::Hours(1) - absl::Seconds(30));  // within the margin
