@@ -118,15 +118,23 @@ ConnectionServer::~ConnectionServer() {
 
 void ConnectionServer::BuildLoop() {
   while (true) {
-    BuildJob job;
+    absl::optional<std::pair<UidKey, BuildJob>> next;
+    bool draining;
     {
       MutexLock lock(mu_);
-      while (to_build_.empty() && !stopping_) build_or_stop_.Wait(mu_);
-      if (to_build_.empty()) return;
-      job = std::move(to_build_.front());
-      to_build_.pop_front();
+      // Every entry is gone before `stopping_`: nothing is left in the queue then.
+      while (!(next = to_build_.Pop()).has_value() && !stopping_) build_or_stop_.Wait(mu_);
+      if (!next.has_value()) return;
+      draining = draining_;
     }
-    Build(std::move(job));
+    if (draining) {
+      Forget(next->second.id);
+    } else {
+      Build(std::move(next->second));
+    }
+    MutexLock lock(mu_);
+    to_build_.Done(next->first);
+    build_or_stop_.NotifyOne();  // the uid's next connection may have its turn
   }
 }
 

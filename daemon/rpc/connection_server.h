@@ -20,6 +20,7 @@
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/fair_queue.h"
 #include "daemon/rpc/listener.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/refusal.h"
@@ -32,7 +33,9 @@ namespace smartkey {
 // Threads: one accepts, reads what the kernel says of the peer, watches for peers that go, and does
 // nothing that can block; builders look callers up (a user database may take its time) and build
 // servers; reapers take servers down. A server is handed to a reaper only when none of its calls is
-// running, so that a handler which never ends costs its connection and no thread.
+// running, so that a handler which never ends costs its connection and no thread. Builders serve
+// uids in turn and one connection of a uid at a time (FairQueue): a user with many connections and
+// a slow entry in the user database keeps others waiting for one lookup, not for all of theirs.
 //
 // Each connection has two descriptors: gRPC's, and a duplicate that is watched for EPOLLRDHUP. The
 // duplicate leaves the epoll set before it is closed: the registration belongs to the open socket,
@@ -180,7 +183,7 @@ class ConnectionServer {
   std::map<uint64_t, Entry> entries_ ABSL_GUARDED_BY(mu_);
   std::map<UidKey, int> by_uid_ ABSL_GUARDED_BY(mu_);
   std::map<size_t, int> by_endpoint_ ABSL_GUARDED_BY(mu_);
-  std::deque<BuildJob> to_build_ ABSL_GUARDED_BY(mu_);
+  FairQueue<UidKey, BuildJob> to_build_ ABSL_GUARDED_BY(mu_);
   std::deque<uint64_t> to_reap_ ABSL_GUARDED_BY(mu_);
   std::vector<RefuseJob> to_refuse_ ABSL_GUARDED_BY(mu_);
   HealthTable health_ ABSL_GUARDED_BY(mu_);

@@ -110,7 +110,8 @@ void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials p
       entry.endpoint = endpoint;
       entry.uid = peer.uid;
       entries_.emplace(id, std::move(entry));
-      to_build_.push_back({id, endpoint, std::move(socket), std::move(peer)});
+      const UidKey key{endpoint, peer.uid};
+      to_build_.Push(key, {id, endpoint, std::move(socket), std::move(peer)});
       build_or_stop_.NotifyOne();
       next_sweep_ = std::min(next_sweep_, clock_.Boot() + SweepInterval());
       return;

@@ -446,6 +446,39 @@ TEST_F(RpcConnections, WhileTheUserDatabaseIsSilentCallersAreToldToComeBackAndTh
   EXPECT_TRUE(served.ok()) << served.error_message();
 }
 
+TEST_F(RpcConnections, AUserWithManyConnectionsAndASlowLookupKeepsNobodyElseWaiting) {
+  Mutex mu;
+  CondVar changed;
+  bool answer = false;
+  int under_way = 0, most_under_way = 0;
+  ConnectionServer::Options options;
+  options.user_name = [&](uid_t uid) -> absl::StatusOr<std::string> {
+    if (uid != kAlice) return "somebody";
+    MutexLock lock(mu);
+    most_under_way = std::max(most_under_way, ++under_way);
+    changed.NotifyAll();
+    while (!answer) changed.Wait(mu);
+    --under_way;
+    return "alice";
+  };
+  StartServer(options);
+  constexpr int kMany = 30;
+  Child alice = StartAs(kAlice, kMany, 1);
+  EXPECT_TRUE(Eventually([](const auto& stats) { return stats.connections == kMany; }));
+
+  EXPECT_EQ(Output(StartAs(kBob, 4, 5)),
+            "right=20 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  EXPECT_TRUE(absl::StrContains(Output(StartAs(0, 1, 1, "", 0, true)), "right=1"));
+  {
+    MutexLock lock(mu);
+    EXPECT_EQ(most_under_way, 1);
+    answer = true;
+    changed.NotifyAll();
+  }
+  EXPECT_EQ(Output(std::move(alice)), "right=30 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  ASSERT_TRUE(Eventually([](const auto& stats) { return stats.connections == 0; }));
+}
+
 TEST_F(RpcConnections, APeerWithoutAWholeRequestIsClosedAndOthersAreNot) {
   ConnectionServer::Options options;
   options.first_request_limit = absl::Milliseconds(300);
