@@ -88,11 +88,15 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
   absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
   if (!translated.ok()) return FinishNow(context, translated.status());
   translated->redirect_uri = request->redirect_uri();
+  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(response, parts_.scheduler,
                                                                    TimeLeft(*context, kLimit));
   parts_.enrollments.Begin(caller_, *std::move(translated),
-                           [call, &store = parts_.store](absl::StatusOr<BegunEnrollment> begun) {
+                           [call, &store = parts_.store, slot = *std::move(slot)](
+                               absl::StatusOr<BegunEnrollment> begun) mutable {
+                             slot.Release();
                              call->Finish(begun.status(), [&](v1::BeginEnrollmentResponse& answer) {
                                Fill(*begun, store.Find(begun->registration_id).get(), answer);
                              });

@@ -103,23 +103,27 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
       parts_.access.Find(caller_, request->registration(), Operation::kManage);
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (absl::Status status = CheckUpdate(*request); !status.ok()) return FinishNow(context, status);
+  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  if (!slot.ok()) return FinishNow(context, slot.status());
 
   absl::optional<Identifying> name, label;
   if (request->has_name()) name.emplace(request->name());
   if (request->has_label()) label.emplace(request->label());
   auto call = PendingUnaryCall<v1::UpdateRegistrationResponse>::Start(response, parts_.scheduler,
                                                                       TimeLeft(*context, kLimit));
-  parts_.store.Update((*registration)->id,
-                      [name, label](Registration& changed) {
-                        if (name.has_value()) changed.name = *name;
-                        if (label.has_value()) changed.label = *label;
-                        return absl::OkStatus();
-                      },
-                      [call, caller = caller_](absl::StatusOr<Snapshot> updated) {
-                        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
-                          FillRegistration(**updated, caller, answer.mutable_registration());
-                        });
-                      });
+  parts_.store.Update(
+      (*registration)->id,
+      [name, label](Registration& changed) {
+        if (name.has_value()) changed.name = *name;
+        if (label.has_value()) changed.label = *label;
+        return absl::OkStatus();
+      },
+      [call, caller = caller_, slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
+        slot.Release();
+        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
+          FillRegistration(**updated, caller, answer.mutable_registration());
+        });
+      });
   return call->reactor();
 }
 
@@ -129,6 +133,8 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kManage);
   if (!registration.ok()) return FinishNow(context, registration.status());
+  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  if (!slot.ok()) return FinishNow(context, slot.status());
 
   const std::vector<Generation>& generations = (*registration)->generations;
   const bool known_there =
@@ -138,15 +144,16 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   const std::string id = (*registration)->id;
   auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(response, parts_.scheduler,
                                                                       TimeLeft(*context, kLimit));
-  parts_.remover.Remove(
-      id, [call, id, known_there](absl::StatusOr<RegistrationRemover::Removed> removed) {
-        call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
-          answer.set_registration_id(id);
-          answer.set_server_may_still_list(known_there);
-          answer.set_management_url(removed->management_endpoint);
-          answer.set_key_destroyed(removed->keys_destroyed);
-        });
-      });
+  parts_.remover.Remove(id, [call, id, known_there, slot = *std::move(slot)](
+                                absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
+    slot.Release();
+    call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
+      answer.set_registration_id(id);
+      answer.set_server_may_still_list(known_there);
+      answer.set_management_url(removed->management_endpoint);
+      answer.set_key_destroyed(removed->keys_destroyed);
+    });
+  });
   return call->reactor();
 }
 

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "daemon/rpc/services.h"
+#include "daemon/rpc/write_limiter.h"
 #include "smartkey/v1/registration.grpc.pb.h"
 
 namespace smartkey {
 
 // smartkey.v1.RegistrationService for one caller, on either socket: what a caller sees and may
-// change is AccessPolicy's to say. Thread-safe.
+// change is AccessPolicy's to say. Changes are kRateLimited beyond what WriteLimiter allows a uid.
+// Thread-safe.
 class RegistrationService final : public v1::RegistrationService::CallbackService {
  public:
-  RegistrationService(const ServiceParts& parts, const Caller& caller)
-      : parts_(parts), caller_(caller) {}
+  // `writes` is shared by all connections of the socket.
+  RegistrationService(const ServiceParts& parts, const Caller& caller,
+                      std::shared_ptr<WriteLimiter> writes)
+      : parts_(parts), caller_(caller), writes_(std::move(writes)) {}
 
   grpc::ServerUnaryReactor* ListRegistrations(grpc::CallbackServerContext* context,
                                               const v1::ListRegistrationsRequest* request,
@@ -43,6 +50,7 @@ class RegistrationService final : public v1::RegistrationService::CallbackServic
  private:
   const ServiceParts& parts_;
   const Caller caller_;
+  const std::shared_ptr<WriteLimiter> writes_;
 };
 
 }  // namespace smartkey

@@ -10,16 +10,18 @@
 #include "daemon/rpc/sharing_service.h"
 #include "daemon/rpc/signing_service.h"
 #include "daemon/rpc/token_service.h"
+#include "daemon/rpc/write_limiter.h"
 
 namespace smartkey {
 namespace {
 
 class PublicConnection : public ConnectionServices {
  public:
-  PublicConnection(const ServiceParts& parts, const Caller& caller)
+  PublicConnection(const ServiceParts& parts, const Caller& caller,
+                   const std::shared_ptr<WriteLimiter>& writes)
       : tokens_(parts, caller),
-        enrollments_(parts, caller),
-        registrations_(parts, caller),
+        enrollments_(parts, caller, writes),
+        registrations_(parts, caller, writes),
         sharing_(),
         signing_(parts, caller),
         server_info_(parts, caller) {}
@@ -39,8 +41,9 @@ class PublicConnection : public ConnectionServices {
 
 class AdminConnection : public ConnectionServices {
  public:
-  AdminConnection(const ServiceParts& parts, const Caller& caller)
-      : admin_(parts, caller), registrations_(parts, caller), server_info_(parts, caller) {}
+  AdminConnection(const ServiceParts& parts, const Caller& caller,
+                  const std::shared_ptr<WriteLimiter>& writes)
+      : admin_(parts, caller), registrations_(parts, caller, writes), server_info_(parts, caller) {}
 
   std::vector<grpc::Service*> services() override {
     return {&admin_, &registrations_, &server_info_};
@@ -55,13 +58,15 @@ class AdminConnection : public ConnectionServices {
 }  // namespace
 
 ServicesFactory PublicServices(const ServiceParts& parts) {
-  return
-      [&parts](const Caller& caller) { return std::make_unique<PublicConnection>(parts, caller); };
+  return [&parts, writes = WriteLimiter::Make()](const Caller& caller) {
+    return std::make_unique<PublicConnection>(parts, caller, writes);
+  };
 }
 
 ServicesFactory AdminServices(const ServiceParts& parts) {
-  return
-      [&parts](const Caller& caller) { return std::make_unique<AdminConnection>(parts, caller); };
+  return [&parts, writes = WriteLimiter::Make()](const Caller& caller) {
+    return std::make_unique<AdminConnection>(parts, caller, writes);
+  };
 }
 
 }  // namespace smartkey

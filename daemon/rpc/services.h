@@ -55,6 +55,9 @@ struct ServiceParts {
   ServiceInfo info;
 };
 
+// Each factory has a WriteLimiter of its own, for all connections made by it: call it once for a
+// socket.
+//
 // The services of the public socket: all but AdminService.
 ServicesFactory PublicServices(const ServiceParts& parts);
 // Those of the admin socket: AdminService, RegistrationService, ServerInfoService.

@@ -91,7 +91,7 @@ class Services : public testing::Test {
     int fds[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     auto client = std::make_unique<Client>();
-    const ServicesFactory factory = caller.admin ? AdminServices(parts_) : PublicServices(parts_);
+    const ServicesFactory& factory = caller.admin ? admin_services_ : public_services_;
     auto connection = Connection::Create(factory(caller), std::make_shared<CallTracker>(clock_),
                                          quota_, Connection::Limits());
     EXPECT_TRUE(connection.ok()) << connection.status();
@@ -126,6 +126,7 @@ class Services : public testing::Test {
     registration.name = Identifying(name);
     registration.label = Identifying("Mum");
     registration.patient = Identifying("patient-1");
+    registration.fhir_user = Identifying("https://ehr.example/fhir/Practitioner/7");
     registration.created_at = clock_.Now();
     registration.generations = {generation};
     store_.Insert(registration, [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
@@ -182,6 +183,8 @@ class Services : public testing::Test {
                       scheduler_,
                       clock_,
                       {"1.2.3", "tpm", clock_.Boot(), clock_.Now(), {}, {}}};
+  const ServicesFactory public_services_ = PublicServices(parts_);
+  const ServicesFactory admin_services_ = AdminServices(parts_);
 };
 
 TEST_F(Services, ATokenComesWithEverythingThatBelongsToIt) {
@@ -385,6 +388,7 @@ TEST_F(Services, TheOwnerSeesThePatientAndTheAdministratorDoesNot) {
   };
   const v1::Registration own = get(*owner, "mercy");
   EXPECT_EQ(own.patient(), "patient-1");
+  EXPECT_EQ(own.fhir_user(), "https://ehr.example/fhir/Practitioner/7");
   EXPECT_EQ(own.label(), "Mum");
   EXPECT_EQ(own.relation(), v1::OWN);
   EXPECT_EQ(own.state(), v1::ACTIVE);
@@ -393,10 +397,25 @@ TEST_F(Services, TheOwnerSeesThePatientAndTheAdministratorDoesNot) {
   EXPECT_EQ(own.generation().key().algorithm(), "ES256");
   EXPECT_FALSE(own.has_cause());
   const v1::Registration administered = get(*admin, "alice/mercy");
-  EXPECT_EQ(administered.patient(), "");
-  EXPECT_EQ(administered.label(), "");
   EXPECT_EQ(administered.relation(), v1::ADMINISTERED);
   EXPECT_EQ(administered.id(), own.id());
+  v1::UpdateRegistrationRequest rename;
+  v1::UpdateRegistrationResponse renamed;
+  rename.set_registration("alice/mercy");
+  rename.set_name("st-mercy");
+  v1::ListRegistrationsResponse list;
+  grpc::ClientContext rename_context, list_context;
+  auto stub = v1::RegistrationService::NewStub(admin->channel);
+  ASSERT_TRUE(stub->UpdateRegistration(&rename_context, rename, &renamed).ok());
+  ASSERT_TRUE(stub->ListRegistrations(&list_context, {}, &list).ok());
+  ASSERT_EQ(list.registrations_size(), 1);
+  for (const v1::Registration& seen :
+       {administered, renamed.registration(), list.registrations(0)}) {
+    EXPECT_EQ(seen.id(), own.id());
+    EXPECT_EQ(seen.patient(), "");
+    EXPECT_EQ(seen.fhir_user(), "");
+    EXPECT_EQ(seen.label(), "");
+  }
 }
 
 TEST_F(Services, NameAndLabelCanBeChangedWithinTheRules) {
@@ -432,6 +451,76 @@ TEST_F(Services, NameAndLabelCanBeChangedWithinTheRules) {
   request.clear_label();
   request.set_shares_only(true);
   ExpectNotImplemented(update(request));
+}
+
+TEST_F(Services, WritesThatACancelledCallLeavesBehindAreCountedForTheUser) {
+  AddRegistration("mercy");
+  AddRegistration("mercy", 1001, "bob");
+  // Two connections of one user, one of another, one administrator's.
+  auto first = Connect(alice_), second = Connect(alice_), bob = Connect(bob_);
+  auto admin = Connect(Admin());
+  store_.Hold();
+  const auto update = [](Client& client, const std::string& name, int deadline_ms) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(deadline_ms));
+    v1::UpdateRegistrationRequest request;
+    v1::UpdateRegistrationResponse response;
+    request.set_registration(name);
+    request.set_label("label");
+    return v1::RegistrationService::NewStub(client.channel)
+        ->UpdateRegistration(&context, request, &response);
+  };
+  // Calls that end without their write, until the user has used up what there is.
+  const auto use_up = [&](Client& client, Client& other, const std::string& name) {
+    for (int i = 0; i < 1000; ++i) {
+      const grpc::Status status = update(i % 2 == 0 ? client : other, name, 50);
+      if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) return status;
+    }
+    return grpc::Status(grpc::StatusCode::OK, "was never refused");
+  };
+  const auto expect_limited = [](const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+    const v1::ErrorDetail detail = DetailOf(status);
+    EXPECT_EQ(detail.reason(), v1::ErrorDetail::RATE_LIMITED);
+    EXPECT_EQ(detail.retry_after().seconds(), 1);
+  };
+  constexpr int kMinute = 60'000;
+  expect_limited(use_up(*first, *second, "mercy"));
+  EXPECT_EQ(store_.waiting(), 8);
+  {
+    // Whatever else would write is refused too.
+    grpc::ClientContext delete_context, begin_context;
+    v1::DeleteRegistrationRequest remove;
+    v1::DeleteRegistrationResponse removed;
+    remove.set_registration("mercy");
+    expect_limited(v1::RegistrationService::NewStub(second->channel)
+                       ->DeleteRegistration(&delete_context, remove, &removed));
+    v1::BeginEnrollmentRequest begin;
+    v1::BeginEnrollmentResponse begun;
+    begin.set_server("mercy");
+    expect_limited(v1::EnrollmentService::NewStub(second->channel)
+                       ->BeginEnrollment(&begin_context, begin, &begun));
+  }
+  expect_limited(use_up(*bob, *bob, "mercy"));
+  EXPECT_EQ(store_.waiting(), 16);
+  expect_limited(use_up(*admin, *admin, "alice/mercy"));
+  EXPECT_EQ(store_.waiting(), 24);
+
+  store_.Release();
+  EXPECT_TRUE(update(*first, "mercy", kMinute).ok());
+  // One after the other, each has its slot back before it is answered.
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(update(*bob, "mercy", kMinute).ok());
+  v1::BeginEnrollmentRequest begin;
+  v1::BeginEnrollmentResponse begun;
+  begin.set_server("nowhere");
+  for (int i = 0; i < 20; ++i) {
+    grpc::ClientContext again;
+    EXPECT_EQ(
+        DetailOf(
+            v1::EnrollmentService::NewStub(first->channel)->BeginEnrollment(&again, begin, &begun))
+            .reason(),
+        v1::ErrorDetail::UNKNOWN_SERVER);
+  }
 }
 
 TEST_F(Services, ADeletedRegistrationIsGoneWithItsKey) {
