@@ -37,8 +37,7 @@ constexpr ReasonRow kReasons[] = {
     {R::kCancelled, "CANCELLED", Code::kCancelled, A::kNone, E::kFailed,
      "nothing to do: the call was given up; make it again if it is still wanted"},
     {R::kInternal, "INTERNAL", Code::kInternal, A::kAskAdministrator, E::kFailed,
-     "tell the administrator: the journal of smartkeyd says more, and 'smartkeyctl report' "
-     "collects it for a bug report"},
+     "tell the administrator: the journal of smartkeyd says more ('journalctl -u smartkeyd')"},
     {R::kShuttingDown, "SHUTTING_DOWN", Code::kUnavailable, A::kRetryLater, E::kTryLater,
      "try again in a few seconds"},
     // Who is calling, and what they may do.
@@ -58,7 +57,8 @@ constexpr ReasonRow kReasons[] = {
      "run the program as an ordinary user of this machine; the administrator may look at the "
      "service's PrivateUsers= setting"},
     {R::kOwnerChanged, "OWNER_CHANGED", Code::kPermissionDenied, A::kAskAdministrator,
-     E::kNotPermitted, "ask the administrator to hand the registration over: 'smartkeyctl chown'"},
+     E::kNotPermitted,
+     "a registration stays with the login that made it: enroll anew with the present one"},
     {R::kEnrollmentNotAllowed, "ENROLLMENT_NOT_ALLOWED", Code::kPermissionDenied,
      A::kAskAdministrator, E::kNotPermitted,
      "ask the administrator to allow it in a [[policy]] block of the configuration"},
@@ -233,18 +233,18 @@ constexpr ReasonRow kReasons[] = {
     // Hardware and keys.
     {R::kHardwareAbsent, "HARDWARE_ABSENT", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
-     "connect or enable the TPM or token; 'smartkeyctl doctor' says what is missing"},
+     "connect or enable the TPM or token; 'smartkeyctl status' says what was found"},
     {R::kHardwareBusy, "HARDWARE_BUSY", Code::kResourceExhausted, A::kRetryLater, E::kTryLater,
      "try again in a few seconds"},
     {R::kHardwareDegraded, "HARDWARE_DEGRADED", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl status'"},
     {R::kHardwareTimeout, "HARDWARE_TIMEOUT", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl status'"},
     {R::kHardwareError, "HARDWARE_ERROR", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again; if it lasts, the administrator finds more in 'smartkeyctl doctor'"},
+     "try again; if it lasts, the administrator finds more in 'smartkeyctl status'"},
     {R::kHardwareFull, "HARDWARE_FULL", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
-     "ask the administrator to remove keys that are not needed from the token: 'smartkeyctl keys' "
+     "ask the administrator to remove keys that are not needed from the token: 'pkcs11-tool -O' "
      "lists them"},
     {R::kTpmLockout, "TPM_LOCKOUT", Code::kFailedPrecondition, A::kUnlockHardware,
      E::kPersonMustAct,
@@ -252,7 +252,7 @@ constexpr ReasonRow kReasons[] = {
      "'tpm2_dictionarylockout --clear-lockout'"},
     {R::kTpmOwnerAuthRequired, "TPM_OWNER_AUTH_REQUIRED", Code::kFailedPrecondition,
      A::kAskAdministrator, E::kPersonMustAct,
-     "ask the administrator to run 'smartkeyctl tpm provision' once"},
+     "ask the administrator to put a storage root key at 0x81000001: only the TPM's owner can"},
     {R::kPinMissing, "PIN_MISSING", Code::kFailedPrecondition, A::kUnlockHardware,
      E::kPersonMustAct, "ask the administrator to set pin_file for the token"},
     {R::kPinRejected, "PIN_REJECTED", Code::kFailedPrecondition, A::kUnlockHardware,

@@ -41,11 +41,8 @@ Record StatusRecord(const client::DaemonStatus& status) {
   }
   record.Add("  detail", status.hardware_detail);
   record.Add("  algorithms", status.hardware.algorithms);
-  record.Add("  queue", absl::StrCat(status.queue_depth, " of ", status.queue_limit, ", ",
-                                     status.abandoned_operations, " given up"));
-  record.Add("Database", status.store_available
-                             ? absl::StrCat("available, schema ", status.schema_version)
-                             : "NOT AVAILABLE");
+  record.Add("  queue", absl::StrCat(status.queue_depth, " waiting"));
+  record.Add("Database", status.store_available ? "available" : "NOT AVAILABLE");
   if (status.store_cause.has_value()) record.Add("  what to do", status.store_cause->remedy);
   if (status.unsaved_changes > 0) {
     record.Add("  unsaved",
