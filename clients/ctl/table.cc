@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/log.h"
 
 namespace smartkey::ctl {
@@ -78,12 +79,21 @@ void Record::Add(absl::string_view name, const std::vector<std::string>& values)
   Add(name, absl::StrJoin(values, " "));
 }
 
-std::string Record::ToText() const {
+std::string Record::ToText(size_t columns) const {
   size_t width = 0;
   for (const auto& line : lines_) width = std::max(width, line.first.size());
+  width += kGap;
   std::string text;
   for (const auto& [name, value] : lines_) {
-    absl::StrAppend(&text, Cell(name, width), "  ", value, "\n");
+    std::string line = Cell(name, width);
+    for (const absl::string_view word : absl::StrSplit(value, ' ')) {
+      if (line.size() > width && line.size() + 1 + word.size() > columns) {
+        absl::StrAppend(&text, line, "\n");
+        line.assign(width, ' ');
+      }
+      absl::StrAppend(&line, line.size() > width ? " " : "", word);
+    }
+    absl::StrAppend(&text, line, "\n");
   }
   return text;
 }

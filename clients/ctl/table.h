@@ -29,14 +29,15 @@ class Table {
 };
 
 // "name:   value" lines for one thing. Values are made printable but not cut: they are there to be
-// copied. An empty value leaves its line out.
+// copied; one of several words goes on below itself where the terminal ends. An empty value leaves
+// its line out.
 class Record {
  public:
   void Add(absl::string_view name, absl::string_view value);
   void Add(absl::string_view name, const absl::optional<absl::Time>& time);
   void Add(absl::string_view name, const std::vector<std::string>& values);
 
-  std::string ToText() const;
+  std::string ToText(size_t columns = kTerminalColumns) const;
 
  private:
   std::vector<std::pair<std::string, std::string>> lines_;

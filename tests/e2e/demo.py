@@ -138,8 +138,8 @@ def tell(stack, options):
                     "Bob is told what he would be told of a registration that does not exist")
 
     story.tell("The token expires", f"""
-        The hospital now gives tokens for {SHORT_TTL} seconds. When one has ended, the next call gets a new one, and
-        no person is involved.""")
+        The hospital now gives tokens for {SHORT_TTL} seconds (smartkeyd is started anew, or the cached one would
+        serve for an hour). When one has ended, the next call gets a new one, and no person is involved.""")
     stack.switches(access_token_ttl=SHORT_TTL)
     stack.control("revoke_tokens", {})
     stack.kill_daemon()  # what is cached lasts an hour

@@ -68,6 +68,11 @@ class Stack:
     def __init__(self, binaries=None, keep=False):
         if os.getuid() != 0:
             raise Failed("needs root, to start processes as several users")
+        binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
+        programs = [os.path.join(binaries, name) for name in ("daemon/app/smartkeyd", "clients/ctl/smartkeyctl")]
+        for program in programs:
+            if not os.path.exists(program):
+                raise Failed(f"{program} is not there: build first, or say where with --binaries or SMARTKEY_BINARIES")
         self.keep = keep
         self.dir = tempfile.mkdtemp(prefix="smartkey-")
         os.chmod(self.dir, 0o755)
@@ -75,9 +80,8 @@ class Stack:
         self.ready = None
         # Copied, so that users who may not look into the checkout can run them.
         self.bin = self._make_dir("bin", None)
-        binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
-        for name in ("daemon/app/smartkeyd", "clients/ctl/smartkeyctl"):
-            shutil.copy(os.path.join(binaries, name), self.bin)
+        for program in programs:
+            shutil.copy(program, self.bin)
         self.ehr_code = shutil.copytree(os.path.join(ROOT, "tests/ehr"), os.path.join(self.dir, "ehr-code"),
                                         ignore=shutil.ignore_patterns("__pycache__"))
         self.tpm_dir = self._make_dir("tpm", SERVICE)

@@ -51,6 +51,14 @@ TEST(Record, ValuesAreNotCutAndEmptyOnesLeftOut) {
                                  "\nEnrolled:   2026-01-01 00:00:00 UTC\n");
 }
 
+TEST(Record, AValueOfManyWordsGoesOnBelowItself) {
+  Record record;
+  record.Add("Scopes", std::vector<std::string>{"launch/patient", "openid", "patient/*.rs"});
+  record.Add("Id", "x");
+  EXPECT_EQ(record.ToText(32),
+            "Scopes:  launch/patient openid\n         patient/*.rs\nId:      x\n");
+}
+
 TEST(Record, ControlCharactersOfOthersDoNotReachTheTerminal) {
   Record record;
   record.Add("Name", "a\x1b[2Jb\n");
