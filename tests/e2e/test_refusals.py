@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input, and servers that say no or answer badly: a clear word, the right exit code, nothing half-made."""
 
+import json
 import os
 import subprocess
 import unittest
 import urllib.error
 import urllib.request
 
-from stack import ALICE, SERVER, wait_for
+from stack import ALICE, EHR, SERVER, wait_for
 from story import StackTest
 
 
@@ -87,6 +88,42 @@ fhir_base = "https://127.0.0.1:1/fhir"
     def test_ServerDownIsTryLater(self):
         self.assert_refused(self.stack.enroll(server="closed"), 5, "closed|127.0.0.1")
         self.assert_nothing_left()
+
+    def test_AServerWhoseCertificateNobodyVouchesForIsNotTrustedUnlessItsCaIsConfigured(self):
+        directory = os.path.join(self.stack.dir, "tls")
+        os.makedirs(directory, exist_ok=True)
+        key, certificate = os.path.join(directory, "key.pem"), os.path.join(directory, "cert.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=sandbox",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        os.chmod(key, 0o644)
+        ready = os.path.join(self.stack.ehr_dir, "tls.json")
+        server = self.stack.spawn(
+            EHR, ["/usr/bin/python3", "-B", os.path.join(self.stack.ehr_code, "sandbox.py"), "--port", "0",
+                  "--ready-file", ready, "--tls-cert", certificate, "--tls-key", key, "--until-stdin-closes"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (server.stdin.close(), server.wait(30)))
+        wait_for(lambda: os.path.exists(ready), "the sandbox over https")
+        with open(ready, encoding="utf-8") as file:
+            fhir_base = json.load(file)["fhir_base"]
+        self.addCleanup(self.restart_with, self.config["extra"])
+        block = f"""
+[[server]]
+name = "{{name}}"
+fhir_base = "{fhir_base}"
+{{more}}
+"""
+        self.restart_with(block.format(name="private", more=""))
+        self.assert_refused(self.stack.enroll(server="private"), 4, "certificate|trust")
+        self.assert_nothing_left()
+        self.restart_with(block.format(name="private", more=f'ca_file = "{certificate}"'))
+        trusted = self.stack.ctl(ALICE, "enroll", "private", "--with-token-file", "-", stdin="wrong")
+        self.assert_refused(trusted, 4, "initial")
+
+    def restart_with(self, extra):
+        self.stack.stop("smartkeyd")
+        self.stack.write_config(extra=extra)
+        self.stack.start_daemon()
 
     def test_ConsentDenied(self):
         self.assert_refused(self.stack.enroll(login=["--deny"]), 4, "denied|declined|refused")
