@@ -289,6 +289,10 @@ constexpr ReasonRow kReasons[] = {
      "try again; if it repeats, the hardware is failing: tell the administrator"},
     {R::kAttestationUnsupported, "ATTESTATION_UNSUPPORTED", Code::kFailedPrecondition,
      A::kAskAdministrator, E::kPersonMustAct, "use a TPM for keys that must be attested"},
+    {R::kTpmHandleTaken, "TPM_HANDLE_TAKEN", Code::kFailedPrecondition, A::kAskAdministrator,
+     E::kPersonMustAct,
+     "look at it with 'tpm2_readpublic -c 0x81000001'; smartkeyd works without it and never removes "
+     "what is not its own"},
     // Signing for apps.
     {R::kAudienceNotAllowed, "AUDIENCE_NOT_ALLOWED", Code::kPermissionDenied, A::kAskOwner,
      E::kNotPermitted, "ask the owner to allow it: 'smartkeyctl jwt-audience REG add URL'"},

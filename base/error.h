@@ -140,6 +140,7 @@ enum class Reason : int {
   kKeyNotProtected = 168,
   kSignatureWrong = 169,
   kAttestationUnsupported = 170,
+  kTpmHandleTaken = 171,
 
   // Signing for apps.
   kAudienceNotAllowed = 190,

@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "hsm/key_types.h"
+#include "hsm/parent_provisioner.h"
+#include "hsm/secret_sealer.h"
 
 namespace smartkey {
 
@@ -17,6 +19,7 @@ struct ProviderCapabilities {
   std::string hardware;  // maker and model, for people: "IFX SLB9670 (TPM 2.0)"
   std::vector<SignatureAlgorithm> algorithms;  // what was probed to work, the best first
   bool has_resource_manager = false;           // TPM: others may use the chip beside us
+  std::string detail;  // more for the administrator: firmware, TCTI or token, parent key. No PIN.
 };
 
 struct ListedKey {
@@ -24,10 +27,16 @@ struct ListedKey {
   std::string label;
 };
 
+// The keys that the hardware itself stores.
+struct KeyInventory {
+  std::vector<ListedKey> keys;  // of this instance; those of its records and strays alike
+  int of_other_instances = 0;   // of other smartkeyds in the same token: not ours to touch
+};
+
 // The hardware behind the keys. A key made here never leaves it: nothing exports a private key, and
 // `Sign` hashes the message itself, so that nobody can have an arbitrary digest signed.
 //
-// Not thread-safe: one thread, the KeyWorker's, makes every call. Calls block, for hundreds of
+// Not thread-safe but for Interrupt: one thread, the KeyWorker's, makes every call. Calls block, for hundreds of
 // milliseconds on real hardware and up to minutes for an RSA key.
 //
 // Errors of every call, as Reason (base/error.h): kHardwareAbsent (no device), kHardwareDegraded
@@ -65,8 +74,17 @@ class KeyProvider {
   // success.
   virtual absl::Status DestroyKey(const KeyReference& reference) = 0;
 
-  // The keys of this service that the hardware itself stores. Empty where it stores none (TPM).
-  virtual absl::StatusOr<std::vector<ListedKey>> ListKeys() = 0;
+  // Empty where the hardware stores no keys (TPM).
+  virtual absl::StatusOr<KeyInventory> ListKeys() = 0;
+
+  // Makes a call that hangs in another thread return, where the hardware's driver allows that (a
+  // module in a process of its own is killed). The call then fails, and Open starts over. Does
+  // nothing by default. The one method that any thread may call at any time.
+  virtual void Interrupt() {}
+
+  // What only some hardware can do; null where it cannot. Owned by this.
+  virtual SecretSealer* secret_sealer() { return nullptr; }
+  virtual ParentProvisioner* parent_provisioner() { return nullptr; }
 };
 
 }  // namespace smartkey

@@ -68,6 +68,13 @@ class KeyService {
 
   virtual OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
+  // The keys that the hardware stores.
+  virtual OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) = 0;
+
+  // As ParentProvisioner; kNotImplemented where the provider has none.
+  virtual OperationId ProvisionParent(
+      Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) = 0;
+
   // If the operation has not started it never will, and its `done` gets kCancelled, inside this
   // call.
   virtual bool Cancel(OperationId id) = 0;

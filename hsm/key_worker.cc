@@ -480,50 +480,59 @@ KeyWorker::~KeyWorker() {
   core_->Shutdown();
 }
 
-KeyService::OperationId KeyWorker::Sign(
-    SignRequest request, absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) {
+namespace {
+
+// Makes `call` an operation: what it returns is kept until `done` gets it.
+template <typename T>
+KeyOperation Returning(absl::AnyInvocable<absl::StatusOr<T>(KeyProvider&)> call,
+                       absl::AnyInvocable<void(absl::StatusOr<T>)> done) {
   KeyOperation operation;
-  operation.caller = request.caller;
-  operation.deadline = request.deadline;
-  const auto signature = std::make_shared<std::string>();
-  operation.attempt = [request = std::move(request), signature](KeyProvider& provider) {
-    absl::StatusOr<std::string> result =
-        provider.Sign(request.key, request.public_key, request.algorithm, request.message);
-    if (!result.ok()) return result.status();
-    *signature = *std::move(result);
+  const auto result = std::make_shared<T>();
+  operation.attempt = [call = std::move(call), result](KeyProvider& provider) mutable {
+    absl::StatusOr<T> answer = call(provider);
+    if (!answer.ok()) return answer.status();
+    *result = *std::move(answer);
     return absl::OkStatus();
   };
-  operation.finish = [signature, done = std::move(done)](absl::Status status) mutable {
+  operation.finish = [result, done = std::move(done)](absl::Status status) mutable {
     if (status.ok()) {
-      done(std::move(*signature));
+      done(std::move(*result));
     } else {
       done(std::move(status));
     }
   };
+  return operation;
+}
+
+}  // namespace
+
+KeyService::OperationId KeyWorker::Sign(
+    SignRequest request, absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) {
+  const CallerKey caller = request.caller;
+  const BootTime deadline = request.deadline;
+  KeyOperation operation = Returning<std::string>(
+      [request = std::move(request)](KeyProvider& provider) {
+        return provider.Sign(request.key, request.public_key, request.algorithm, request.message);
+      },
+      std::move(done));
+  operation.caller = caller;
+  operation.deadline = deadline;
   return core_->Submit(std::move(operation));
 }
 
 KeyService::OperationId KeyWorker::CreateKey(
     CreateRequest request, absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) {
-  KeyOperation operation;
-  operation.caller = request.caller;
-  operation.deadline = request.deadline;
+  const CallerKey caller = request.caller;
+  const BootTime deadline = request.deadline;
+  KeyOperation operation = Returning<CreatedKey>(
+      [request = std::move(request)](KeyProvider& provider) {
+        return provider.CreateKey(request.algorithm, request.label);
+      },
+      std::move(done));
+  operation.caller = caller;
+  operation.deadline = deadline;
   operation.creation = true;
   operation.repeatable = false;  // the first try may have left a key in a token
-  const auto key = std::make_shared<CreatedKey>();
-  operation.attempt = [request = std::move(request), key](KeyProvider& provider) {
-    absl::StatusOr<CreatedKey> result = provider.CreateKey(request.algorithm, request.label);
-    if (!result.ok()) return result.status();
-    *key = *std::move(result);
-    return absl::OkStatus();
-  };
-  operation.finish = [key, done = std::move(done)](absl::Status status) mutable {
-    if (status.ok()) {
-      done(std::move(*key));
-    } else {
-      done(std::move(status));
-    }
-  };
   return core_->Submit(std::move(operation));
 }
 
@@ -534,6 +543,28 @@ KeyService::OperationId KeyWorker::DestroyKey(KeyReference key,
     return provider.DestroyKey(key);
   };
   operation.finish = std::move(done);
+  return core_->Submit(std::move(operation));
+}
+
+KeyService::OperationId KeyWorker::ListKeys(
+    absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) {
+  return core_->Submit(Returning<KeyInventory>(
+      [](KeyProvider& provider) { return provider.ListKeys(); }, std::move(done)));
+}
+
+KeyService::OperationId KeyWorker::ProvisionParent(
+    Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
+  KeyOperation operation = Returning<ProvisionedParent>(
+      [owner_auth = std::move(owner_auth)](
+          KeyProvider& provider) -> absl::StatusOr<ProvisionedParent> {
+        ParentProvisioner* const provisioner = provider.parent_provisioner();
+        if (provisioner == nullptr) {
+          return MakeError(Reason::kNotImplemented, "this key provider has no parent key");
+        }
+        return provisioner->ProvisionParent(owner_auth);
+      },
+      std::move(done));
+  operation.repeatable = false;  // an authorization is tried once
   return core_->Submit(std::move(operation));
 }
 

@@ -57,6 +57,10 @@ class KeyWorker : public KeyService {
   OperationId CreateKey(CreateRequest request,
                         absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) override;
   OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
+  OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) override;
+  OperationId ProvisionParent(
+      Secret owner_auth,
+      absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
   ProviderStatus status() const override;
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/jose/jwk.h"
 
-#include <openssl/sha.h>
-
 #include "absl/strings/str_cat.h"
 #include "base/base64url.h"
 #include "base/json.h"
+#include "hsm/thumbprint.h"
 
 namespace smartkey {
 namespace {
@@ -100,12 +99,7 @@ absl::StatusOr<PublicKey> ParseRsaJwk(const nlohmann::json& jwk) {
 }  // namespace
 
 std::string JwkThumbprint(const PublicKey& key) {
-  // nlohmann::json keeps members in lexicographic order and writes no white space: the form of RFC
-  // 7638 section 3.1, since names and values here need no escape.
-  const std::string text = RequiredMembers(key).dump();
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  return Base64UrlEncode(absl::string_view(reinterpret_cast<const char*>(digest), sizeof(digest)));
+  return Base64UrlEncode(Thumbprint(key));
 }
 
 nlohmann::json ToJwk(const PublicKey& key, SignatureAlgorithm algorithm) {

@@ -472,9 +472,9 @@ absl::Status TpmKeyProvider::DestroyKey(const KeyReference& reference) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<ListedKey>> TpmKeyProvider::ListKeys() {
+absl::StatusOr<KeyInventory> TpmKeyProvider::ListKeys() {
   if (context_ == nullptr) return NotOpen();
-  return std::vector<ListedKey>();
+  return KeyInventory();
 }
 
 }  // namespace smartkey

@@ -63,7 +63,7 @@ class TpmKeyProvider : public KeyProvider {
                                    SignatureAlgorithm algorithm,
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
-  absl::StatusOr<std::vector<ListedKey>> ListKeys() override;
+  absl::StatusOr<KeyInventory> ListKeys() override;
 
  private:
   struct Parent {

@@ -248,9 +248,9 @@ TEST_P(KeyProviderContract, DestroyedKey_IsNowhereInTheHardware) {
   ASSERT_TRUE(Signs(*provider, *key, "before"));
   EXPECT_TRUE(provider->DestroyKey(key->reference).ok());
   EXPECT_TRUE(provider->DestroyKey(key->reference).ok()) << "absent is success";
-  const absl::StatusOr<std::vector<ListedKey>> listed = provider->ListKeys();
+  const absl::StatusOr<KeyInventory> listed = provider->ListKeys();
   ASSERT_TRUE(listed.ok());
-  EXPECT_TRUE(listed->empty());
+  EXPECT_TRUE(listed->keys.empty());
   if (hardware_->stores_keys()) {
     EXPECT_EQ(ReasonOf(provider->CheckKey(key->reference, key->public_key)), Reason::kKeyGone);
   }

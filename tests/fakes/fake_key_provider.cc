@@ -131,11 +131,11 @@ absl::Status FakeKeyProvider::DestroyKey(const KeyReference& reference) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<ListedKey>> FakeKeyProvider::ListKeys() {
+absl::StatusOr<KeyInventory> FakeKeyProvider::ListKeys() {
   MutexLock lock(hardware_->mu_);
-  std::vector<ListedKey> listed;
+  KeyInventory listed;
   for (const auto& [blob, key] : hardware_->keys_) {
-    listed.push_back(ListedKey{.reference = {.provider = "fake", .blob = blob}});
+    listed.keys.push_back(ListedKey{.reference = {.provider = "fake", .blob = blob}});
   }
   return listed;
 }

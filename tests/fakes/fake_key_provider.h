@@ -64,7 +64,7 @@ class FakeKeyProvider : public KeyProvider {
                                    SignatureAlgorithm algorithm,
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
-  absl::StatusOr<std::vector<ListedKey>> ListKeys() override;
+  absl::StatusOr<KeyInventory> ListKeys() override;
 
  private:
   std::shared_ptr<FakeHardware> hardware_;

@@ -73,6 +73,21 @@ KeyService::OperationId FakeKeyService::DestroyKey(KeyReference key,
                [shared](absl::Status status) { (*shared)(std::move(status)); });
 }
 
+KeyService::OperationId FakeKeyService::ListKeys(
+    absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) {
+  auto shared = Share(std::move(done));
+  return Start([this, shared] { (*shared)(DoListKeys()); },
+               [shared](absl::Status status) { (*shared)(std::move(status)); });
+}
+
+KeyService::OperationId FakeKeyService::ProvisionParent(
+    Secret /*owner_auth*/, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
+  auto shared = Share(std::move(done));
+  return Start(
+      [shared] { (*shared)(MakeError(Reason::kNotImplemented, "a fake has no parent key")); },
+      [shared](absl::Status status) { (*shared)(std::move(status)); });
+}
+
 KeyService::OperationId FakeKeyService::Start(absl::AnyInvocable<void()> run,
                                               absl::AnyInvocable<void(absl::Status)> refuse) {
   OperationId id = 0;
@@ -153,6 +168,15 @@ absl::Status FakeKeyService::DoDestroy(const KeyReference& key) {
   if (absl::Status failure = Take(destroy_failures_); !failure.ok()) return failure;
   keys_.erase(key.blob);
   return absl::OkStatus();
+}
+
+KeyInventory FakeKeyService::DoListKeys() {
+  MutexLock lock(mu_);
+  KeyInventory inventory;
+  for (const auto& [blob, key] : keys_) {
+    inventory.keys.push_back({.reference = {.provider = "fake", .blob = blob}});
+  }
+  return inventory;
 }
 
 CreatedKey FakeKeyService::MakeKeyLocked(SignatureAlgorithm algorithm) {

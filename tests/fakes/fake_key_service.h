@@ -31,6 +31,10 @@ class FakeKeyService : public KeyService {
   OperationId CreateKey(CreateRequest request,
                         absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) override;
   OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
+  OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) override;
+  OperationId ProvisionParent(
+      Secret owner_auth,
+      absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
   ProviderStatus status() const override;
 
@@ -86,6 +90,7 @@ class FakeKeyService : public KeyService {
   absl::StatusOr<std::string> DoSign(const SignRequest& request);
   absl::StatusOr<CreatedKey> DoCreate(const CreateRequest& request);
   absl::Status DoDestroy(const KeyReference& key);
+  KeyInventory DoListKeys();
 
   mutable Mutex mu_;
   bool hold_ ABSL_GUARDED_BY(mu_) = false;
