@@ -23,4 +23,17 @@ absl::StatusOr<DaemonStatus> AdminClient::GetStatus(CallOptions options) {
   return FromProto(*response);
 }
 
+absl::StatusOr<StoredKeys> AdminClient::ListStoredKeys(CallOptions options) {
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::ListStoredKeys,
+                                 v1::ListStoredKeysRequest(), options.timeout.value_or(kShortCall));
+  if (!response.ok()) return response.status();
+  StoredKeys stored;
+  stored.of_other_instances = response->of_other_instances();
+  for (const v1::StoredKey& key : response->keys()) {
+    stored.keys.push_back({key.label(), key.registration_id(), key.generation(), key.stray()});
+  }
+  return stored;
+}
+
 }  // namespace smartkey::client

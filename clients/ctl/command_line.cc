@@ -126,6 +126,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddToken(app, session);
   AddAssertion(app, session);
   AddJwks(app, session);
+  AddKeys(app, session);
   AddServers(app, session);
   AddApps(app, session);
   AddStatus(app, session);

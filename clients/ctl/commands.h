@@ -16,6 +16,7 @@ void AddDelete(CLI::App& app, Session& session);
 void AddToken(CLI::App& app, Session& session);
 void AddAssertion(CLI::App& app, Session& session);
 void AddJwks(CLI::App& app, Session& session);
+void AddKeys(CLI::App& app, Session& session);
 void AddServers(CLI::App& app, Session& session);
 void AddApps(CLI::App& app, Session& session);
 void AddStatus(CLI::App& app, Session& session);

@@ -50,24 +50,10 @@ json UserJson(const client::User& user) {
   return out;
 }
 
-json KeyJson(const client::Key& key) {
-  json out = {{"algorithm", key.algorithm},
-              {"thumbprint", key.thumbprint},
-              {"provider", Text(Name(key.provider))},
-              {"attributes", json::object()}};
-  for (const auto& [name, value] : key.attributes) out["attributes"][name] = value;
-  SetJsonText(out, "public_jwk", key.public_jwk);
-  Set(out, "tpm_public", Base64UrlEncode(key.tpm_public));
-  // For other tools, which take standard base64: `tpm2_print -t TPM2B_PUBLIC`.
-  Set(out, "tpm_public", absl::Base64Escape(key.tpm_public));
-  Set(out, "created_at", key.created_at);
-  return out;
-}
-
 json GenerationJson(const client::Generation& generation) {
   json out = {{"number", generation.number}, {"state", Text(Name(generation.state))}};
   Set(out, "client_id", generation.client_id);
-  if (generation.key.has_value()) out["key"] = KeyJson(*generation.key);
+  if (generation.key.has_value()) out["key"] = ToJson(*generation.key);
   Set(out, "created_at", generation.created_at);
   Set(out, "registered_at", generation.registered_at);
   Set(out, "first_token_at", generation.first_token_at);
@@ -157,6 +143,31 @@ json ToJson(const client::Hardware& in) {
   Set(out, "cause", in.cause);
   Set(out, "since", in.since);
   return out;
+}
+
+json ToJson(const client::Key& key) {
+  json out = {{"algorithm", key.algorithm},
+              {"thumbprint", key.thumbprint},
+              {"provider", Text(Name(key.provider))},
+              {"attributes", json::object()}};
+  for (const auto& [name, value] : key.attributes) out["attributes"][name] = value;
+  SetJsonText(out, "public_jwk", key.public_jwk);
+  Set(out, "tpm_public", Base64UrlEncode(key.tpm_public));
+  // For other tools, which take standard base64: `tpm2_print -t TPM2B_PUBLIC`.
+  Set(out, "tpm_public", absl::Base64Escape(key.tpm_public));
+  Set(out, "created_at", key.created_at);
+  return out;
+}
+
+json ToJson(const client::StoredKeys& stored) {
+  json keys = json::array();
+  for (const client::StoredKeys::Key& key : stored.keys) {
+    json one = {{"label", key.label}, {"stray", key.stray}};
+    Set(one, "registration", key.registration_id);
+    if (key.generation > 0) one["generation"] = key.generation;
+    keys.push_back(std::move(one));
+  }
+  return {{"keys", std::move(keys)}, {"of_other_instances", stored.of_other_instances}};
 }
 
 json ToJson(const client::DaemonStatus& in) {

@@ -20,6 +20,8 @@ nlohmann::json ToJson(const client::Server& server);
 nlohmann::json ToJson(const client::App& app);
 nlohmann::json ToJson(const client::Hardware& hardware);
 nlohmann::json ToJson(const client::DaemonStatus& status);
+nlohmann::json ToJson(const client::Key& key);
+nlohmann::json ToJson(const client::StoredKeys& stored);
 
 // Holds the token: for standard output only.
 nlohmann::json RevealToJson(const client::AccessToken& token);

@@ -21,12 +21,6 @@ absl::StatusOr<std::vector<client::Registration>> Fetch(const Session& session, 
   return (*client)->ListRegistrations();
 }
 
-// A name as it has to be typed: on the admin socket with its owner before it.
-std::string NameToType(const client::Registration& registration) {
-  if (registration.relation != client::Relation::kAdministered) return registration.name;
-  return absl::StrCat(OwnerText(registration.owner), "/", registration.name);
-}
-
 std::string Note(const client::Registration& registration) {
   if (registration.relation != client::Relation::kShared) return registration.label;
   return absl::StrCat("shared by ", OwnerText(registration.owner));

@@ -2,6 +2,7 @@
 #include "clients/ctl/registration_text.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "clients/ctl/table.h"
 
@@ -42,6 +43,19 @@ std::string WarningText(absl::string_view warning) {
     if (row.name == warning) return std::string(row.text);
   }
   return Printable(warning);
+}
+
+std::string AttributesText(const client::Key& key) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : key.attributes) {
+    words.push_back(absl::StrCat(value ? "" : "!", name));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+std::string NameToType(const client::Registration& registration) {
+  if (registration.relation != client::Relation::kAdministered) return registration.name;
+  return absl::StrCat(OwnerText(registration.owner), "/", registration.name);
 }
 
 std::string EnrolledText(const client::Registration& registration) {

@@ -18,6 +18,12 @@ std::string OwnerText(const client::User& owner);
 // one.
 std::string WarningText(absl::string_view warning);
 
+// "fixedtpm fixedparent sign !decrypt": a mark before what the hardware says is not so.
+std::string AttributesText(const client::Key& key);
+
+// A name as it has to be typed: of an administered registration with its owner before it.
+std::string NameToType(const client::Registration& registration);
+
 // What is shown after an enrollment.
 std::string EnrolledText(const client::Registration& registration);
 

@@ -2,7 +2,6 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
@@ -10,15 +9,6 @@
 
 namespace smartkey::ctl {
 namespace {
-
-// "fixedtpm fixedparent sign !decrypt": a mark before what is not set.
-std::string AttributesText(const client::Key& key) {
-  std::vector<std::string> words;
-  for (const auto& [name, value] : key.attributes) {
-    words.push_back(absl::StrCat(value ? "" : "!", name));
-  }
-  return absl::StrJoin(words, " ");
-}
 
 void AddGeneration(const client::Generation& generation, Record& record) {
   record.Add("Generation", absl::StrCat(generation.number));

@@ -33,6 +33,7 @@ struct KeyProviderConfig {
   std::string module;    // path; empty: what p11-kit is configured with
   std::string pin_file;  // path; empty: no PIN
   std::string init_args;
+  std::vector<std::string> environment;  // "NAME=value", for the module's process
   int max_sessions = 8;
   bool strict_attributes = true;
   std::string isolation = "process";  // or "none"

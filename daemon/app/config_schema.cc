@@ -28,14 +28,15 @@ void ReadKeyProvider(ConfigTable& table, KeyProviderConfig& provider) {
   table.ReadString("module", provider.module, CheckAbsolutePath);
   table.ReadString("pin_file", provider.pin_file, CheckAbsolutePath);
   table.ReadString("init_args", provider.init_args);
+  table.ReadStrings("environment", provider.environment, CheckEnvironmentEntry);
   table.ReadInt("max_sessions", provider.max_sessions, 1, 1024);
   table.ReadBool("strict_attributes", provider.strict_attributes);
   table.ReadChoice("isolation", provider.isolation, {"process", "none"});
 
   // A key without effect is a mistake somebody would look for long.
   const bool is_tpm = provider.type == "tpm";
-  for (const char* key : {"uri", "module", "pin_file", "init_args", "max_sessions",
-                          "strict_attributes", "isolation"}) {
+  for (const char* key : {"uri", "module", "pin_file", "init_args", "environment",
+                          "max_sessions", "strict_attributes", "isolation"}) {
     if (is_tpm && table.Has(key)) table.AddProblem(key, "needs type = \"pkcs11\"");
   }
   if (!is_tpm && table.Has("tcti")) table.AddProblem("tcti", "needs type = \"tpm\"");

@@ -172,4 +172,21 @@ absl::Status CheckPkcs11Uri(const std::string& value) {
   return absl::OkStatus();
 }
 
+absl::Status CheckEnvironmentEntry(const std::string& value) {
+  const size_t equals = value.find('=');
+  const std::string name = value.substr(0, equals);
+  const bool is_name = !name.empty() && !absl::ascii_isdigit(static_cast<unsigned char>(name[0])) &&
+                       All(name, [](char c) {
+                         return c == '_' || absl::ascii_isalnum(static_cast<unsigned char>(c));
+                       });
+  if (equals == std::string::npos || !is_name || value.find('\0') != std::string::npos) {
+    return Must("be written \"NAME=value\"");
+  }
+  const std::vector<std::string> words = absl::StrSplit(absl::AsciiStrToUpper(name), '_');
+  if (std::find(words.begin(), words.end(), "PIN") != words.end()) {
+    return Must("hold no PIN: put it into a file and name it as pin_file");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace smartkey

@@ -39,5 +39,7 @@ absl::Status CheckEndpoint(const std::string& value, bool allow_loopback_http);
 absl::StatusOr<std::string> NormaliseFhirBase(const std::string& value, bool allow_loopback_http);
 // "pkcs11:..." (RFC 7512).
 absl::Status CheckPkcs11Uri(const std::string& value);
+// "NAME=value", and no name of a PIN.
+absl::Status CheckEnvironmentEntry(const std::string& value);
 
 }  // namespace smartkey

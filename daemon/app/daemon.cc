@@ -18,6 +18,7 @@
 #include "daemon/access/access_policy.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
+#include "daemon/enrollment/stray_keys.h"
 #include "daemon/http/curl/curl_http_client.h"
 #include "daemon/jose/jwt_signer.h"
 #include "daemon/oauth/token_endpoint.h"
@@ -178,6 +179,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   Parts& running = *parts.release();
   running.remover->Recover();
   running.enrollments->Recover();
+  ReportStrayKeys(*running.keys, *running.store);
 
   std::vector<ConnectionServer::Endpoint> endpoints;
   endpoints.push_back({*std::move(listener), PublicServices(*p.services), false, absl::nullopt});

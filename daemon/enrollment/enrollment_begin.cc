@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "daemon/enrollment/enrollment_core.h"
+#include "daemon/enrollment/stray_keys.h"
 #include "daemon/jose/jwk.h"
 
 namespace smartkey {
@@ -278,8 +279,8 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
   KeyService::CreateRequest request;
   request.caller = pending->uid;
   request.algorithm = pending->algorithm;
-  request.label = absl::StrCat("smartkeyd:", parts_.store.instance_id(), ":",
-                               pending->registration_id, ":", pending->generation);
+  request.label =
+      KeyLabel(parts_.store.instance_id(), pending->registration_id, pending->generation);
   request.deadline = parts_.clock.Boot() + kKeyCreationLimit;
   const KeyService::OperationId making = parts_.keys.CreateKey(
       std::move(request), [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {

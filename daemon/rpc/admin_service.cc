@@ -5,11 +5,18 @@
 
 #include <map>
 
+#include "base/log.h"
+#include "daemon/enrollment/stray_keys.h"
+#include "daemon/rpc/pending_call.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/server_info_service.h"
 #include "daemon/rpc/service_support.h"
 
 namespace smartkey {
+
+namespace {
+constexpr absl::Duration kHardwareLimit = absl::Seconds(30);
+}  // namespace
 
 grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* context,
                                                   const v1::GetStatusRequest*,
@@ -137,6 +144,32 @@ grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext
                                                      const v1::ProvisionTpmRequest*,
                                                      v1::ProvisionTpmResponse*) {
   return FailNotImplemented(context, "ProvisionTpm");
+}
+
+grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerContext* context,
+                                                       const v1::ListStoredKeysRequest*,
+                                                       v1::ListStoredKeysResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  auto call = PendingUnaryCall<v1::ListStoredKeysResponse>::Start(
+      response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
+  const KeyService::OperationId id =
+      parts_.keys.ListKeys([call, &store = parts_.store](absl::StatusOr<KeyInventory> inventory) {
+        call->Finish(inventory.status(), [&](v1::ListStoredKeysResponse& answer) {
+          answer.set_of_other_instances(inventory->of_other_instances);
+          for (const StoredKey& key :
+               FindStrayKeys(*inventory, store.instance_id(), store.List())) {
+            v1::StoredKey* message = answer.add_keys();
+            message->set_label(Printable(key.label));
+            message->set_registration_id(key.registration_id);
+            message->set_generation(key.generation);
+            message->set_stray(key.stray);
+          }
+        });
+      });
+  call->OnAbandon([&keys = parts_.keys, id] { keys.Cancel(id); });
+  return call->reactor();
 }
 
 }  // namespace smartkey

@@ -7,7 +7,7 @@
 namespace smartkey {
 
 // smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
-// GetStatus works so far. Thread-safe.
+// GetStatus and ListStoredKeys work so far. Thread-safe.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
@@ -28,6 +28,9 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ProvisionTpm(grpc::CallbackServerContext* context,
                                          const v1::ProvisionTpmRequest* request,
                                          v1::ProvisionTpmResponse* response) override;
+  grpc::ServerUnaryReactor* ListStoredKeys(grpc::CallbackServerContext* context,
+                                           const v1::ListStoredKeysRequest* request,
+                                           v1::ListStoredKeysResponse* response) override;
 
  private:
   void FillRegistrations(v1::GetStatusResponse* response) const;

@@ -356,6 +356,21 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     problem.set_file_disabled(true);
     return Enter("GetStatus", context);
   }
+
+  grpc::Status ListStoredKeys(grpc::ServerContext* context, const v1::ListStoredKeysRequest*,
+                              v1::ListStoredKeysResponse* response) override {
+    v1::StoredKey& used = *response->add_keys();
+    used.set_label("smartkeyd:i-1:reg-1:1");
+    used.set_registration_id("reg-1");
+    used.set_generation(1);
+    v1::StoredKey& stray = *response->add_keys();
+    stray.set_label("smartkeyd:i-1:reg-9:2");
+    stray.set_registration_id("reg-9");
+    stray.set_generation(2);
+    stray.set_stray(true);
+    response->set_of_other_instances(5);
+    return Enter("ListStoredKeys", context);
+  }
 };
 
 FakeDaemon::FakeDaemon(std::string path)

@@ -110,7 +110,7 @@ TEST_F(Protoset, HasEveryServiceWithItsMethods) {
       {"TokenService", {"GetAccessToken", "WatchAccessToken", "ReportRejectedToken"}},
       {"SigningService", {"SignClientAssertion", "SignJwt", "SignDpopProof", "GetJwks"}},
       {"AdminService",
-       {"GetStatus", "RunDiagnostics", "ReadAuditLog", "ReloadConfiguration", "SetLogLevel",
+       {"GetStatus", "ListStoredKeys", "RunDiagnostics", "ReadAuditLog", "ReloadConfiguration", "SetLogLevel",
         "ProvisionTpm"}},
       {"ServerInfoService", {"GetServerInfo", "ListServers", "ListApps"}},
   };

@@ -71,6 +71,19 @@ struct DaemonStatus {
   absl::optional<absl::Time> config_loaded_at;
 };
 
+// Keys that the hardware itself stores; as smartkey.v1.ListStoredKeysResponse.
+struct StoredKeys {
+  struct Key {
+    std::string label;
+    std::string registration_id;  // empty: its label names none
+    uint32_t generation = 0;
+    bool stray = false;  // no registration needs it
+  };
+
+  std::vector<Key> keys;
+  uint32_t of_other_instances = 0;
+};
+
 // smartkeyd on its second socket, for root and the administrators' group. ListRegistrations() shows
 // those of all owners there, DeleteRegistration() deletes any of them; tokens are not to be had.
 // Thread-safe.
@@ -82,6 +95,9 @@ class AdminClient : public Client {
   // Never waits for hardware, network or disk. Default deadline: 30 s. Errors: kNotImplemented on
   // the public socket, which does not know this service.
   absl::StatusOr<DaemonStatus> GetStatus(CallOptions options = {});
+
+  // Asks the hardware. Default deadline: 30 s. Errors: those of the hardware, as kHardwareAbsent.
+  absl::StatusOr<StoredKeys> ListStoredKeys(CallOptions options = {});
 
  private:
   using Client::Client;

@@ -161,6 +161,27 @@ TEST_F(SmartkeyctlTest, ShowHasTheKeyAndItsAttributes) {
   EXPECT_EQ(CtlJson({"show", "mercy"})["registration"]["generation"]["key"]["provider"], "TPM");
 }
 
+TEST_F(SmartkeyctlTest, KeysHaveWhatTheHardwareSaysOfThem) {
+  EXPECT_EQ(Ctl({"keys"}).out,
+            "Registration:  mercy (generation 1)\n"
+            "State:         working\n"
+            "Key:           ES384 in TPM\n"
+            "Thumbprint:    thumb-1\n"
+            "Attributes:    fixedtpm sign !decrypt\n");
+  EXPECT_EQ(CtlJson({"keys"})["keys"][0]["attributes"]["fixedtpm"], true);
+}
+
+TEST_F(SmartkeyctlTest, KeysAllShowsWhatTheTokenStoresAndNobodyNeeds) {
+  const std::string out = Ctl({"keys", "--all"}).out;
+  EXPECT_THAT(out, HasSubstr("mercy (generation 1)"));
+  EXPECT_THAT(out, HasSubstr("that no registration needs:\n  smartkeyd:i-1:reg-9:2\n"));
+  EXPECT_THAT(out, Not(HasSubstr("smartkeyd:i-1:reg-1:1")));
+  EXPECT_THAT(out, HasSubstr("2 keys of this smartkeyd, 5 of others"));
+  const auto json = CtlJson({"keys", "--all"});
+  EXPECT_EQ(json["stored"]["keys"][1]["stray"], true);
+  EXPECT_EQ(json["stored"]["of_other_instances"], 5);
+}
+
 TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {
   EXPECT_EQ(Ctl({"servers"}).out,
             "NAME   FHIR BASE                     PROFILE  APPS\n"

@@ -56,6 +56,7 @@ uri = "pkcs11:token=clinic"
 module = "/usr/lib/m.so"
 pin_file = "/run/pin"
 init_args = "x=y"
+environment = ["A=b"]
 max_sessions = 3
 strict_attributes = false
 isolation = "none"
@@ -99,6 +100,7 @@ registration_endpoint = "http://localhost/r"
   EXPECT_EQ(config.key_provider.module, "/usr/lib/m.so");
   EXPECT_EQ(config.key_provider.pin_file, "/run/pin");
   EXPECT_EQ(config.key_provider.init_args, "x=y");
+  EXPECT_EQ(config.key_provider.environment, std::vector<std::string>{"A=b"});
   EXPECT_EQ(config.key_provider.max_sessions, 3);
   EXPECT_FALSE(config.key_provider.strict_attributes);
   EXPECT_EQ(config.key_provider.isolation, "none");

@@ -65,6 +65,8 @@ TEST(ConfigValues, ProxiesAndAudiencesAndTokens) {
   ExpectGood(CheckPkcs11Uri, {"pkcs11:token=clinic", "pkcs11:"});
   ExpectBad(CheckPkcs11Uri,
             {"", "token=clinic", "pkcs11:token=a b", "pkcs11:token=clinic?pin-value=1234"});
+  ExpectGood(CheckEnvironmentEntry, {"TPM2_PKCS11_STORE=/var/lib/x", "A=", "_B=c=d", "SHIPPING=1"});
+  ExpectBad(CheckEnvironmentEntry, {"", "A", "=b", "1A=b", "A B=c", "TOKEN_PIN=1234", "pin=1"});
 }
 
 TEST(ConfigValues, Endpoints_AreHttpsOrAllowedLoopback) {

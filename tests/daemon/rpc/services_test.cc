@@ -684,6 +684,21 @@ TEST_F(Services, StatusCountsWhatThereIs) {
   EXPECT_EQ(status.store().cause().reason(), v1::ErrorDetail::STORE_FULL);
 }
 
+TEST_F(Services, StoredKeysAreToldFromStrays) {
+  AddRegistration("mercy");
+  keys_.MakeKey(SignatureAlgorithm::kEs256);  // that no record knows
+  auto client = Connect(Admin());
+  grpc::ClientContext context;
+  v1::ListStoredKeysResponse stored;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(client->channel)->ListStoredKeys(&context, {}, &stored).ok());
+  ASSERT_EQ(stored.keys_size(), 2);
+  EXPECT_FALSE(stored.keys(0).stray());
+  EXPECT_EQ(stored.keys(0).registration_id(), "id-mercy-alice");
+  EXPECT_EQ(stored.keys(0).generation(), 1u);
+  EXPECT_TRUE(stored.keys(1).stray());
+}
+
 TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
   auto client = Connect(MakeCaller(0, "root"));
   grpc::ClientContext context;
