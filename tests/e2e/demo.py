@@ -13,6 +13,7 @@ import sys
 import textwrap
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hardware import Token, Tpm  # noqa: E402
 from stack import ALICE, BOB, SERVER, SERVICE, Failed, Stack, wait_for  # noqa: E402
 
 WIDTH = 78
@@ -54,21 +55,12 @@ def fingerprint(token):
     return "sha256 " + hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
-def the_tpm_s_view(stack, show):
-    """What the public area of the key says, read by tpm2-tools and not by us."""
-    import base64
-    path = os.path.join(stack.dir, "key.pub")
-    with open(path, "wb") as file:
-        file.write(base64.b64decode(show["generation"]["key"]["tpm_public"]))
-    return subprocess.run(["tpm2_print", "-t", "TPM2B_PUBLIC", path], check=True, capture_output=True,
-                          text=True).stdout
-
-
 def tell(stack, options):
     story = Story()
+    hardware = stack.hardware
     story.tell("The parts", f"""
-        A TPM 2.0 (swtpm), a hospital's authorization and FHIR server (the sandbox), and smartkeyd, which
-        alone may use the TPM. All run on this machine as unprivileged users, in {stack.dir}.
+        {options.parts}, a hospital's authorization and FHIR server (the sandbox), and smartkeyd, which
+        alone may use the {hardware.name}. All run on this machine as unprivileged users, in {stack.dir}.
         The accounts of every Debian play the people: "{ALICE}" is Alice, "{BOB}" is Bob.""")
     stack.start()
     pid = stack.processes["smartkeyd"].pid
@@ -79,7 +71,7 @@ def tell(stack, options):
 
     story.tell("Alice enrolls", """
         smartkeyctl asks smartkeyd for a link, Alice logs in at her hospital, chooses the patient and
-        allows access. smartkeyd makes a key inside the TPM, exchanges the code, registers a client of her
+        allows access. smartkeyd makes a key inside the hardware, exchanges the code, registers a client of her
         own with the key's public half, and gets the first token. The token that pays for the registration
         never leaves smartkeyd.""")
     if options.browser:
@@ -95,23 +87,21 @@ def tell(stack, options):
     story.check(len(registered) == 1 and registered[0]["status"] == 201,
                 "the server's log has one registration, answered 201")
 
-    story.tell("The registration, and the TPM's own view of its key", """
-        What is on record, and the attributes that the TPM put into the key's public area: made in this
-        TPM, bound to it and to its parent, for signing only. Nobody can take such a key out, root
-        included.""")
+    story.tell(f"The registration, and the {hardware.name}'s own view of its key", f"""
+        What is on record, and the attributes of the key that another program reads from the {hardware.name}: made
+        in there, for signing only. Nobody can take such a key out, root included.""")
     story.show(run(stack, stack.ctl(ALICE, "show", SERVER)).out)
     shown = run(stack, stack.ctl(ALICE, "--json", "show", SERVER)).json()
     shown = shown["registration"]
-    public_area = the_tpm_s_view(stack, shown)
-    attributes = [line.strip() for line in public_area.splitlines() if "fixedtpm" in line]
-    story.show("\n".join(attributes))
-    words = attributes[0].split("value:")[1].strip().split("|")
-    for attribute in ("fixedtpm", "fixedparent", "sensitivedataorigin", "sign"):
-        story.check(attribute in words, f"the TPM says: {attribute}")
-    story.check("decrypt" not in words, "the TPM says: no decrypt")
+    line, words = hardware.view_of_key(shown)
+    story.show(line)
+    for attribute in hardware.attributes:
+        story.check(attribute in words, f"the {hardware.name} says: {attribute}")
+    for attribute in hardware.not_attributes:
+        story.check(attribute not in words, f"the {hardware.name} says: not {attribute}")
 
-    story.tell("App A gets a token and reads the patient", """
-        smartkeyd signs an assertion with the key in the TPM and trades it for an access token (step 3). App
+    story.tell("App A gets a token and reads the patient", f"""
+        smartkeyd signs an assertion with the key in the {hardware.name} and trades it for an access token (step 3). App
         A, a process of Alice's, uses it at the FHIR server.""")
     before = len(stack.token_requests())
     token_a = run(stack, stack.ctl(ALICE, "token", SERVER)).out.strip()
@@ -159,11 +149,17 @@ def tell(stack, options):
     token = run(stack, stack.ctl(ALICE, "token", SERVER)).out.strip()
     story.check(stack.fhir_get("Patient/pat-1", token)["id"] == "pat-1", "it serves again")
 
-    story.tell("The machine reboots", """
-        The TPM loses everything that is not kept: a power cycle and TPM2_Startup(CLEAR).""")
-    stack.stop("smartkeyd")
-    stack.reboot_tpm()
-    stack.start_daemon()
+    if options.pkcs11:
+        story.tell("The token's driver is killed", """
+            The vendor's module runs in a process of its own, away from smartkeyd's memory. It is killed; the next
+            signature finds a new one.""")
+        story.check(hardware.kill_module() is not None, "the module's process was killed")
+    else:
+        story.tell("The machine reboots", """
+            The TPM loses everything that is not kept: a power cycle and TPM2_Startup(CLEAR).""")
+        stack.stop("smartkeyd")
+        hardware.reboot()
+        stack.start_daemon()
     stack.control("revoke_tokens", {})
     token = run(stack, stack.ctl(ALICE, "token", SERVER)).out.strip()
     story.check(stack.fhir_get("Patient/pat-1", token)["id"] == "pat-1", "it serves again, with the same key")
@@ -176,8 +172,10 @@ def main():
     parser.add_argument("--binaries")
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument("--browser", action="store_true", help="let a person log in")
+    parser.add_argument("--pkcs11", action="store_true", help="keys in a SoftHSM2 token instead of a TPM")
     options = parser.parse_args()
-    stack = Stack(options.binaries, keep=options.keep)
+    options.parts = "A PKCS#11 token (SoftHSM2)" if options.pkcs11 else "A TPM 2.0 (swtpm)"
+    stack = Stack(options.binaries, keep=options.keep, hardware=Token if options.pkcs11 else Tpm)
     try:
         tell(stack, options)
     except (Failed, subprocess.CalledProcessError) as problem:

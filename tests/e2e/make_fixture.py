@@ -30,11 +30,11 @@ def main():
             if result.code != 0:
                 sys.exit(str(result))
         stack.stop("smartkeyd")
-        stack.stop("swtpm")
+        stack.hardware.stop()
         database = os.path.join(options.out, "smartkeyd.db")
         with sqlite3.connect(os.path.join(stack.state, "smartkeyd.db")) as live, sqlite3.connect(database) as copy:
             live.backup(copy)  # with what is still in the write-ahead log
-        shutil.copytree(stack.tpm_dir, os.path.join(options.out, "swtpm"),
+        shutil.copytree(stack.hardware.dir, os.path.join(options.out, "swtpm"),
                         ignore=lambda _, names: [n for n in names if "sock" in n or n.startswith(".")])
 
 

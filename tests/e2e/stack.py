@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole product on real parts, in a temporary directory: swtpm, the sandbox EHR, smartkeyd and
+"""The whole product on real parts, in a temporary directory: a TPM or a token, the sandbox EHR, smartkeyd and
 smartkeyctl, each as a user of its own and none of them root.
 
     with Stack(binaries) as stack:
@@ -21,6 +21,8 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+
+from hardware import Tpm
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -65,7 +67,11 @@ class Result:
 
 
 class Stack:
-    def __init__(self, binaries=None, keep=False):
+    service = SERVICE
+    failed = Failed
+    wait_for = staticmethod(wait_for)
+
+    def __init__(self, binaries=None, keep=False, hardware=Tpm):
         if os.getuid() != 0:
             raise Failed("needs root, to start processes as several users")
         binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
@@ -84,7 +90,7 @@ class Stack:
             shutil.copy(program, self.bin)
         self.ehr_code = shutil.copytree(os.path.join(ROOT, "tests/ehr"), os.path.join(self.dir, "ehr-code"),
                                         ignore=shutil.ignore_patterns("__pycache__"))
-        self.tpm_dir = self._make_dir("tpm", SERVICE)
+        self.hardware = hardware(self, self._make_dir("hardware", SERVICE))
         self.state = self._make_dir("state", SERVICE)
         self.run = self._make_dir("run", SERVICE, 0o755)
         self.ehr_dir = self._make_dir("ehr", EHR, 0o755)
@@ -107,7 +113,7 @@ class Stack:
 
     def _make_dir(self, name, user, mode=0o755):
         path = os.path.join(self.dir, name)
-        os.mkdir(path, 0o700 if user and mode == 0o755 and name in ("state", "tpm") else mode)
+        os.mkdir(path, 0o700 if user and mode == 0o755 and name in ("state", "hardware") else mode)
         if user:
             entry = pwd.getpwnam(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)
@@ -138,36 +144,10 @@ class Stack:
         return process.returncode
 
     def start(self, **config):
-        self.start_tpm()
+        self.hardware.start()
         self.start_ehr()
         self.write_config(**config)
         self.start_daemon()
-
-    def start_tpm(self):
-        path = os.path.join(self.tpm_dir, "swtpm.sock")
-        for old in (path, path + ".ctrl"):
-            if os.path.exists(old):
-                os.unlink(old)
-        self.tcti = f"swtpm:path={path}"
-        self.processes["swtpm"] = self.spawn(
-            SERVICE,
-            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.tpm_dir}",
-             "--server", f"type=unixio,path={path}", "--ctrl", f"type=unixio,path={path}.ctrl",
-             "--flags", "not-need-init,startup-clear"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(path) and os.path.exists(path + ".ctrl"), "swtpm's sockets")
-
-    def reboot_tpm(self):
-        """A power cycle: everything transient is gone, TPM2_Startup(CLEAR) comes next."""
-        self.stop("swtpm")
-        self.start_tpm()
-
-    def new_tpm(self):
-        """Another chip."""
-        self.stop("swtpm")
-        for name in os.listdir(self.tpm_dir):
-            os.unlink(os.path.join(self.tpm_dir, name))
-        self.start_tpm()
 
     def start_ehr(self, port=0):
         ready = os.path.join(self.ehr_dir, "ready.json")
@@ -186,7 +166,7 @@ class Stack:
         with open(ready, encoding="utf-8") as file:
             self.ready = json.load(file)
 
-    def write_config(self, extra="", server_extra="", tcti=None, fhir_base=None):
+    def write_config(self, extra="", server_extra="", key_provider=None, fhir_base=None):
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(f"""
 [daemon]
@@ -197,8 +177,7 @@ admin_group = "root"
 apps_dir = "{self.dir}/apps.d"
 
 [key_provider]
-type = "tpm"
-tcti = "{tcti or self.tcti}"
+{key_provider or self.hardware.key_provider()}
 
 [[app]]
 id = "{APP}"

@@ -94,25 +94,25 @@ class MainJob(StackTest):
     def test_AfterAPowerCycleOfTheTpmItServesWithTheSameKey(self):
         self.enrolled()
         self.stack.stop("smartkeyd")
-        self.stack.reboot_tpm()
+        self.stack.hardware.reboot()
         self.stack.start_daemon()
         self.assertEqual(self.stack.fhir_get("Patient/pat-1", self.token())["id"], "pat-1")
 
     def test_ATpmThatRebootsUnderARunningDaemonIsOpenedAnew(self):
         self.enrolled()
-        self.stack.reboot_tpm()
+        self.stack.hardware.reboot()
         wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the key to be usable again")
 
     def test_ACachedTokenNeedsNeitherTpmNorServer(self):
         self.enrolled()
         token = self.token()
-        self.stack.stop("swtpm")
+        self.stack.hardware.stop()
         port = self.stack.ready["fhir_base"].split(":")[2].split("/")[0]
         self.stack.stop("ehr")
         try:
             self.assertEqual(self.token(), token)
         finally:
-            self.stack.start_tpm()
+            self.stack.hardware.start()
             self.stack.start_ehr(port=int(port))
 
     def test_DeletingDestroysTheKeyAndLeavesNothingOfItInAnyFile(self):

@@ -203,13 +203,13 @@ fhir_base = "{fhir_base}"
 class Hardware(StackTest):
     def test_WithoutHardwareTheDaemonStartsDegradedAndSaysSo(self):
         self.stack.stop("smartkeyd")
-        self.stack.stop("swtpm")
+        self.stack.hardware.stop()
         self.stack.start_daemon()
         self.assert_refused(self.stack.enroll(), 4, "hardware|tpm")
         status = self.stack.ctl("root", "status")
         self.assertEqual(status.code, 0, str(status))
         self.assertRegex(status.out, "ABSENT|absent")
-        self.stack.start_tpm()
+        self.stack.hardware.start()
 
         def ready():
             return "READY" in self.stack.ctl("root", "--json", "status").out
@@ -219,7 +219,7 @@ class Hardware(StackTest):
     def test_AnotherTpmIsSaidToBeOneAndNothingIsDeleted(self):
         self.enrolled()
         self.stack.stop("smartkeyd")
-        self.stack.new_tpm()
+        self.stack.hardware.replace()
         self.stack.start_daemon()
         result = self.stack.ctl(ALICE, "token", SERVER)
         self.assert_refused(result, 4, "tpm|key")

@@ -41,9 +41,9 @@ class Upgrade(unittest.TestCase):
             with self.subTest(fixture), Stack() as stack:
                 service = pwd.getpwnam(SERVICE)
                 shutil.copy(os.path.join(fixture, "smartkeyd.db"), stack.state)
-                shutil.copytree(os.path.join(fixture, "swtpm"), stack.tpm_dir, dirs_exist_ok=True)
-                os.chmod(stack.tpm_dir, 0o700)
-                for folder in (stack.state, stack.tpm_dir):
+                shutil.copytree(os.path.join(fixture, "swtpm"), stack.hardware.dir, dirs_exist_ok=True)
+                os.chmod(stack.hardware.dir, 0o700)
+                for folder in (stack.state, stack.hardware.dir):
                     for name in [".", *os.listdir(folder)]:
                         os.chown(os.path.join(folder, name), service.pw_uid, service.pw_gid)
                     for name in os.listdir(folder):
