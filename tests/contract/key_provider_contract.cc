@@ -24,11 +24,15 @@ void KeyProviderContract::TearDown() {
   EXPECT_EQ(*leftovers, leftovers_before_);
 }
 
-std::unique_ptr<KeyProvider> KeyProviderContract::Opened() {
-  std::unique_ptr<KeyProvider> provider = hardware_->NewProvider();
+std::unique_ptr<KeyProvider> KeyProviderContract::Opened(const std::string& instance) {
+  std::unique_ptr<KeyProvider> provider = hardware_->NewProvider(instance);
   const absl::StatusOr<ProviderCapabilities> capabilities = provider->Open();
   EXPECT_TRUE(capabilities.ok()) << capabilities.status();
   return provider;
+}
+
+std::string KeyProviderContract::Label(const std::string& instance) {
+  return absl::StrCat("smartkeyd:", instance, ":registration", ++labels_, ":1");
 }
 
 std::string NameOfHardware(const testing::TestParamInfo<HardwareMaker>& info) {
@@ -63,7 +67,7 @@ Reason ReasonOfSigning(KeyProvider& provider, const CreatedKey& key) {
 }
 
 TEST_P(KeyProviderContract, Opened_NamesHardwareAndAlgorithms) {
-  std::unique_ptr<KeyProvider> provider = hardware_->NewProvider();
+  std::unique_ptr<KeyProvider> provider = NewProvider();
   const absl::StatusOr<ProviderCapabilities> capabilities = provider->Open();
   ASSERT_TRUE(capabilities.ok()) << capabilities.status();
   EXPECT_FALSE(capabilities->hardware.empty());
@@ -71,9 +75,9 @@ TEST_P(KeyProviderContract, Opened_NamesHardwareAndAlgorithms) {
 }
 
 TEST_P(KeyProviderContract, NotOpened_EveryCallSaysAbsent) {
-  std::unique_ptr<KeyProvider> provider = hardware_->NewProvider();
+  std::unique_ptr<KeyProvider> provider = NewProvider();
   const KeyReference reference;
-  EXPECT_EQ(ReasonOf(provider->CreateKey(kEs256, "label").status()), Reason::kHardwareAbsent);
+  EXPECT_EQ(ReasonOf(provider->CreateKey(kEs256, Label()).status()), Reason::kHardwareAbsent);
   EXPECT_EQ(ReasonOf(provider->CheckKey(reference, {})), Reason::kHardwareAbsent);
   EXPECT_EQ(ReasonOf(provider->Sign(reference, {}, kEs256, "").status()), Reason::kHardwareAbsent);
   EXPECT_EQ(ReasonOf(provider->DestroyKey(reference)), Reason::kHardwareAbsent);
@@ -84,7 +88,7 @@ TEST_P(KeyProviderContract, CreatedKey_ShowsWhatTheHardwareSaysOfIt) {
   std::unique_ptr<KeyProvider> provider = Opened();
   for (const SignatureAlgorithm algorithm : hardware_->algorithms()) {
     SCOPED_TRACE(AlgorithmName(algorithm));
-    const absl::StatusOr<CreatedKey> key = provider->CreateKey(algorithm, "label");
+    const absl::StatusOr<CreatedKey> key = provider->CreateKey(algorithm, Label());
     ASSERT_TRUE(key.ok()) << key.status();
     EXPECT_EQ(key->algorithm, algorithm);
     EXPECT_EQ(key->public_key.type, KeyTypeFor(algorithm));
@@ -109,7 +113,7 @@ TEST_P(KeyProviderContract, CreatedKey_ShowsWhatTheHardwareSaysOfIt) {
 TEST_P(KeyProviderContract, KeyMadeBeforeRestart_SignsAfterIt) {
   for (const SignatureAlgorithm algorithm : hardware_->algorithms()) {
     SCOPED_TRACE(AlgorithmName(algorithm));
-    absl::StatusOr<CreatedKey> key = Opened()->CreateKey(algorithm, "label");
+    absl::StatusOr<CreatedKey> key = Opened()->CreateKey(algorithm, Label());
     ASSERT_TRUE(key.ok()) << key.status();
     std::unique_ptr<KeyProvider> restarted = Opened();
     EXPECT_TRUE(restarted->CheckKey(key->reference, key->public_key).ok());
@@ -118,7 +122,7 @@ TEST_P(KeyProviderContract, KeyMadeBeforeRestart_SignsAfterIt) {
 }
 
 TEST_P(KeyProviderContract, KeyMadeBeforeReboot_SignsAfterIt) {
-  absl::StatusOr<CreatedKey> key = Opened()->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = Opened()->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(hardware_->Reboot().ok());
   EXPECT_TRUE(Signs(*Opened(), *key, "after the reboot"));
@@ -126,7 +130,7 @@ TEST_P(KeyProviderContract, KeyMadeBeforeReboot_SignsAfterIt) {
 
 TEST_P(KeyProviderContract, HardwareResetUnderAnOpenProvider_SignsAgainAfterAtMostOneReopening) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(Signs(*provider, *key, "before"));
   ASSERT_TRUE(hardware_->Reboot().ok());
@@ -147,7 +151,7 @@ TEST_P(KeyProviderContract, FiveHundredSignatures_AreOfFixedWidthAndRight) {
   std::unique_ptr<KeyProvider> provider = Opened();
   for (const SignatureAlgorithm algorithm : hardware_->algorithms()) {
     SCOPED_TRACE(AlgorithmName(algorithm));
-    absl::StatusOr<CreatedKey> key = provider->CreateKey(algorithm, "label");
+    absl::StatusOr<CreatedKey> key = provider->CreateKey(algorithm, Label());
     ASSERT_TRUE(key.ok()) << key.status();
     for (int i = 0; i < 500; ++i) ASSERT_TRUE(Signs(*provider, *key, absl::StrCat("message ", i)));
   }
@@ -155,7 +159,7 @@ TEST_P(KeyProviderContract, FiveHundredSignatures_AreOfFixedWidthAndRight) {
 
 TEST_P(KeyProviderContract, MessagesOfAnyLength_AreHashedInside) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   EXPECT_TRUE(Signs(*provider, *key, ""));
   EXPECT_TRUE(Signs(*provider, *key, std::string(32, '\0')));  // as long as a digest
@@ -166,22 +170,22 @@ TEST_P(KeyProviderContract, TenKeysInTurn_AllSign) {
   std::unique_ptr<KeyProvider> provider = Opened();
   std::vector<CreatedKey> keys;
   for (int i = 0; i < 10; ++i) {
-    absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, absl::StrCat("label ", i));
+    absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
     ASSERT_TRUE(key.ok()) << key.status();
     keys.push_back(*std::move(key));
   }
   for (int round = 0; round < 3; ++round) {
     for (const CreatedKey& key : keys) ASSERT_TRUE(Signs(*provider, key, "in turn"));
     // Making and checking keys between signatures takes room, too.
-    ASSERT_TRUE(provider->CreateKey(kEs256, "one more").ok());
+    ASSERT_TRUE(provider->CreateKey(kEs256, Label()).ok());
     ASSERT_TRUE(provider->CheckKey(keys[3].reference, keys[3].public_key).ok());
   }
 }
 
 TEST_P(KeyProviderContract, AnotherPublicKeyExpected_IsRefused) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
-  absl::StatusOr<CreatedKey> other = provider->CreateKey(kEs256, "label 2");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
+  absl::StatusOr<CreatedKey> other = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok() && other.ok());
   ASSERT_TRUE(Signs(*provider, *key, "loaded, if the provider keeps keys loaded"));
   CreatedKey mixed = *key;
@@ -193,7 +197,7 @@ TEST_P(KeyProviderContract, AnotherPublicKeyExpected_IsRefused) {
 
 TEST_P(KeyProviderContract, AnotherAlgorithmThanTheKeys_IsRefused) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   const auto signature =
       provider->Sign(key->reference, key->public_key, SignatureAlgorithm::kEs384, "message");
@@ -202,7 +206,7 @@ TEST_P(KeyProviderContract, AnotherAlgorithmThanTheKeys_IsRefused) {
 
 TEST_P(KeyProviderContract, ReferenceOfAnotherProvider_IsUnavailableNotLost) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   key->reference.provider = "another";
   EXPECT_EQ(ReasonOfSigning(*provider, *key), Reason::kKeyUnavailable);
@@ -210,7 +214,7 @@ TEST_P(KeyProviderContract, ReferenceOfAnotherProvider_IsUnavailableNotLost) {
 
 TEST_P(KeyProviderContract, TamperedReference_IsRefused) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   // Every octet would take long: the ends, and a walk through all parts with a step that fits none.
   const size_t size = key->reference.blob.size();
@@ -232,7 +236,7 @@ TEST_P(KeyProviderContract, TamperedReference_IsRefused) {
 }
 
 TEST_P(KeyProviderContract, KeyOfReplacedHardware_IsLostToAnotherMachine) {
-  absl::StatusOr<CreatedKey> key = Opened()->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = Opened()->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(hardware_->Replace().ok());
   std::unique_ptr<KeyProvider> provider = Opened();
@@ -243,7 +247,7 @@ TEST_P(KeyProviderContract, KeyOfReplacedHardware_IsLostToAnotherMachine) {
 
 TEST_P(KeyProviderContract, DestroyedKey_IsNowhereInTheHardware) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(Signs(*provider, *key, "before"));
   EXPECT_TRUE(provider->DestroyKey(key->reference).ok());
@@ -258,20 +262,20 @@ TEST_P(KeyProviderContract, DestroyedKey_IsNowhereInTheHardware) {
 }
 
 TEST_P(KeyProviderContract, UnpluggedBeforeOpen_IsAbsentAndOpensOncePluggedIn) {
-  std::unique_ptr<KeyProvider> provider = hardware_->NewProvider();
+  std::unique_ptr<KeyProvider> provider = NewProvider();
   hardware_->Unplug();
   const absl::StatusOr<ProviderCapabilities> capabilities = provider->Open();
   EXPECT_EQ(ReasonOf(capabilities.status()), Reason::kHardwareAbsent) << capabilities.status();
   ASSERT_TRUE(hardware_->PlugIn().ok());
   ASSERT_TRUE(provider->Open().ok());
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   EXPECT_TRUE(Signs(*provider, *key, "message"));
 }
 
 TEST_P(KeyProviderContract, UnpluggedWhileOpen_SaysSoAndRecoversByOpen) {
   std::unique_ptr<KeyProvider> provider = Opened();
-  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, "label");
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(Signs(*provider, *key, "before"));
   hardware_->Unplug();

@@ -19,8 +19,9 @@ class HardwareUnderTest {
  public:
   virtual ~HardwareUnderTest() = default;
 
-  // A new provider object on this hardware, not opened: what a restarted daemon has.
-  virtual std::unique_ptr<KeyProvider> NewProvider() = 0;
+  // A new provider object on this hardware, not opened: what a restarted daemon has. `instance` is
+  // whose keys it makes, for hardware that stores labels.
+  virtual std::unique_ptr<KeyProvider> NewProvider(const std::string& instance) = 0;
 
   // Power off and on: what is written down stays, what was loaded does not.
   virtual absl::Status Reboot() = 0;
@@ -53,19 +54,25 @@ struct HardwareMaker {
 // key_provider_contract.cc into the same program:
 //
 //   INSTANTIATE_TEST_SUITE_P(Tpm, KeyProviderContract, testing::Values(HardwareMaker{...}),
-//   NameOf);
+//                            NameOfHardware);
 class KeyProviderContract : public testing::TestWithParam<HardwareMaker> {
  protected:
   void SetUp() override;
   // Also checks that nothing was left inside the hardware.
   void TearDown() override;
 
+  static constexpr char kInstance[] = "contract";
+
+  std::unique_ptr<KeyProvider> NewProvider() { return hardware_->NewProvider(kInstance); }
   // A provider that is open. Fails the test otherwise.
-  std::unique_ptr<KeyProvider> Opened();
+  std::unique_ptr<KeyProvider> Opened(const std::string& instance = kInstance);
+  // A label for a new key: another each time, as the daemon's are.
+  std::string Label(const std::string& instance = kInstance);
 
   std::unique_ptr<HardwareUnderTest> hardware_;
   std::string leftovers_before_;
   bool hardware_is_there_ = true;  // false: TearDown cannot look inside
+  int labels_ = 0;
 };
 
 std::string NameOfHardware(const testing::TestParamInfo<HardwareMaker>& info);

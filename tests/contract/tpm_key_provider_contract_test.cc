@@ -17,7 +17,7 @@ class TpmUnderTest : public HardwareUnderTest {
  public:
   explicit TpmUnderTest(std::unique_ptr<Swtpm> tpm) : tpm_(std::move(tpm)) {}
 
-  std::unique_ptr<KeyProvider> NewProvider() override {
+  std::unique_ptr<KeyProvider> NewProvider(const std::string& /*instance*/) override {
     return std::make_unique<TpmKeyProvider>(
         TpmKeyProvider::Options{.tcti = tpm_->tcti(), .machine_id = "one machine"});
   }

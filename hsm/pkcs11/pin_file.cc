@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hsm/pkcs11/pin_file.h"
+
+#include <fcntl.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
+
+namespace smartkey {
+namespace {
+
+// Longer than any token's ulMaxPinLen, shorter than a file given by mistake.
+constexpr size_t kMostPinOctets = 1024;
+
+uint16_t Little16(const unsigned char* octets) {
+  return static_cast<uint16_t>(octets[0] | octets[1] << 8);
+}
+
+uint32_t Little32(const unsigned char* octets) {
+  return Little16(octets) | static_cast<uint32_t>(Little16(octets + 2)) << 16;
+}
+
+absl::Status Unusable(Reason reason, const std::string& path, absl::string_view why) {
+  return MakeError(reason, absl::StrCat("pin file ", Printable(path), ": ", why));
+}
+
+absl::Status CheckAccess(int fd, const std::string& path) {
+  struct stat info = {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    return Unusable(Reason::kConfigInvalid, path, "not a regular file");
+  }
+  char acl[1024];
+  const ssize_t acl_size = ::fgetxattr(fd, "system.posix_acl_access", acl, sizeof(acl));
+  // An access list too long to read is not one for a PIN; none, or a file system without any, is
+  // the usual case.
+  const bool unreadable_acl = acl_size < 0 && errno != ENODATA && errno != ENOTSUP;
+  const absl::string_view access_acl(acl, acl_size > 0 ? static_cast<size_t>(acl_size) : 0);
+  if (unreadable_acl || OthersMayRead(info.st_uid, info.st_mode, access_acl, ::geteuid())) {
+    return WithRemedy(Unusable(Reason::kConfigInvalid, path, "others may read it"),
+                      "make the pin file readable for smartkeyd's user only: 'chmod 0400' and "
+                      "'chown', or use LoadCredential= of the service");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool OthersMayRead(uid_t owner, mode_t mode, absl::string_view access_acl, uid_t reader) {
+  const auto is_trusted = [reader](uid_t uid) { return uid == 0 || uid == reader; };
+  if (!is_trusted(owner)) return true;
+  if (access_acl.empty()) return (mode & (S_IRWXG | S_IRWXO)) != 0;
+  constexpr size_t kHeader = sizeof(posix_acl_xattr_header);
+  constexpr size_t kEntry = sizeof(posix_acl_xattr_entry);
+  const auto* octets = reinterpret_cast<const unsigned char*>(access_acl.data());
+  if (access_acl.size() < kHeader || (access_acl.size() - kHeader) % kEntry != 0 ||
+      Little32(octets) != POSIX_ACL_XATTR_VERSION) {
+    return true;
+  }
+  for (size_t at = kHeader; at < access_acl.size(); at += kEntry) {
+    const uint16_t tag = Little16(octets + at);
+    const uint16_t permissions = Little16(octets + at + 2);
+    const uint32_t id = Little32(octets + at + 4);
+    // The mask limits named users and groups; a list that needs it to be sound is none we accept.
+    if (tag == ACL_USER_OBJ || tag == ACL_MASK || permissions == 0) continue;
+    if (tag == ACL_USER && is_trusted(id)) continue;
+    return true;
+  }
+  return false;
+}
+
+absl::StatusOr<Secret> ReadPinFile(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!fd) return Unusable(Reason::kPinMissing, path, std::strerror(errno));
+  if (absl::Status status = CheckAccess(fd.get(), path); !status.ok()) return status;
+  std::string text(kMostPinOctets + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = ::read(fd.get(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      const int error = errno;
+      WipeString(text);
+      return Unusable(Reason::kPinMissing, path, std::strerror(error));
+    }
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  const bool too_long = size > kMostPinOctets;
+  if (size > 0 && text[size - 1] == '\n') --size;
+  if (size > 0 && text[size - 1] == '\r') --size;
+  Secret pin = Secret::CopyOf(absl::string_view(text.data(), too_long ? 0 : size));
+  WipeString(text);
+  if (too_long) return Unusable(Reason::kConfigInvalid, path, "too long to be a pin");
+  if (pin.empty()) return Unusable(Reason::kPinMissing, path, "empty");
+  return pin;
+}
+
+}  // namespace smartkey
