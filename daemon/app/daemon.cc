@@ -5,17 +5,15 @@
 #include <systemd/sd-daemon.h>
 
 #include <atomic>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "daemon/access/access_policy.h"
+#include "daemon/app/key_provider_factory.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/stray_keys.h"
@@ -31,7 +29,6 @@
 #include "daemon/token/token_manager.h"
 #include "daemon/token/token_minter.h"
 #include "hsm/key_worker.h"
-#include "hsm/tpm/tpm_key_provider.h"
 
 namespace smartkey {
 
@@ -40,26 +37,6 @@ namespace {
 constexpr absl::Duration kCallsMayEnd = absl::Seconds(2);
 constexpr absl::Duration kConnectionsMayEnd = absl::Seconds(6);
 constexpr absl::Duration kRecordMayBeWritten = absl::Seconds(3);
-
-std::string ReadMachineId() {
-  std::ifstream file("/etc/machine-id");
-  std::string id;
-  std::getline(file, id);
-  return std::string(absl::StripAsciiWhitespace(id));
-}
-
-absl::StatusOr<KeyWorker::ProviderFactory> MakeProviderFactory(const KeyProviderConfig& config) {
-  if (config.type == "tpm") {
-    TpmKeyProvider::Options options;
-    options.tcti = config.tcti;
-    options.machine_id = ReadMachineId();
-    return KeyWorker::ProviderFactory(
-        [options] { return std::make_unique<TpmKeyProvider>(options); });
-  }
-  return MakeError(
-      Reason::kConfigInvalid,
-      absl::StrCat("key provider \"", config.type, "\" is not in this version; there is: tpm"));
-}
 
 absl::optional<gid_t> FindGroup(const std::string& name) {
   std::vector<char> buffer(16 * 1024);
@@ -121,14 +98,14 @@ struct Daemon::Parts {
 Daemon::Daemon(Parts& parts) : parts_(parts) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, const Clock& clock) {
-  absl::StatusOr<KeyWorker::ProviderFactory> provider = MakeProviderFactory(config.key_provider);
-  if (!provider.ok()) return provider.status();
-
   auto parts = std::make_unique<Parts>(config, clock);
   Parts& p = *parts;
   auto store = SqliteRegistrationStore::Open(config.daemon.state_dir);
   if (!store.ok()) return Annotate(store.status(), "opening the database");
   p.store = *std::move(store);
+  absl::StatusOr<KeyWorker::ProviderFactory> provider =
+      MakeKeyProviderFactory(config, p.store->instance_id());
+  if (!provider.ok()) return provider.status();
 
   CurlHttpOptions http_options;
   http_options.proxy = config.http.proxy;

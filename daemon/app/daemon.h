@@ -16,8 +16,7 @@ namespace smartkey {
 class Daemon {
  public:
   // Opens the record, clears up after the last run, and serves. Errors: kAlreadyRunning,
-  // kStoreUnavailable, kStoreTooNew, kConfigInvalid, kAlgorithmUnsupported for a key provider this
-  // version does not have. `clock` must outlive the result.
+  // kStoreUnavailable, kStoreTooNew, kConfigInvalid. `clock` must outlive the result.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Config& config, const Clock& clock);
 
   // Stops accepting, lets running calls end or cancels them, and waits until the record is on disk;

@@ -19,9 +19,9 @@
 #include "base/log.h"
 #include "daemon/app/config.h"
 #include "daemon/app/daemon.h"
+#include "daemon/app/key_provider_factory.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/process_setup.h"
-#include "hsm/tpm/tpm_key_provider.h"
 
 namespace smartkey {
 namespace {
@@ -87,7 +87,6 @@ int Serve(const Config& config) {
 
 int Main(int argc, char** argv) {
   PrepareProcessForRpc();
-  TpmKeyProvider::QuietLibraryLog();
   HideMemory();
   umask(0077);
 
@@ -108,6 +107,7 @@ int Main(int argc, char** argv) {
   for (const ConfigProblem& problem : config->problems) {
     Log(LogLevel::kWarning, "a configuration file is ignored", {{"problem", problem.ToString()}});
   }
+  PrepareProcessForKeyProvider(*config);
   return Serve(*config);
 }
 

@@ -149,10 +149,26 @@ pin_file = "{self.pin_file}"
 environment = ["SOFTHSM2_CONF={self.conf}"]
 """
 
+    def write_pin(self, pin):
+        self._write(self.pin_file, pin + "\n")
+
+    def _tool(self, *args):
+        return self._run(["pkcs11-tool", "--module", SOFTHSM, "--token-label", TOKEN_LABEL, "--login", "--pin", PIN,
+                          *args])
+
     def objects(self):
         """What is in the token, as OpenSC's tool prints it."""
-        return self._run(["pkcs11-tool", "--module", SOFTHSM, "--token-label", TOKEN_LABEL, "--login", "--pin", PIN,
-                          "--list-objects"])
+        return self._tool("--list-objects")
+
+    def make_key(self, label, key_id):
+        self._tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", label, "--id", key_id)
+
+    def delete_key(self, label_end):
+        """Both halves of the key whose label ends so, behind smartkeyd's back."""
+        label = next(line.split("label:")[1].strip() for line in self.objects().splitlines()
+                     if "label:" in line and line.strip().endswith(label_end))
+        for half in ("privkey", "pubkey"):
+            self._tool("--delete-object", "--type", half, "--label", label)
 
     def view_of_key(self, shown):
         """The private key's access attributes, by OpenSC and not by us."""

@@ -16,8 +16,12 @@ class StackTest(unittest.TestCase):
     config = {}
 
     @classmethod
+    def make_stack(cls):
+        return Stack()
+
+    @classmethod
     def setUpClass(cls):
-        cls.stack = Stack()
+        cls.stack = cls.make_stack()
         cls.addClassCleanup(cls.stack.close)
         cls.secrets = set()
         cls.stack.start(**cls.config)
