@@ -131,10 +131,15 @@ absl::Status Pkcs11KeyProvider::WithSession(
     return connection_->sessions.Use(attempt);
   };
   absl::Status status = run();
-  const Pkcs11Recovery recovery = RecoveryOf(status);
-  if (recovery == Pkcs11Recovery::kNone || recovery == Pkcs11Recovery::kReopen) return status;
-  Mend(recovery);
-  return run();
+  // Each remedy once, and only stronger ones after it: a void session may turn out to be a token
+  // that went away.
+  Pkcs11Recovery tried = Pkcs11Recovery::kNone;
+  while (RecoveryOf(status) > tried && RecoveryOf(status) != Pkcs11Recovery::kReopen) {
+    tried = RecoveryOf(status);
+    Mend(tried);
+    status = run();
+  }
+  return status;
 }
 
 void Pkcs11KeyProvider::Mend(Pkcs11Recovery recovery) {

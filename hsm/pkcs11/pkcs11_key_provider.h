@@ -28,8 +28,8 @@ namespace smartkey {
 // Which keys are ours: those whose label begins with "smartkeyd:<instance>:". Others are counted if
 // their label begins with "smartkeyd:", and never destroyed.
 //
-// What went wrong in the token is mended here where new sessions and a new login mend it, once, in
-// the same call. What needs the module to start anew is reported (kHardwareDegraded,
+// What went wrong in the token is mended here where new sessions and a new login mend it, each
+// once, in the same call. What needs the module to start anew is reported (kHardwareDegraded,
 // kHardwareAbsent), and Open does that.
 //
 // Not thread-safe, as KeyProvider; Interrupt is the module's.
@@ -80,7 +80,7 @@ class Pkcs11KeyProvider : public KeyProvider {
   absl::StatusOr<ProviderCapabilities> OpenToken();
   absl::Status Connect();
   void Close();
-  // Runs `attempt` in a session, and once more if what went wrong can be mended in between.
+  // Runs `attempt` in a session, and again after each remedy for what went wrong.
   absl::Status WithSession(absl::FunctionRef<absl::Status(Pkcs11Session&)> attempt);
   void Mend(Pkcs11Recovery recovery);
 

@@ -83,6 +83,8 @@ absl::StatusOr<Pkcs11Login::Ready> Pkcs11Login::Prepare(Pkcs11Session& session,
                                                         const Pkcs11Token& token) {
   absl::StatusOr<CK_TOKEN_INFO> info = ReadTokenInfo(session.functions(), token.slot);
   if (!info.ok()) return info.status();
+  // Another token may be in that slot by now: our PIN is not for it, and would count against it.
+  if (!(IdentityOf(*info) == token.identity)) return Pkcs11Status(CKR_TOKEN_NOT_PRESENT, "log in");
   if (absl::Status status = CheckTokenFlags(info->flags); !status.ok()) return status;
   if (options_.pin_file.empty()) {
     return MakeError(Reason::kPinMissing, "the token wants a pin, and none is configured");

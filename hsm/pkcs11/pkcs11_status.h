@@ -14,7 +14,8 @@ namespace smartkey {
 // The one place where return values of PKCS#11 modules (PKCS#11 v2.40 Base Specification, section
 // 5.1) are read. Pure functions.
 
-// What may make the same operation succeed. Never done for an authorization that was refused.
+// What may make the same operation succeed; a stronger remedy is a larger value. Never done for an
+// authorization that was refused.
 enum class Pkcs11Recovery {
   kNone,        // nothing: the answer stands
   kRetry,       // the same again, a little later
