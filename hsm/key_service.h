@@ -21,6 +21,10 @@ struct ProviderStatus {
   absl::Status last_error;                            // OK while ready
   absl::optional<ProviderCapabilities> capabilities;  // of the last successful open
   int queued = 0;
+  int queue_limit = 0;                    // what `queued` can grow to
+  int abandoned = 0;                      // operations that hung and were given up, since the start
+  BootTime since;                         // when `state` began
+  absl::optional<BootTime> next_attempt;  // the next opening; absent: ready, or being opened now
 };
 
 // Everything the daemon asks of a key provider goes through here: one thread (hardware is serial)

@@ -23,14 +23,17 @@ namespace smartkey {
 // unless it makes a key; if that does not help either, the state is DEGRADED or ABSENT until a
 // later opening succeeds.
 //
-// A call that hangs past its limit cannot be taken back. It is answered with kHardwareTimeout and
-// all that wait with kHardwareDegraded; its thread is given up together with its provider, never
-// joined, and a new provider is opened on a new thread: at once after a hanging operation, and a
-// minute later after a hanging opening. At most `max_abandoned` threads hang at a time.
+// A call that hangs past its limit is answered with kHardwareTimeout and all that wait with
+// kHardwareDegraded, and the provider is interrupted (KeyProvider::Interrupt). If that makes the
+// call return within `interrupt_grace`, the same thread opens the same provider anew. Otherwise the
+// thread is given up together with its provider, never joined, and a new provider is opened on a
+// new thread. Both at once after a hanging operation, and a minute later after a hanging opening.
+// At most `max_abandoned` threads hang at a time.
 //
 // Thread-safe. `clock` and `scheduler` must outlive it. The destructor answers what waits with
-// kShuttingDown, and takes no longer than `shutdown_limit`, hung hardware or not; afterwards no
-// `done` runs any more. It must not be called from a `done`.
+// kShuttingDown, and takes no longer than `shutdown_limit`, hung hardware or not: after half of
+// that it interrupts what still runs. Afterwards no `done` runs any more. It must not be called
+// from a `done`.
 class KeyWorker : public KeyService {
  public:
   // Makes a provider that is not open yet. Called on the worker's thread, once for each new thread.
@@ -42,6 +45,7 @@ class KeyWorker : public KeyService {
     absl::Duration sign_limit = absl::Seconds(15);  // and whatever is not a creation
     absl::Duration create_limit = absl::Seconds(180);
     absl::Duration open_limit = absl::Seconds(60);
+    absl::Duration interrupt_grace = absl::Seconds(2);
     absl::Duration first_retry = absl::Seconds(5);  // doubled while the hardware is absent
     absl::Duration longest_retry = absl::Seconds(60);
     int max_abandoned = 4;
@@ -59,8 +63,7 @@ class KeyWorker : public KeyService {
   OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
   OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) override;
   OperationId ProvisionParent(
-      Secret owner_auth,
-      absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
+      Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
   ProviderStatus status() const override;
 

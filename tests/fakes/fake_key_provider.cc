@@ -42,6 +42,11 @@ bool FakeHardware::AwaitBegun(Operation operation, int count) {
   return true;
 }
 
+void FakeHardware::set_interruptible(bool interruptible) {
+  MutexLock lock(mu_);
+  interruptible_ = interruptible;
+}
+
 int FakeHardware::begun(Operation operation) const {
   MutexLock lock(mu_);
   const auto found = begun_.find(operation);
@@ -58,12 +63,27 @@ absl::Status FakeHardware::Begin(Operation operation, std::string line) {
   log_.push_back(std::move(line));
   ++begun_[operation];
   changed_.NotifyAll();
-  while (held_[operation]) changed_.Wait(mu_);
+  const int interruptions = interruptions_;
+  while (held_[operation] && interruptions_ == interruptions) changed_.Wait(mu_);
+  if (interruptions_ != interruptions) return MakeError(Reason::kHardwareAbsent, "interrupted");
   std::vector<absl::Status>& next = next_failures_[operation];
   if (next.empty()) return failures_[operation];
   absl::Status first = next.front();
   next.erase(next.begin());
   return first;
+}
+
+FakeKeyProvider::~FakeKeyProvider() {
+  hardware_->Begin(Operation::kClose, "close").IgnoreError();
+}
+
+void FakeKeyProvider::Interrupt() {
+  hardware_->Begin(Operation::kInterrupt, "interrupt").IgnoreError();
+  MutexLock lock(hardware_->mu_);
+  hardware_->log_.push_back("interrupted");
+  if (!hardware_->interruptible_) return;
+  ++hardware_->interruptions_;
+  hardware_->changed_.NotifyAll();
 }
 
 absl::StatusOr<ProviderCapabilities> FakeKeyProvider::Open() {

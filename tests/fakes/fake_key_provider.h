@@ -16,7 +16,7 @@ namespace smartkey {
 // it (shared), also one whose thread was given up. Thread-safe.
 class FakeHardware {
  public:
-  enum class Operation { kOpen, kCreate, kSign, kDestroy };
+  enum class Operation { kOpen, kCreate, kSign, kDestroy, kInterrupt, kClose };
 
   // Every call of this kind answers `status` until it is set to OK.
   void Fail(Operation operation, absl::Status status);
@@ -29,8 +29,12 @@ class FakeHardware {
   // Waits until `count` calls of this kind have begun since the start. False after 30 seconds.
   bool AwaitBegun(Operation operation, int count);
 
+  // Interrupt() makes the calls that are held at that time return, with kHardwareAbsent.
+  void set_interruptible(bool interruptible);
+
   int begun(Operation operation) const;
-  // What was asked, in order: "open", "create LABEL", "sign MESSAGE", "destroy BLOB".
+  // What was asked, in order: "open", "create LABEL", "sign MESSAGE", "destroy BLOB", "interrupt"
+  // and "interrupted" around an interruption, "close" as the provider ends.
   std::vector<std::string> log() const;
 
  private:
@@ -44,6 +48,8 @@ class FakeHardware {
   std::map<Operation, absl::Status> failures_ ABSL_GUARDED_BY(mu_);
   std::map<Operation, std::vector<absl::Status>> next_failures_ ABSL_GUARDED_BY(mu_);
   std::map<Operation, bool> held_ ABSL_GUARDED_BY(mu_);
+  bool interruptible_ ABSL_GUARDED_BY(mu_) = false;
+  int interruptions_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<Operation, int> begun_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> log_ ABSL_GUARDED_BY(mu_);
   int next_key_ ABSL_GUARDED_BY(mu_) = 1;
@@ -55,6 +61,7 @@ class FakeKeyProvider : public KeyProvider {
  public:
   explicit FakeKeyProvider(std::shared_ptr<FakeHardware> hardware)
       : hardware_(std::move(hardware)) {}
+  ~FakeKeyProvider() override;
 
   absl::StatusOr<ProviderCapabilities> Open() override;
   absl::StatusOr<CreatedKey> CreateKey(SignatureAlgorithm algorithm,
@@ -65,6 +72,7 @@ class FakeKeyProvider : public KeyProvider {
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
   absl::StatusOr<KeyInventory> ListKeys() override;
+  void Interrupt() override;
 
  private:
   std::shared_ptr<FakeHardware> hardware_;

@@ -73,7 +73,8 @@ class KeyWorkerTest : public testing::Test {
  protected:
   void TearDown() override {
     for (const Operation operation :
-         {Operation::kOpen, Operation::kCreate, Operation::kSign, Operation::kDestroy}) {
+         {Operation::kOpen, Operation::kCreate, Operation::kSign, Operation::kDestroy,
+          Operation::kInterrupt, Operation::kClose}) {
       hardware_->Release(operation);
     }
     worker_.reset();
@@ -133,6 +134,15 @@ class KeyWorkerTest : public testing::Test {
   bool AwaitState(ProviderState state) {
     const absl::Time give_up = absl::Now() + absl::Seconds(30);
     while (worker_->status().state != state) {
+      if (absl::Now() >= give_up) return false;
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    return true;
+  }
+  // Until an opening has failed and the next is due later.
+  bool AwaitPause() {
+    const absl::Time give_up = absl::Now() + absl::Seconds(30);
+    while (!worker_->status().next_attempt.has_value()) {
       if (absl::Now() >= give_up) return false;
       absl::SleepFor(absl::Milliseconds(1));
     }
@@ -261,6 +271,7 @@ TEST_F(KeyWorkerTest, Cancel_StopsWhatHasNotStarted) {
   ASSERT_TRUE(answers_.Await(3));
   EXPECT_EQ(answers_.of("occupying"), kSuccess);
   EXPECT_TRUE(AwaitPendingTimers(0));
+  EXPECT_EQ(hardware_->log(), (std::vector<std::string>{"open", "create first", "sign occupying"}));
 }
 
 TEST_F(KeyWorkerTest, CallsDuringTheFirstOpening_WaitForIt) {
@@ -381,7 +392,10 @@ TEST_F(KeyWorkerTest, HangingSignature_IsGivenUpAndANewProviderServes) {
   EXPECT_EQ(answers_.of("creation waiting"), Reason::kHardwareDegraded);
   EXPECT_EQ(worker_->status().state, ProviderState::kDegraded);
 
-  // The old thread still hangs in its signature; a new provider is opened at once.
+  // The old thread still hangs in its signature, and no interruption helps: a new provider.
+  ASSERT_TRUE(hardware_->AwaitBegun(Operation::kInterrupt, 1));
+  EXPECT_EQ(providers_, 1);
+  scheduler_.Advance(absl::Seconds(2));
   ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, 2));
   EXPECT_EQ(providers_, 2);
   hardware_->Release(Operation::kOpen);
@@ -396,6 +410,111 @@ TEST_F(KeyWorkerTest, HangingSignature_IsGivenUpAndANewProviderServes) {
   ASSERT_TRUE(answers_.Await(6));
   EXPECT_EQ(answers_.of("occupying"), Reason::kHardwareTimeout);
   EXPECT_EQ(answers_.of("and so is this"), kSuccess);
+}
+
+TEST_F(KeyWorkerTest, HangingSignatureInterrupted_TheSameProviderIsOpenedAnewAtOnce) {
+  hardware_->set_interruptible(true);
+  StartWithKey();
+  Occupy();
+  Sign("waiting", 1001);
+  scheduler_.Advance(absl::Seconds(15));
+  EXPECT_EQ(answers_.of("occupying"), Reason::kHardwareTimeout);
+  EXPECT_EQ(answers_.of("waiting"), Reason::kHardwareDegraded);
+  ASSERT_TRUE(AwaitState(ProviderState::kReady));
+  hardware_->Release(Operation::kSign);
+  Sign("served");
+  ASSERT_TRUE(answers_.Await(4));
+  EXPECT_EQ(answers_.of("served"), kSuccess);
+  EXPECT_EQ(hardware_->log(),
+            (std::vector<std::string>{"open", "create first", "sign occupying", "interrupt",
+                                      "interrupted", "open", "sign served"}));
+  EXPECT_EQ(providers_, 1);
+  EXPECT_EQ(worker_->status().abandoned, 1);
+  EXPECT_TRUE(AwaitPendingTimers(0)) << "nothing is left of the watchdog";
+}
+
+TEST_F(KeyWorkerTest, HangingAgainAndAgain_IsOpenedAgainAsLongAsInterruptionsHelp) {
+  hardware_->set_interruptible(true);
+  StartWithKey({.max_abandoned = 2});
+  for (int i = 0; i < 10; ++i) {
+    hardware_->Hold(Operation::kSign);
+    const std::string name = absl::StrCat("hanging ", i);
+    Sign(name);
+    ASSERT_TRUE(hardware_->AwaitBegun(Operation::kSign, i + 1));
+    scheduler_.Advance(absl::Seconds(15));
+    EXPECT_EQ(answers_.of(name), Reason::kHardwareTimeout);
+    ASSERT_TRUE(AwaitState(ProviderState::kReady));
+  }
+  hardware_->Release(Operation::kSign);
+  Sign("served");
+  ASSERT_TRUE(answers_.Await(12));
+  EXPECT_EQ(answers_.of("served"), kSuccess);
+  EXPECT_EQ(providers_, 1);
+}
+
+TEST_F(KeyWorkerTest, CallReturnsByItselfWhileInterrupted_TheProviderIsNotUsedBeforeThatEnds) {
+  StartWithKey();
+  Occupy();
+  hardware_->Hold(Operation::kInterrupt);
+  std::thread watchdog([this] { scheduler_.Advance(absl::Seconds(15)); });
+  EXPECT_TRUE(hardware_->AwaitBegun(Operation::kInterrupt, 1));
+  hardware_->Release(Operation::kSign);
+  Sign("waits for the opening");
+  hardware_->Release(Operation::kInterrupt);
+  watchdog.join();
+  ASSERT_TRUE(answers_.Await(3));
+  EXPECT_EQ(answers_.of("occupying"), Reason::kHardwareTimeout);
+  EXPECT_EQ(answers_.of("waits for the opening"), kSuccess);
+  EXPECT_EQ(hardware_->log(),
+            (std::vector<std::string>{"open", "create first", "sign occupying", "interrupt",
+                                      "interrupted", "open", "sign waits for the opening"}));
+}
+
+TEST_F(KeyWorkerTest, HangingOpeningInterrupted_IsTriedAgainAMinuteLaterByTheSameProvider) {
+  hardware_->set_interruptible(true);
+  hardware_->Hold(Operation::kOpen);
+  Start();
+  ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, 1));
+  scheduler_.Advance(absl::Seconds(60));  // its limit
+  EXPECT_EQ(worker_->status().state, ProviderState::kDegraded);
+  EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(60));
+  ASSERT_TRUE(AwaitPendingTimers(1)) << "the pause only: the thread is back";
+  hardware_->Release(Operation::kOpen);
+  scheduler_.Advance(absl::Seconds(59));
+  EXPECT_EQ(hardware_->begun(Operation::kOpen), 1);
+  scheduler_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(AwaitState(ProviderState::kReady));
+  EXPECT_EQ(worker_->status().next_attempt, absl::nullopt);
+  EXPECT_EQ(providers_, 1);
+}
+
+TEST_F(KeyWorkerTest, HangingAndThenNotOpening_IsOpenedOnceAndThenEveryMinute) {
+  StartWithKey();
+  Occupy();
+  hardware_->Fail(Operation::kOpen, MakeError(Reason::kHardwareDegraded, "ill"));
+  scheduler_.Advance(absl::Seconds(17));  // limit and grace
+  ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, 2));
+  for (int openings = 2; openings < 6; ++openings) {
+    ASSERT_TRUE(AwaitPause());
+    Sign(absl::StrCat("refused ", openings));
+    EXPECT_EQ(answers_.of(absl::StrCat("refused ", openings)), Reason::kHardwareDegraded);
+    scheduler_.Advance(absl::Seconds(60) - absl::Milliseconds(1));
+    EXPECT_EQ(hardware_->begun(Operation::kOpen), openings);
+    scheduler_.Advance(absl::Milliseconds(1));
+    ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, openings + 1));
+  }
+}
+
+TEST_F(KeyWorkerTest, TooManyThreadsHang_WhatCameInTheMeantimeIsRefused) {
+  StartWithKey({.max_abandoned = 1});
+  Occupy();
+  scheduler_.Advance(absl::Seconds(15));
+  Sign("in the meantime", 1001);
+  EXPECT_EQ(answers_.count(), 2u) << "waits for the opening";
+  scheduler_.Advance(absl::Seconds(2));
+  EXPECT_EQ(answers_.of("in the meantime"), Reason::kHardwareDegraded);
+  EXPECT_EQ(providers_, 1);
+  EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(60));
 }
 
 TEST_F(KeyWorkerTest, HangingCreation_HasALimitOfItsOwn) {
@@ -455,6 +574,34 @@ TEST_F(KeyWorkerTest, DestructionWithHungHardware_DoesNotWaitForIt) {
   EXPECT_EQ(scheduler_.pending(), 0);
   // The thread that was given up ends later, and touches nothing that is gone.
   hardware_->Release(Operation::kSign);
+}
+
+TEST_F(KeyWorkerTest, DestructionWithHungHardware_InterruptsItAndLetsTheThreadEnd) {
+  hardware_->set_interruptible(true);
+  StartWithKey({.shutdown_limit = absl::Milliseconds(500)});
+  Occupy();
+  worker_.reset();
+  EXPECT_EQ(answers_.of("occupying"), Reason::kShuttingDown);
+  EXPECT_EQ(scheduler_.pending(), 0);
+  EXPECT_TRUE(hardware_->AwaitBegun(Operation::kClose, 1));
+  EXPECT_EQ(hardware_->log(), (std::vector<std::string>{"open", "create first", "sign occupying",
+                                                        "interrupt", "interrupted", "close"}))
+      << "not opened anew at the end";
+}
+
+TEST_F(KeyWorkerTest, ProviderBeingInterrupted_IsNotDestroyedBeforeThatEnds) {
+  StartWithKey({.shutdown_limit = absl::Milliseconds(20)});
+  Occupy();
+  hardware_->Hold(Operation::kInterrupt);
+  std::thread destroyer([this] { worker_.reset(); });
+  EXPECT_TRUE(hardware_->AwaitBegun(Operation::kInterrupt, 1));
+  hardware_->Release(Operation::kSign);
+  hardware_->Release(Operation::kInterrupt);
+  destroyer.join();
+  EXPECT_TRUE(hardware_->AwaitBegun(Operation::kClose, 1));
+  const std::vector<std::string> log = hardware_->log();
+  EXPECT_EQ(std::vector<std::string>(log.end() - 3, log.end()),
+            (std::vector<std::string>{"interrupt", "interrupted", "close"}));
 }
 
 TEST_F(KeyWorkerTest, CallFromWithinDone_IsTaken) {

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hsm/provider_health.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace smartkey {
+
+ProviderHealth::ProviderHealth(absl::Duration first_retry, absl::Duration longest_retry,
+                               BootTime now)
+    : first_retry_(first_retry),
+      longest_retry_(longest_retry),
+      error_(MakeError(Reason::kHardwareAbsent, "the key hardware was not opened yet")),
+      since_(now) {}
+
+void ProviderHealth::NoteReady(ProviderCapabilities capabilities, BootTime now) {
+  failures_ = 0;
+  capabilities_ = std::move(capabilities);
+  Set(ProviderState::kReady, absl::OkStatus(), now);
+}
+
+absl::Duration ProviderHealth::NoteUnusable(const absl::Status& error, BootTime now) {
+  const bool absent = ReasonOf(error) == Reason::kHardwareAbsent;
+  absl::Duration pause = longest_retry_;
+  if (absent) {
+    pause = first_retry_;
+    for (int i = 0; i < failures_ && pause < longest_retry_; ++i) pause *= 2;
+    pause = std::min(pause, longest_retry_);
+  }
+  ++failures_;
+  Set(absent ? ProviderState::kAbsent : ProviderState::kDegraded, error, now);
+  return pause;
+}
+
+void ProviderHealth::Describe(ProviderStatus& status) const {
+  status.state = state_;
+  if (state_ != ProviderState::kReady) status.last_error = error_;
+  status.capabilities = capabilities_;
+  status.since = since_;
+}
+
+void ProviderHealth::Set(ProviderState state, absl::Status error, BootTime now) {
+  const bool changed = !known_ || state != state_;
+  const bool worth_a_line = changed || ReasonOf(error) != ReasonOf(error_);
+  if (changed) since_ = now;
+  known_ = true;
+  state_ = state;
+  error_ = std::move(error);
+  if (!worth_a_line) return;
+  if (state == ProviderState::kReady) {
+    Log(LogLevel::kInfo, "key hardware is ready", {{"hardware", capabilities_->hardware}});
+  } else {
+    Log(LogLevel::kWarning, "key hardware is not usable",
+        {{"state", ProviderStateName(state)}, {"error", error_.message()}});
+  }
+}
+
+}  // namespace smartkey
