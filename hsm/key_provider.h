@@ -36,8 +36,8 @@ struct KeyInventory {
 // The hardware behind the keys. A key made here never leaves it: nothing exports a private key, and
 // `Sign` hashes the message itself, so that nobody can have an arbitrary digest signed.
 //
-// Not thread-safe but for Interrupt: one thread, the KeyWorker's, makes every call. Calls block, for hundreds of
-// milliseconds on real hardware and up to minutes for an RSA key.
+// Not thread-safe but for Interrupt: one thread, the KeyWorker's, makes every call. Calls block,
+// for hundreds of milliseconds on real hardware and up to minutes for an RSA key.
 //
 // Errors of every call, as Reason (base/error.h): kHardwareAbsent (no device), kHardwareDegraded
 // (it answers, but not as it should; opening anew may help), kTpmLockout, and for a key
@@ -76,6 +76,11 @@ class KeyProvider {
 
   // Empty where the hardware stores no keys (TPM).
   virtual absl::StatusOr<KeyInventory> ListKeys() = 0;
+
+  // How often, by itself and within a call, it had to meet the hardware anew: after a reset that
+  // took what was loaded, or with a new session. Whoever keeps track of what this hardware has
+  // proved starts over when it changes (SelfCheckingKeyProvider does).
+  virtual int reloads() const { return 0; }
 
   // Makes a call that hangs in another thread return, where the hardware's driver allows that (a
   // module in a process of its own is killed). The call then fails, and Open starts over. Does

@@ -21,7 +21,8 @@ namespace smartkey {
 // While an opening is under way calls wait for its end; between two they are refused at once. After
 // an answer that says "degraded" or "absent" the provider is opened once and the call repeated,
 // unless it makes a key; if that does not help either, the state is DEGRADED or ABSENT until a
-// later opening succeeds.
+// later opening succeeds. The first signature of each key after each opening is verified; a wrong
+// one is given to nobody and counts as "degraded", with kSignatureWrong for an answer.
 //
 // A call that hangs past its limit is answered with kHardwareTimeout and all that wait with
 // kHardwareDegraded, and the provider is interrupted (KeyProvider::Interrupt). If that makes the

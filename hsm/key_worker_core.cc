@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "hsm/self_checking_key_provider.h"
 
 namespace smartkey {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 // Whether opening the provider anew may help.
 bool AsksForReopening(const absl::Status& status) {
   const Reason reason = ReasonOf(status);
-  return reason == Reason::kHardwareDegraded || reason == Reason::kHardwareAbsent;
+  return reason == Reason::kHardwareDegraded || reason == Reason::kHardwareAbsent ||
+         reason == Reason::kSignatureWrong;
 }
 
 }  // namespace
@@ -141,10 +143,10 @@ void KeyWorker::Core::StartThread() {
 
 void KeyWorker::Core::Work(uint64_t epoch) {
   {
-    const std::unique_ptr<KeyProvider> provider = factory_();
+    SelfCheckingKeyProvider provider(factory_());
     {
       MutexLock lock(mu_);
-      if (epoch == epoch_) provider_ = provider.get();
+      if (epoch == epoch_) provider_ = &provider;
     }
     while (AwaitWork(epoch)) {
       absl::optional<KeyOperation> operation;
@@ -158,9 +160,9 @@ void KeyWorker::Core::Work(uint64_t epoch) {
         }
       }
       if (operation.has_value()) {
-        Execute(epoch, *provider, *std::move(operation));
+        Execute(epoch, provider, *std::move(operation));
       } else {
-        Open(epoch, *provider);
+        Open(epoch, provider);
       }
     }
     MutexLock lock(mu_);

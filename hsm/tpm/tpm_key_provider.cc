@@ -95,11 +95,14 @@ absl::Status TpmKeyProvider::WithReload(absl::FunctionRef<absl::Status()> attemp
   wanted_recovery_ = TpmRecovery::kNone;
   absl::Status status = attempt();
   if (status.ok() || wanted_recovery_ != TpmRecovery::kReload) return status;
-  // The TPM was reset: nothing we had in it is there, and its handles may be somebody else's by
-  // now.
+  ForgetLoaded();
+  return attempt();
+}
+
+void TpmKeyProvider::ForgetLoaded() {
   last_used_.reset();
   transient_parent_context_.reset();
-  return attempt();
+  ++reloads_;
 }
 
 // ---- Opening
@@ -226,9 +229,7 @@ absl::StatusOr<TpmKeyProvider::Parent> TpmKeyProvider::LoadTransientParent() {
       parent.name = transient_parent_name_;
       return parent;
     }
-    // Most likely the TPM was reset; then the handle of the key used last means nothing, either.
-    transient_parent_context_.reset();
-    last_used_.reset();
+    ForgetLoaded();  // most likely; then the handle of the key used last means nothing, either
   }
   absl::StatusOr<Parent> parent = CreateStoragePrimary(ESYS_TR_RH_OWNER);
   if (!parent.ok()) return parent;

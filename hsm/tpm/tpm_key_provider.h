@@ -64,6 +64,7 @@ class TpmKeyProvider : public KeyProvider {
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
   absl::StatusOr<KeyInventory> ListKeys() override;
+  int reloads() const override { return reloads_; }
 
  private:
   struct Parent {
@@ -84,6 +85,9 @@ class TpmKeyProvider : public KeyProvider {
   };
 
   void Close();
+  // The TPM was reset: nothing we had in it is there, and its handles may be somebody else's by
+  // now.
+  void ForgetLoaded();
   // Runs `attempt`; if what it needed turns out not to be loaded, forgets all that is and runs it
   // again.
   absl::Status WithReload(absl::FunctionRef<absl::Status()> attempt);
@@ -122,6 +126,7 @@ class TpmKeyProvider : public KeyProvider {
   EsysPtr<TPMS_CONTEXT> transient_parent_context_;
   std::string transient_parent_name_;
   TpmRecovery wanted_recovery_ = TpmRecovery::kNone;
+  int reloads_ = 0;
   absl::optional<LoadedKey> last_used_;  // must end before context_
 };
 

@@ -21,6 +21,16 @@ void FakeHardware::FailNext(Operation operation, absl::Status status, int times)
   for (int i = 0; i < times; ++i) next_failures_[operation].push_back(status);
 }
 
+void FakeHardware::CorruptNextSignatures(int times) {
+  MutexLock lock(mu_);
+  corrupt_signatures_ = times;
+}
+
+void FakeHardware::set_reloads(int reloads) {
+  MutexLock lock(mu_);
+  reloads_ = reloads;
+}
+
 void FakeHardware::Hold(Operation operation) {
   MutexLock lock(mu_);
   held_[operation] = true;
@@ -75,6 +85,11 @@ absl::Status FakeHardware::Begin(Operation operation, std::string line) {
 
 FakeKeyProvider::~FakeKeyProvider() {
   hardware_->Begin(Operation::kClose, "close").IgnoreError();
+}
+
+int FakeKeyProvider::reloads() const {
+  MutexLock lock(hardware_->mu_);
+  return hardware_->reloads_;
 }
 
 void FakeKeyProvider::Interrupt() {
@@ -138,7 +153,12 @@ absl::StatusOr<std::string> FakeKeyProvider::Sign(const KeyReference& reference,
   if (key.algorithm() != algorithm) {
     return MakeError(Reason::kAlgorithmUnsupported, "the key is for another algorithm");
   }
-  return key.Sign(message);
+  std::string signature = key.Sign(message);
+  if (hardware_->corrupt_signatures_ > 0) {
+    --hardware_->corrupt_signatures_;
+    signature.back() = static_cast<char>(signature.back() ^ 1);
+  }
+  return signature;
 }
 
 absl::Status FakeKeyProvider::DestroyKey(const KeyReference& reference) {

@@ -23,6 +23,11 @@ class FakeHardware {
   // The next `times` calls of this kind answer `status`; before Fail().
   void FailNext(Operation operation, absl::Status status, int times = 1);
 
+  // The next `times` signatures come out with one bit wrong: hardware that lies.
+  void CorruptNextSignatures(int times);
+  // What a provider counts in reloads().
+  void set_reloads(int reloads);
+
   // Calls of this kind that begin from now on wait, until Release().
   void Hold(Operation operation);
   void Release(Operation operation);
@@ -48,6 +53,8 @@ class FakeHardware {
   std::map<Operation, absl::Status> failures_ ABSL_GUARDED_BY(mu_);
   std::map<Operation, std::vector<absl::Status>> next_failures_ ABSL_GUARDED_BY(mu_);
   std::map<Operation, bool> held_ ABSL_GUARDED_BY(mu_);
+  int corrupt_signatures_ ABSL_GUARDED_BY(mu_) = 0;
+  int reloads_ ABSL_GUARDED_BY(mu_) = 0;
   bool interruptible_ ABSL_GUARDED_BY(mu_) = false;
   int interruptions_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<Operation, int> begun_ ABSL_GUARDED_BY(mu_);
@@ -72,6 +79,7 @@ class FakeKeyProvider : public KeyProvider {
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
   absl::StatusOr<KeyInventory> ListKeys() override;
+  int reloads() const override;
   void Interrupt() override;
 
  private:

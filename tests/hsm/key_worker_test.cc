@@ -363,6 +363,35 @@ TEST_F(KeyWorkerTest, DegradedAlsoAfterReopening_RefusesUntilALaterOpening) {
   EXPECT_EQ(answers_.of("again"), kSuccess);
 }
 
+TEST_F(KeyWorkerTest, FirstSignatureAfterAReopeningIsWrong_IsGivenToNobodyAndTheStateIsDegraded) {
+  StartWithKey();
+  Sign("before");
+  ASSERT_TRUE(answers_.Await(2));
+  hardware_->FailNext(Operation::kSign, MakeError(Reason::kHardwareAbsent, "gone"));
+  hardware_->CorruptNextSignatures(1);
+  Sign("first after");
+  ASSERT_TRUE(answers_.Await(3));
+  EXPECT_EQ(answers_.of("first after"), Reason::kSignatureWrong);
+  EXPECT_EQ(worker_->status().state, ProviderState::kDegraded);
+  EXPECT_EQ(ReasonOf(worker_->status().last_error), Reason::kSignatureWrong);
+  EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(60));
+  scheduler_.Advance(absl::Seconds(60));
+  ASSERT_TRUE(AwaitState(ProviderState::kReady));
+  Sign("right");
+  ASSERT_TRUE(answers_.Await(4));
+  EXPECT_EQ(answers_.of("right"), kSuccess);
+}
+
+TEST_F(KeyWorkerTest, FirstSignatureIsWrongOnce_NobodySeesIt) {
+  StartWithKey();
+  hardware_->CorruptNextSignatures(1);
+  Sign("message");  // Sign verifies what it gets
+  ASSERT_TRUE(answers_.Await(2));
+  EXPECT_EQ(answers_.of("message"), kSuccess);
+  EXPECT_EQ(hardware_->log(), (std::vector<std::string>{"open", "create first", "sign message",
+                                                        "open", "sign message"}));
+}
+
 TEST_F(KeyWorkerTest, UnpluggedUnderWay_IsAbsentAndThenReadyAgain) {
   StartWithKey();
   hardware_->Fail(Operation::kSign, MakeError(Reason::kHardwareAbsent, "gone"));

@@ -197,9 +197,14 @@ TEST_F(TpmKeyProviderTest, ResetUnderAnOpenProvider_IsNotNoticedByTheCaller) {
   std::unique_ptr<TpmKeyProvider> provider = Opened();
   const CreatedKey key = MadeBy(*provider);
   ASSERT_TRUE(Signs(*provider, key).ok());
+  const int reloads = provider->reloads();
   ASSERT_TRUE(tpm_->Restart().ok());
   const absl::Status after_reset = Signs(*provider, key);
   EXPECT_TRUE(after_reset.ok()) << after_reset;
+  EXPECT_GT(provider->reloads(), reloads) << "so that the signature is checked";
+  const int later = provider->reloads();
+  EXPECT_TRUE(Signs(*provider, key).ok());
+  EXPECT_EQ(provider->reloads(), later);
   ASSERT_TRUE(tpm_->Restart().ok());
   EXPECT_TRUE(provider->CheckKey(key.reference, key.public_key).ok());
   ASSERT_TRUE(tpm_->Restart().ok());
