@@ -26,7 +26,7 @@ absl::Status KeyQueue::CheckRoom(KeyService::CallerKey caller) const {
 }
 
 void KeyQueue::Push(KeyOperation operation) {
-  Turns& turns = operation.creation ? creations_ : signatures_;
+  Turns& turns = operation.kind == KeyOperationKind::kCreate ? creations_ : signatures_;
   const KeyService::CallerKey caller = operation.caller;
   std::deque<KeyOperation>& mine = turns.by_caller[caller];
   if (mine.empty()) turns.order.push_back(caller);
@@ -55,7 +55,8 @@ absl::optional<KeyOperation> KeyQueue::Pop() {
   if (!operation.has_value()) operation = PopFrom(signatures_);
   if (!operation.has_value()) operation = PopFrom(creations_);
   if (!operation.has_value()) return operation;
-  passed_over_ = operation->creation || creations_.order.empty() ? 0 : passed_over_ + 1;
+  const bool creation = operation->kind == KeyOperationKind::kCreate;
+  passed_over_ = creation || creations_.order.empty() ? 0 : passed_over_ + 1;
   --size_;
   return operation;
 }

@@ -11,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "base/clock.h"
 #include "base/scheduler.h"
+#include "hsm/key_observer.h"
 #include "hsm/key_service.h"
 
 namespace smartkey {
@@ -19,9 +20,11 @@ namespace smartkey {
 struct KeyOperation {
   KeyService::OperationId id = 0;
   KeyService::CallerKey caller = KeyService::kInternal;
-  bool creation = false;
+  KeyOperationKind kind = KeyOperationKind::kSign;
   BootTime deadline = BootTime::InfiniteFuture();
   Scheduler::TaskId deadline_timer = 0;  // 0: none
+  BootTime submitted;
+  BootTime begun = BootTime::InfiniteFuture();  // when the hardware had it first
   // Does it. May run twice, on a reopened provider, if `repeatable`. Keeps the result to itself.
   absl::AnyInvocable<absl::Status(KeyProvider&)> attempt;
   bool repeatable = true;

@@ -11,13 +11,13 @@
 namespace smartkey {
 
 KeyWorker::KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler,
-                     Options options)
-    : core_(std::make_shared<Core>(std::move(factory), clock, scheduler, options)) {
+                     Options options, KeyObserver* observer)
+    : core_(std::make_shared<Core>(std::move(factory), clock, scheduler, options, observer)) {
   core_->Start();
 }
 
 KeyWorker::KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler)
-    : KeyWorker(std::move(factory), clock, scheduler, Options()) {}
+    : KeyWorker(std::move(factory), clock, scheduler, Options(), /*observer=*/nullptr) {}
 
 KeyWorker::~KeyWorker() {
   core_->Shutdown();
@@ -74,7 +74,7 @@ KeyService::OperationId KeyWorker::CreateKey(
       std::move(done));
   operation.caller = caller;
   operation.deadline = deadline;
-  operation.creation = true;
+  operation.kind = KeyOperationKind::kCreate;
   operation.repeatable = false;  // the first try may have left a key in a token
   return core_->Submit(std::move(operation));
 }
@@ -82,6 +82,7 @@ KeyService::OperationId KeyWorker::CreateKey(
 KeyService::OperationId KeyWorker::DestroyKey(KeyReference key,
                                               absl::AnyInvocable<void(absl::Status)> done) {
   KeyOperation operation;
+  operation.kind = KeyOperationKind::kDestroy;
   operation.attempt = [key = std::move(key)](KeyProvider& provider) {
     return provider.DestroyKey(key);
   };
@@ -91,8 +92,10 @@ KeyService::OperationId KeyWorker::DestroyKey(KeyReference key,
 
 KeyService::OperationId KeyWorker::ListKeys(
     absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) {
-  return core_->Submit(Returning<KeyInventory>(
-      [](KeyProvider& provider) { return provider.ListKeys(); }, std::move(done)));
+  KeyOperation operation = Returning<KeyInventory>(
+      [](KeyProvider& provider) { return provider.ListKeys(); }, std::move(done));
+  operation.kind = KeyOperationKind::kList;
+  return core_->Submit(std::move(operation));
 }
 
 KeyService::OperationId KeyWorker::ProvisionParent(
@@ -107,6 +110,7 @@ KeyService::OperationId KeyWorker::ProvisionParent(
         return provisioner->ProvisionParent(owner_auth);
       },
       std::move(done));
+  operation.kind = KeyOperationKind::kProvision;
   operation.repeatable = false;  // an authorization is tried once
   return core_->Submit(std::move(operation));
 }

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/scheduler.h"
+#include "hsm/key_observer.h"
 #include "hsm/key_service.h"
 
 namespace smartkey {
@@ -31,10 +32,10 @@ namespace smartkey {
 // new thread. Both at once after a hanging operation, and a minute later after a hanging opening.
 // At most `max_abandoned` threads hang at a time.
 //
-// Thread-safe. `clock` and `scheduler` must outlive it. The destructor answers what waits with
-// kShuttingDown, and takes no longer than `shutdown_limit`, hung hardware or not: after half of
-// that it interrupts what still runs. Afterwards no `done` runs any more. It must not be called
-// from a `done`.
+// Thread-safe. `clock`, `scheduler` and `observer` (null: nobody) must outlive it. The destructor
+// answers what waits with kShuttingDown, and takes no longer than `shutdown_limit`, hung hardware
+// or not: after half of that it interrupts what still runs. Afterwards no `done` runs any more. It
+// must not be called from a `done`.
 class KeyWorker : public KeyService {
  public:
   // Makes a provider that is not open yet. Called on the worker's thread, once for each new thread.
@@ -53,7 +54,8 @@ class KeyWorker : public KeyService {
     absl::Duration shutdown_limit = absl::Seconds(5);
   };
 
-  KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler, Options options);
+  KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler, Options options,
+            KeyObserver* observer = nullptr);
   KeyWorker(ProviderFactory factory, const Clock& clock, Scheduler& scheduler);
   ~KeyWorker() override;
 

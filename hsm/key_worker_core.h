@@ -9,6 +9,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "base/mutex.h"
+#include "hsm/key_event_relay.h"
 #include "hsm/key_queue.h"
 #include "hsm/key_worker.h"
 #include "hsm/provider_health.h"
@@ -29,7 +30,8 @@ namespace smartkey {
 // A provider that is being interrupted is neither used nor destroyed by its thread meanwhile.
 class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
  public:
-  Core(ProviderFactory factory, const Clock& clock, Scheduler& scheduler, Options options);
+  Core(ProviderFactory factory, const Clock& clock, Scheduler& scheduler, Options options,
+       KeyObserver* observer);
 
   void Start();
   OperationId Submit(KeyOperation operation);
@@ -38,19 +40,30 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   void Shutdown();
 
  private:
+  // What is left of an operation that is not in the queue any more.
+  struct Answer {
+    KeyOperationKind kind = KeyOperationKind::kSign;
+    BootTime submitted;
+    BootTime begun;
+    absl::AnyInvocable<void(absl::Status)> finish;
+  };
   // What the thread does now.
   struct Running {
     uint64_t step = 0;  // 0: nothing
     bool opening = false;
     bool late = false;
+    BootTime begun;
     Scheduler::TaskId watchdog = 0;
-    absl::AnyInvocable<void(absl::Status)> finish;  // of the operation it serves, if any
+    absl::optional<Answer> answer;  // of the operation it serves, if any
   };
 
   void StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Work(uint64_t epoch);
   // False: this thread was given up, or is to end.
   bool AwaitWork(uint64_t epoch);
+  // Opens under the watchdog. False: as RunStep.
+  bool RunOpening(uint64_t epoch, KeyProvider& provider,
+                  absl::StatusOr<ProviderCapabilities>& opened);
   void Open(uint64_t epoch, KeyProvider& provider);
   void Execute(uint64_t epoch, KeyProvider& provider, KeyOperation operation);
   // Tries the operation, at most twice. `usable`: what kept the provider from working, if anything.
@@ -71,12 +84,21 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   void ScheduleOpening(absl::Duration delay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnOpeningDue();
   std::vector<KeyOperation> TakeQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteOpening(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteStateAfter(ProviderState before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteAbandonedThreads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteQueueDepth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetReady(ProviderCapabilities capabilities) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // As ProviderHealth::NoteUnusable.
+  absl::Duration SetUnusable(const absl::Status& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelTimer(Scheduler::TaskId& timer);
-  // Calls Core::method(args...) later, if this is still there.
-  template <typename... Args>
-  Scheduler::TaskId CallAfter(absl::Duration delay, void (Core::*method)(Args...), Args... args);
+  // Later, if this is still there then.
+  Scheduler::TaskId CallAfter(absl::Duration delay, absl::AnyInvocable<void(Core&)> call);
 
-  // Answers without the lock, and lets Shutdown() wait for it.
+  static Answer AnswerOf(KeyOperation& operation);
+  // Answers, without the lock.
+  void Settle(Answer answer, const absl::Status& status);
+  // The same for many, and lets Shutdown() wait for it.
   void Deliver(std::vector<KeyOperation> operations, const absl::Status& status);
   void BeginDelivery() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { ++delivering_; }
   void EndDelivery();
@@ -88,6 +110,7 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   const Clock& clock_;
   Scheduler& scheduler_;
   const Options options_;
+  KeyEventRelay events_;
 
   mutable Mutex mu_;
   CondVar changed_;

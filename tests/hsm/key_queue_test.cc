@@ -12,7 +12,7 @@ KeyOperation Operation(KeyService::OperationId id, KeyService::CallerKey caller,
   KeyOperation operation;
   operation.id = id;
   operation.caller = caller;
-  operation.creation = creation;
+  if (creation) operation.kind = KeyOperationKind::kCreate;
   return operation;
 }
 
