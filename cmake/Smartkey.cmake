@@ -8,6 +8,7 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 set(SMARTKEY_SANITIZE "" CACHE STRING "comma separated list for -fsanitize=, or empty")
+option(SMARTKEY_FUZZ "build the fuzzers with libFuzzer (clang) instead of replaying their corpora" OFF)
 
 find_program(CCACHE ccache)
 if(CCACHE)
@@ -41,6 +42,10 @@ if(SMARTKEY_SANITIZE)
     # gcc 12 sees uninitialised members in libstdc++'s <regex> when it instruments.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(smartkey_options INTERFACE -fsanitize=${SMARTKEY_SANITIZE})
+  if(SMARTKEY_FUZZ)
+    # Undefined behaviour that is only printed would be no finding.
+    target_compile_options(smartkey_options INTERFACE -fno-sanitize-recover=all)
+  endif()
 else()
   target_compile_options(smartkey_options INTERFACE -D_FORTIFY_SOURCE=2)
   target_link_options(smartkey_options INTERFACE -Wl,-z,relro,-z,now)
@@ -77,5 +82,22 @@ function(smartkey_test name)
   else()
     gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${ARG_ENVIRONMENT}")
+  endif()
+endfunction()
+
+# smartkey_fuzzer(NAME SOURCES a_fuzzer.cc ... [DEPENDS target ...])
+# A LLVMFuzzerTestOneInput. With SMARTKEY_FUZZ (the `fuzz` preset) a libFuzzer program, made by the target `fuzzers`;
+# otherwise a unit test that runs it over the files of corpus/NAME, with any compiler.
+function(smartkey_fuzzer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name}_fuzzer ${ARG_SOURCES})
+  target_link_libraries(${name}_fuzzer PRIVATE smartkey_options ${ARG_DEPENDS})
+  if(SMARTKEY_FUZZ)
+    target_link_options(${name}_fuzzer PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers ${name}_fuzzer)
+  else()
+    target_sources(${name}_fuzzer PRIVATE replay_main.cc)
+    add_test(NAME ${name}_corpus COMMAND ${name}_fuzzer ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
+    set_tests_properties(${name}_corpus PROPERTIES LABELS unit TIMEOUT 60)
   endif()
 endfunction()
