@@ -5,10 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/error.h"
 #include "hsm/pkcs11/pkcs11_status.h"
 
 namespace smartkey {
 namespace {
+
+// No module has as many; one that says so shall not make us allocate them.
+constexpr CK_ULONG kMostSlots = 65'536;
 
 template <size_t kSize>
 std::string Trimmed(const unsigned char (&field)[kSize]) {
@@ -25,6 +29,9 @@ absl::StatusOr<std::vector<CK_SLOT_ID>> SlotsWithTokens(CK_FUNCTION_LIST& functi
     CK_ULONG count = 0;
     CK_RV rv = functions.C_GetSlotList(CK_TRUE, nullptr, &count);
     if (rv != CKR_OK) return Pkcs11Status(rv, "list slots");
+    if (count > kMostSlots) {
+      return MakeError(Reason::kHardwareError, "pkcs11 list slots: more than any module has");
+    }
     std::vector<CK_SLOT_ID> slots(count);
     if (count == 0) return slots;
     rv = functions.C_GetSlotList(CK_TRUE, slots.data(), &count);

@@ -63,7 +63,75 @@ def url():
         yield f"{number}", text.encode()
 
 
-CORPORA = {maker.__name__: maker for maker in (ecdsa_signature, jwk, tpm_key_blob, url)}
+def pkcs11_uri():
+    for number, text in enumerate((
+            "pkcs11:token=clinic;serial=0b1c", "pkcs11:token=a%20b%3Bc;manufacturer=m;model=n", "pkcs11:",
+            "pkcs11:token=x?pin-source=file:/run/pin", "pkcs11:token=x?pin-source=file://localhost/run/p%69n",
+            "pkcs11:token=x?pin-source=/run/pin", "pkcs11:token=x?pin-value=1234", "pkcs11:slot-id=1",
+            "pkcs11:object=o;type=private;id=%01", "pkcs11:library-version=3", "pkcs11:x-vendor=1")):
+        yield f"{number}", text.encode()
+
+
+def pkcs11_key_reference():
+    def field(octets):
+        return len(octets).to_bytes(2, "big") + octets
+
+    for algorithm in range(5):
+        parts = (b"0b1c2d3e", b"clinic", b"SoftHSM project", b"SoftHSM v2", bytes(range(32)), b"smartkeyd:i:r:1")
+        yield f"algorithm-{algorithm}", bytes([1, algorithm]) + b"".join(map(field, parts))
+    yield "empty-names", bytes([1, 1]) + b"".join(map(field, (b"", b"", b"", b"", b"i", b"")))
+    yield "newer", bytes([2, 1])
+
+
+# SubjectPublicKeyInfo up to the key itself (RFC 5480 section 2.1.1, RFC 8017 appendix A.1).
+P256_INFO = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+P384_INFO = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
+RSA_INFO = bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")
+
+
+def pkcs11_public_key():
+    point, parameters, rsa, info = range(4)
+    p256, p384, rsa_type = 0, 4, 8
+    for _, key in golden_tpm_keys():
+        name = key["algorithm"]
+        if "n" in key:
+            n, e = decode(key["n"]), decode(key["e"])
+            yield f"{name}-numbers", bytes([rsa + rsa_type, len(e)]) + e + n
+            yield f"{name}-zero-in-front", bytes([rsa + rsa_type, len(e) + 1, 0]) + e + b"\0" + n
+            yield f"{name}-info", bytes([info + rsa_type]) + RSA_INFO + n + b"\x02\x03" + e
+            continue
+        raw = b"\x04" + decode(key["x"]) + decode(key["y"])
+        of_type, head = (p256, P256_INFO) if name == "ES256" else (p384, P384_INFO)
+        yield f"{name}-raw", bytes([point + of_type]) + raw
+        yield f"{name}-wrapped", bytes([point + of_type, 4, len(raw)]) + raw
+        yield f"{name}-info", bytes([info + of_type]) + head + raw
+    yield "parameters-p256", bytes([parameters]) + bytes.fromhex("06082a8648ce3d030107")
+    yield "parameters-p384", bytes([parameters]) + bytes.fromhex("06052b81040022")
+
+
+def pkcs11_module():
+    ok, flag_size = 0, 1
+    protected = (1, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0)  # in the order in which they are read
+    # Each attribute is asked for twice: how long, and which.
+    yield "protected-key", bytes([5]) + b"".join(bytes([ok, flag_size, ok, flag_size, one]) for one in protected)
+    yield "octets", bytes([0, ok, 5, ok, 5]) + b"12345"
+    yield "longer-than-announced", bytes([0, ok, 1, ok, 5]) + b"12345"
+    yield "not-available", bytes([0, ok, 0xFF])
+    yield "two-objects", bytes([3, ok, ok, 2]) + bytes(2) + bytes([ok, 0, ok])
+    yield "signature", bytes([4, ok, ok, 64]) + bytes(64)
+    yield "signature-in-need-of-room", bytes([4, ok, 3, 0xF2, ok, 0xF2]) + bytes(2000)
+    for _, key in golden_tpm_keys():
+        if key["algorithm"] == "ES256":
+            point = b"\x04" + decode(key["x"]) + decode(key["y"])
+            yield "ec-point", bytes([8, ok, len(point), ok, len(point)]) + point
+    # flags: login required, initialized (PKCS#11 v2.40 section 3.2)
+    info = b"clinic".ljust(32) + b"maker".ljust(32) + b"model".ljust(16) + b"0b1c".ljust(16) + bytes([4, 4]) + bytes(110)
+    yield "more-slots-than-fit-into-memory", bytes([6, ok, 0xFF])
+    yield "token", bytes([6, ok, 1, ok, 1]) + bytes(1) + bytes([ok]) + info
+
+
+CORPORA = {maker.__name__: maker for maker in (
+    ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, tpm_key_blob, url)}
 
 
 def main():

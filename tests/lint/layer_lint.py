@@ -57,8 +57,8 @@ ADAPTER_USERS = ["daemon/app", "tests"]
 
 # (what an include begins with, the folders that may have it).
 TECHNOLOGIES = [
-    ("tss2/", ["hsm/tpm", "tests/hsm", "tests/contract", "tests/support"]),
-    ("p11-kit/", ["hsm/pkcs11", "tests/hsm", "tests/contract", "tests/support"]),
+    ("tss2/", ["hsm/tpm", "tests/hsm", "tests/contract", "tests/support", "tests/bench"]),
+    ("p11-kit/", ["hsm/pkcs11", "tests/hsm", "tests/contract", "tests/support", "tests/fuzz", "tests/bench"]),
     ("curl/", ["daemon/http/curl", "tests/daemon/http"]),
     ("sqlite3.h", ["daemon/store/sqlite", "tests/daemon/store"]),
     ("grpc/", ["daemon/rpc", "clients", "tests/proto", "tests/daemon/rpc", "tests/clients",
