@@ -2,6 +2,7 @@
 #include "base/scheduler.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace smartkey {
@@ -10,6 +11,10 @@ namespace {
 // std::condition_variable counts CLOCK_MONOTONIC, which stands still while the machine sleeps: look
 // at CLOCK_BOOTTIME at least this often.
 constexpr absl::Duration kLongestWait = absl::Seconds(10);
+
+absl::Duration Monotonic() {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
 }  // namespace
 
 TimerThread::TimerThread(const Clock& clock) : clock_(clock), thread_([this] { Run(); }) {}
@@ -24,13 +29,14 @@ TimerThread::~TimerThread() {
 }
 
 Scheduler::TaskId TimerThread::RunAfter(absl::Duration delay, absl::AnyInvocable<void()> task) {
-  const absl::Duration at =
-      clock_.Boot().SinceBoot() + std::max(delay, absl::ZeroDuration());
+  const absl::Duration at = clock_.Boot().SinceBoot() + std::max(delay, absl::ZeroDuration());
   MutexLock lock(mu_);
   const TaskId id = next_id_++;
   queue_.emplace(Due{at, id}, std::move(task));
   due_by_id_.emplace(id, at);
-  changed_.NotifyAll();
+  // Most tasks are limits that are cancelled again, and lie behind what the thread wakes for
+  // anyway: each signature would wake it for nothing.
+  if (Monotonic() + delay < sleeps_until_) changed_.NotifyAll();
   return id;
 }
 
@@ -47,6 +53,16 @@ bool TimerThread::Cancel(TaskId id) {
   return true;
 }
 
+void TimerThread::Sleep(absl::Duration wait) {
+  sleeps_until_ = Monotonic() + wait;
+  if (wait < absl::InfiniteDuration()) {
+    changed_.WaitFor(mu_, wait);
+  } else {
+    changed_.Wait(mu_);
+  }
+  sleeps_until_ = -absl::InfiniteDuration();
+}
+
 void TimerThread::Run() {
   while (true) {
     absl::AnyInvocable<void()> task;
@@ -55,12 +71,12 @@ void TimerThread::Run() {
       while (true) {
         if (stopping_) return;
         if (queue_.empty()) {
-          changed_.Wait(mu_);
+          Sleep(absl::InfiniteDuration());
           continue;
         }
         const absl::Duration wait = queue_.begin()->first.at - clock_.Boot().SinceBoot();
         if (wait <= absl::ZeroDuration()) break;
-        changed_.WaitFor(mu_, std::min(wait, kLongestWait));
+        Sleep(std::min(wait, kLongestWait));
       }
       const auto first = queue_.begin();
       task = std::move(first->second);

@@ -20,8 +20,8 @@ class Scheduler {
 
   virtual ~Scheduler() = default;
 
-  // Runs `task` once, not before `delay` on CLOCK_BOOTTIME has passed. A delay of zero means as soon as
-  // possible, never inside this call.
+  // Runs `task` once, not before `delay` on CLOCK_BOOTTIME has passed. A delay of zero means as
+  // soon as possible, never inside this call.
   virtual TaskId RunAfter(absl::Duration delay, absl::AnyInvocable<void()> task) = 0;
 
   // True if the task had not started and now never will. Does not wait for one that runs.
@@ -47,12 +47,16 @@ class TimerThread : public Scheduler {
   };
 
   void Run();
+  // For at most `wait`, or until there is something earlier.
+  void Sleep(absl::Duration wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
 
   Mutex mu_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  // When the thread looks again by itself, on CLOCK_MONOTONIC; in the past while it is awake.
+  absl::Duration sleeps_until_ ABSL_GUARDED_BY(mu_) = -absl::InfiniteDuration();
   TaskId next_id_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<Due, absl::AnyInvocable<void()>> queue_ ABSL_GUARDED_BY(mu_);
   std::unordered_map<TaskId, absl::Duration> due_by_id_ ABSL_GUARDED_BY(mu_);

@@ -70,6 +70,35 @@ TEST(TimerThread, ClockThatStandsStill_NothingThatLiesAheadRuns) {
   EXPECT_TRUE(ran);
 }
 
+// Counts how often threads other than its maker's look at it.
+class WatchedClock : public SystemClock {
+ public:
+  BootTime Boot() const override {
+    if (std::this_thread::get_id() != maker_) ++looks_;
+    return SystemClock::Boot();
+  }
+  int looks() const { return looks_; }
+
+ private:
+  const std::thread::id maker_ = std::this_thread::get_id();
+  mutable std::atomic<int> looks_ = 0;
+};
+
+TEST(TimerThread, TasksBehindTheNextOne_DoNotWakeTheThread) {
+  WatchedClock clock;
+  TimerThread timer(clock);
+  timer.RunAfter(absl::Hours(1), [] {});
+  while (clock.looks() == 0) std::this_thread::yield();  // it sleeps now, or is about to
+  const int before = clock.looks();
+  for (int i = 0; i < 1'000; ++i) {
+    timer.Cancel(timer.RunAfter(absl::Hours(2), [] {}));
+    std::this_thread::yield();
+  }
+  Settle(timer);
+  // Settle's own: before its task, and after it. Once more if this took longer than a sleep is.
+  EXPECT_LE(clock.looks() - before, 4);
+}
+
 TEST(TimerThread, Cancelled_NeverRuns) {
   FakeClock clock;
   TimerThread timer(clock);
