@@ -73,6 +73,7 @@ TpmKeyProvider::~TpmKeyProvider() = default;
 
 void TpmKeyProvider::Close() {
   last_used_.reset();
+  saved_keys_.Clear();
   transient_parent_context_.reset();
   tpm_identity_.reset();
   persistent_parent_usable_ = false;
@@ -387,28 +388,37 @@ absl::StatusOr<TpmKeyProvider::LoadedKey> TpmKeyProvider::Load(const KeyReferenc
   }
   // Room first: parent, key and the object of the running command are all a TPM must have room for.
   last_used_.reset();
-  absl::StatusOr<Parent> parent = LoadParentNamed(*blob);
+  LoadedKey key = {.blob = reference.blob,
+                   .public_key = *std::move(public_key),
+                   .algorithm = *AlgorithmOfTemplate(blob->template_id)};
+  if (absl::optional<EsysObject> saved = saved_keys_.Load(*context_, reference.blob)) {
+    key.object = *std::move(saved);
+    return key;
+  }
+  absl::StatusOr<EsysObject> object = LoadUnderParent(*blob);
+  if (!object.ok()) return object.status();
+  key.object = *std::move(object);
+  return key;
+}
+
+absl::StatusOr<EsysObject> TpmKeyProvider::LoadUnderParent(const TpmKeyBlob& blob) {
+  absl::StatusOr<Parent> parent = LoadParentNamed(blob);
   if (!parent.ok()) return parent.status();
   ESYS_TR handle = ESYS_TR_NONE;
   const TSS2_RC rc = EsysContext::Run([&] {
     return Esys_Load(context_->get(), parent->object.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                     ESYS_TR_NONE, &blob->private_area, &blob->public_area, &handle);
+                     ESYS_TR_NONE, &blob.private_area, &blob.public_area, &handle);
   });
-  if (rc != TSS2_RC_SUCCESS) {
-    absl::Status status = Failure(rc, "load");
-    if (!IsParameterError(rc)) return status;
-    return MakeError(Reason::kKeyDamaged, status.message());
-  }
-  return LoadedKey{
-      .blob = reference.blob,
-      .public_key = *std::move(public_key),
-      .algorithm = *AlgorithmOfTemplate(blob->template_id),
-      .object = EsysObject::Transient(*context_, handle),
-  };
+  if (rc == TSS2_RC_SUCCESS) return EsysObject::Transient(*context_, handle);
+  absl::Status status = Failure(rc, "load");
+  if (!IsParameterError(rc)) return status;
+  return MakeError(Reason::kKeyDamaged, status.message());
 }
 
 absl::Status TpmKeyProvider::CheckKey(const KeyReference& reference, const PublicKey& expected) {
   if (context_ == nullptr) return NotOpen();
+  // That the TPM takes the key's context says nothing about its parent.
+  saved_keys_.Forget(reference.blob);
   return Annotate(WithReload([&] { return Load(reference, expected).status(); }), "checking a key");
 }
 
@@ -424,6 +434,9 @@ absl::StatusOr<std::string> TpmKeyProvider::Sign(const KeyReference& reference,
       absl::StatusOr<LoadedKey> key = Load(reference, expected);
       if (!key.ok()) return key.status();
       last_used_ = *std::move(key);
+      if (!saved_keys_.Has(reference.blob)) {
+        saved_keys_.Save(*context_, reference.blob, last_used_->object);
+      }
     }
     if (last_used_->algorithm != algorithm) {
       return MakeError(Reason::kAlgorithmUnsupported, "the key is for another algorithm");
@@ -470,6 +483,7 @@ absl::StatusOr<std::string> TpmKeyProvider::SignLoaded(const LoadedKey& key,
 absl::Status TpmKeyProvider::DestroyKey(const KeyReference& reference) {
   if (context_ == nullptr) return NotOpen();
   if (last_used_.has_value() && last_used_->blob == reference.blob) last_used_.reset();
+  saved_keys_.Forget(reference.blob);
   return absl::OkStatus();
 }
 

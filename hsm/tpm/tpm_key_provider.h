@@ -9,6 +9,7 @@
 #include "absl/types/optional.h"
 #include "hsm/key_provider.h"
 #include "hsm/tpm/esys_context.h"
+#include "hsm/tpm/saved_objects.h"
 #include "hsm/tpm/tpm_key_blob.h"
 #include "hsm/tpm/tpm_status.h"
 
@@ -29,9 +30,11 @@ namespace smartkey {
 // kept as hashes.
 //
 // In the TPM at once, at most: the key used last, a parent, and the object of a running command.
-// The key used last stays loaded; a TPM reset in between is noticed and the key loaded again. No
-// session is ever started: our keys and parents have an empty authorization, so one would protect
-// nothing (an unsalted, unbound HMAC session has an empty key; TPM 2.0 Part 1 section 19.6.8).
+// The key used last stays loaded; others that have signed are loaded again from their saved
+// contexts, which takes one quick command and no parent. A TPM reset in between is noticed and the
+// key loaded from its blob. No session is ever started: our keys and parents have an empty
+// authorization, so one would protect nothing (an unsalted, unbound HMAC session has an empty key;
+// TPM 2.0 Part 1 section 19.6.8).
 //
 // Not thread-safe, as KeyProvider. The destructor flushes what is loaded.
 class TpmKeyProvider : public KeyProvider {
@@ -108,7 +111,9 @@ class TpmKeyProvider : public KeyProvider {
   // TPM2_Create; `created` may be null.
   TSS2_RC CreateObject(ESYS_TR parent, const TPM2B_SENSITIVE_CREATE& sensitive,
                        const TPM2B_PUBLIC& wanted, CreatedObject* created);
+  // From its saved context, or else under its parent.
   absl::StatusOr<LoadedKey> Load(const KeyReference& reference, const PublicKey& expected);
+  absl::StatusOr<EsysObject> LoadUnderParent(const TpmKeyBlob& blob);
   absl::StatusOr<CreatedKey> CreateUnder(const Parent& parent, SignatureAlgorithm algorithm);
   absl::StatusOr<std::string> SignLoaded(const LoadedKey& key, absl::string_view message);
   // Empty where it cannot be told.
@@ -125,6 +130,7 @@ class TpmKeyProvider : public KeyProvider {
   // making it anew. In memory only, since a TPM reset ends it.
   EsysPtr<TPMS_CONTEXT> transient_parent_context_;
   std::string transient_parent_name_;
+  SavedObjects saved_keys_{64};  // by blob
   TpmRecovery wanted_recovery_ = TpmRecovery::kNone;
   int reloads_ = 0;
   absl::optional<LoadedKey> last_used_;  // must end before context_

@@ -293,6 +293,37 @@ TEST_F(TpmKeyProviderTest, AnotherStorageRootKeyInItsPlace_IsNotUsedForItsKeys) 
   EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
 }
 
+TEST_F(TpmKeyProviderTest, KeyThatHasSigned_NeedsNoParentUntilItIsCheckedOrDestroyed) {
+  Provision(RsaStorageRoot());
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const CreatedKey one = MadeBy(*provider);
+  const CreatedKey two = MadeBy(*provider);
+  const CreatedKey unused = MadeBy(*provider);
+  for (const CreatedKey& key : {one, two}) ASSERT_TRUE(Signs(*provider, key).ok());
+  Unprovision();
+  for (const CreatedKey& key : {one, two, one}) EXPECT_TRUE(Signs(*provider, key).ok());
+  EXPECT_FALSE(Signs(*provider, unused).ok());
+  EXPECT_FALSE(provider->CheckKey(one.reference, one.public_key).ok());
+  EXPECT_FALSE(Signs(*provider, one).ok());
+  EXPECT_TRUE(Signs(*provider, two).ok());
+  EXPECT_TRUE(provider->DestroyKey(two.reference).ok());
+  EXPECT_FALSE(Signs(*provider, two).ok());
+}
+
+TEST_F(TpmKeyProviderTest, SavedKeysAfterAReset_AreLoadedFromTheirBlobs) {
+  std::unique_ptr<TpmKeyProvider> provider = Opened();
+  const std::vector<CreatedKey> keys = {MadeBy(*provider), MadeBy(*provider), MadeBy(*provider)};
+  for (const CreatedKey& key : keys) ASSERT_TRUE(Signs(*provider, key).ok());
+  ASSERT_TRUE(tpm_->Restart().ok());
+  for (int i = 0; i < 2; ++i) {
+    for (const CreatedKey& key : keys) {
+      const absl::Status status = Signs(*provider, key);
+      EXPECT_TRUE(status.ok()) << status;
+    }
+  }
+  EXPECT_EQ(Handles(TPM2_TRANSIENT_FIRST), 1u);
+}
+
 TEST_F(TpmKeyProviderTest, ClearedTpm_SaysSo) {
   const CreatedKey key = MadeBy(*Opened());
   Clear();
@@ -304,9 +335,12 @@ TEST_F(TpmKeyProviderTest, ClearedTpm_SaysSo) {
 TEST_F(TpmKeyProviderTest, ClearedUnderAnOpenProvider_SaysSo) {
   std::unique_ptr<TpmKeyProvider> provider = Opened();
   const CreatedKey key = MadeBy(*provider);
-  ASSERT_TRUE(Signs(*provider, key).ok());
+  const CreatedKey other = MadeBy(*provider);
+  for (const CreatedKey& one : {key, other}) ASSERT_TRUE(Signs(*provider, one).ok());
   Clear();
-  EXPECT_EQ(ReasonOf(Signs(*provider, key)), Reason::kKeyLostTpmCleared);
+  for (const CreatedKey& one : {key, other}) {
+    EXPECT_EQ(ReasonOf(Signs(*provider, one)), Reason::kKeyLostTpmCleared);
+  }
 }
 
 TEST_F(TpmKeyProviderTest, WithoutAnIdentityOfTheTpm_TheMachinesOneTells) {
