@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/contract/key_provider_contract.h"
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -259,6 +260,66 @@ TEST_P(KeyProviderContract, DestroyedKey_IsNowhereInTheHardware) {
     EXPECT_EQ(ReasonOf(provider->CheckKey(key->reference, key->public_key)), Reason::kKeyGone);
   }
   // Wrapped keys end with their blob; TearDown sees that the hardware keeps nothing of it.
+}
+
+TEST_P(KeyProviderContract, DestroyedKey_LeavesTheOthersAlone) {
+  std::unique_ptr<KeyProvider> provider = Opened();
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
+  absl::StatusOr<CreatedKey> other = provider->CreateKey(kEs256, Label());
+  ASSERT_TRUE(key.ok() && other.ok());
+  ASSERT_TRUE(Signs(*provider, *key, "before") && Signs(*provider, *other, "before"));
+  EXPECT_TRUE(provider->DestroyKey(key->reference).ok());
+  EXPECT_TRUE(Signs(*provider, *other, "after"));
+  EXPECT_TRUE(Signs(*Opened(), *other, "after a restart"));
+}
+
+TEST_P(KeyProviderContract, StoredKeys_AreListedAndCanBeDestroyedByTheList) {
+  std::unique_ptr<KeyProvider> provider = Opened();
+  std::map<std::string, CreatedKey> made;  // by label
+  for (const SignatureAlgorithm algorithm : hardware_->algorithms()) {
+    const std::string label = Label();
+    absl::StatusOr<CreatedKey> key = provider->CreateKey(algorithm, label);
+    ASSERT_TRUE(key.ok()) << key.status();
+    made[label] = *std::move(key);
+  }
+  const absl::StatusOr<KeyInventory> listed = Opened()->ListKeys();
+  ASSERT_TRUE(listed.ok()) << listed.status();
+  EXPECT_EQ(listed->keys.size(), hardware_->stores_keys() ? made.size() : 0);
+  EXPECT_EQ(listed->of_other_instances, 0);
+  for (const ListedKey& key : listed->keys) {
+    ASSERT_EQ(made.count(key.label), 1u) << key.label;
+    const CreatedKey& as_made = made[key.label];
+    // A token does not keep which hash an RSA key is for.
+    if (as_made.public_key.type != KeyType::kRsa) {
+      EXPECT_EQ(key.reference, as_made.reference);
+    }
+    CreatedKey as_listed = as_made;
+    as_listed.reference = key.reference;
+    EXPECT_TRUE(Signs(*provider, as_listed, "message"));
+    EXPECT_TRUE(provider->DestroyKey(key.reference).ok());
+    EXPECT_EQ(ReasonOfSigning(*provider, as_made), Reason::kKeyGone);
+  }
+  EXPECT_TRUE(provider->ListKeys()->keys.empty());
+}
+
+TEST_P(KeyProviderContract, TwoInstancesOnTheSameHardware_LeaveEachOthersKeysAlone) {
+  absl::StatusOr<CreatedKey> ours = Opened()->CreateKey(kEs256, Label());
+  ASSERT_TRUE(ours.ok()) << ours.status();
+  {
+    std::unique_ptr<KeyProvider> neighbour = Opened("neighbour");
+    absl::StatusOr<CreatedKey> theirs = neighbour->CreateKey(kEs256, Label("neighbour"));
+    ASSERT_TRUE(theirs.ok()) << theirs.status();
+    EXPECT_TRUE(Signs(*neighbour, *theirs, "message"));
+    const absl::StatusOr<KeyInventory> listed = neighbour->ListKeys();
+    ASSERT_TRUE(listed.ok()) << listed.status();
+    EXPECT_EQ(listed->keys.size(), hardware_->stores_keys() ? 1u : 0u);
+    EXPECT_EQ(listed->of_other_instances, hardware_->stores_keys() ? 1 : 0);
+    // Where nothing is stored there is nothing to destroy.
+    const Reason wanted = hardware_->stores_keys() ? Reason::kKeyUnavailable : Reason::kUnspecified;
+    EXPECT_EQ(ReasonOf(neighbour->DestroyKey(ours->reference)), wanted);
+    EXPECT_TRUE(neighbour->DestroyKey(theirs->reference).ok());
+  }
+  EXPECT_TRUE(Signs(*Opened(), *ours, "still there"));
 }
 
 TEST_P(KeyProviderContract, UnpluggedBeforeOpen_IsAbsentAndOpensOncePluggedIn) {

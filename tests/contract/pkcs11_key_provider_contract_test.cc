@@ -36,17 +36,18 @@ class SoftHsmUnderTest : public Pkcs11HardwareUnderTest {
     return attributes;
   }
 
- protected:
-  std::unique_ptr<Pkcs11Module> NewModule() override {
-    return std::make_unique<InProcessPkcs11Module>(InProcessPkcs11Module::Options{
-        .path = SoftHsm::module_path(), .environment = hsm_->environment()});
-  }
   Pkcs11KeyProvider::Options options() override {
     return {.uri = hsm_->uri(),
             .pin_file = hsm_->pin_file(),
             .rejected_pin_file = hsm_->rejected_pin_file()};
   }
   std::string pin() override { return SoftHsm::pin(); }
+
+ protected:
+  std::unique_ptr<Pkcs11Module> NewModule() override {
+    return std::make_unique<InProcessPkcs11Module>(InProcessPkcs11Module::Options{
+        .path = SoftHsm::module_path(), .environment = hsm_->environment()});
+  }
 
  private:
   std::unique_ptr<SoftHsm> hsm_;
@@ -59,6 +60,8 @@ absl::StatusOr<std::unique_ptr<HardwareUnderTest>> MakeSoftHsm() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Pkcs11, KeyProviderContract,
+                         testing::Values(HardwareMaker{"SoftHsm", &MakeSoftHsm}), NameOfHardware);
+INSTANTIATE_TEST_SUITE_P(Pkcs11, Pkcs11ProviderContract,
                          testing::Values(HardwareMaker{"SoftHsm", &MakeSoftHsm}), NameOfHardware);
 
 }  // namespace
