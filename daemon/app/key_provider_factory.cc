@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "hsm/pkcs11/in_process_pkcs11_module.h"
+#include "hsm/pkcs11/isolated_pkcs11_module.h"
 #include "hsm/pkcs11/pkcs11_key_provider.h"
 #include "hsm/tpm/tpm_key_provider.h"
 
@@ -40,9 +41,17 @@ KeyWorker::ProviderFactory TpmFactory(const KeyProviderConfig& config) {
 }
 
 std::unique_ptr<Pkcs11Module> MakeModule(const KeyProviderConfig& config) {
-  InProcessPkcs11Module::Options options;
   // Without one, those that p11-kit is configured with, behind one face.
-  options.path = config.module.empty() ? P11KIT_PROXY_MODULE : config.module;
+  const std::string path = config.module.empty() ? P11KIT_PROXY_MODULE : config.module;
+  if (config.isolation == "process") {
+    IsolatedPkcs11Module::Options options;
+    options.path = path;
+    options.init_args = config.init_args;
+    options.environment = EnvironmentOf(config);
+    return std::make_unique<IsolatedPkcs11Module>(std::move(options));
+  }
+  InProcessPkcs11Module::Options options;
+  options.path = path;
   options.init_args = config.init_args;
   return std::make_unique<InProcessPkcs11Module>(std::move(options));
 }
@@ -62,18 +71,16 @@ KeyWorker::ProviderFactory Pkcs11Factory(const Config& config, const std::string
 
 }  // namespace
 
-std::string Pkcs11SocketPath(const std::string& state_dir) {
-  return absl::StrCat(state_dir, "/pkcs11.sock");
-}
-
-void PrepareProcessForKeyProvider(const Config& config) {
+absl::Status PrepareProcessForKeyProvider(const Config& config) {
   TpmKeyProvider::QuietLibraryLog();
-  if (config.key_provider.type != "pkcs11") return;
-  if (config.key_provider.isolation == "none") {
-    for (const auto& [name, value] : EnvironmentOf(config.key_provider)) {
-      setenv(name.c_str(), value.c_str(), /*overwrite=*/1);
-    }
+  if (config.key_provider.type != "pkcs11") return absl::OkStatus();
+  if (config.key_provider.isolation == "process") {
+    return IsolatedPkcs11Module::UseSocket(absl::StrCat(config.daemon.state_dir, "/pkcs11.sock"));
   }
+  for (const auto& [name, value] : EnvironmentOf(config.key_provider)) {
+    setenv(name.c_str(), value.c_str(), /*overwrite=*/1);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<KeyWorker::ProviderFactory> MakeKeyProviderFactory(const Config& config,

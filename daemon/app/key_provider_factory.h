@@ -9,13 +9,10 @@
 
 namespace smartkey {
 
-// Where the module's process listens, for `isolation = "process"`: in the state directory, which is
-// the service's alone.
-std::string Pkcs11SocketPath(const std::string& state_dir);
-
 // What has to be done in a process with one thread, before the factory: environment variables that
-// libraries read. Call it once.
-void PrepareProcessForKeyProvider(const Config& config);
+// libraries read. A module in a process of its own (`isolation = "process"`) is met at a socket in
+// the state directory, which is the service's alone. Call it once. Errors: kConfigInvalid.
+absl::Status PrepareProcessForKeyProvider(const Config& config);
 
 // Makes the configured key provider, not opened. `instance_id` is in the labels of the keys that a
 // token stores. Errors: kConfigInvalid.

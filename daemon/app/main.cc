@@ -107,7 +107,9 @@ int Main(int argc, char** argv) {
   for (const ConfigProblem& problem : config->problems) {
     Log(LogLevel::kWarning, "a configuration file is ignored", {{"problem", problem.ToString()}});
   }
-  PrepareProcessForKeyProvider(*config);
+  if (absl::Status status = PrepareProcessForKeyProvider(*config); !status.ok()) {
+    return Fail(status);
+  }
   return Serve(*config);
 }
 

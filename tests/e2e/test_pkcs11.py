@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job with the key in a PKCS#11 token: SoftHSM2, its module in a process of its own."""
+
+import os
+import unittest
+
+from hardware import PIN, TOKEN_LABEL, Token
+from stack import ALICE, SERVER, Stack, wait_for
+from story import StackTest
+
+
+class Pkcs11(StackTest):
+    @classmethod
+    def make_stack(cls):
+        return Stack(hardware=Token)
+
+    def status(self):
+        result = self.stack.ctl("root", "--json", "status")
+        self.assertEqual(result.code, 0, str(result))
+        return result.json()
+
+    def test_EnrollingGivesATokenAndAKeyThatNobodyCanTakeOut(self):
+        self.enrolled()
+        self.assertEqual(self.stack.fhir_get("Patient/pat-1", self.token())["id"], "pat-1")
+        key = self.stack.ctl(ALICE, "--json", "keys").json()["keys"][0]
+        self.assertEqual(key["provider"], "PKCS11")
+        for name, value in {"CKA_SENSITIVE": True, "CKA_EXTRACTABLE": False, "CKA_ALWAYS_SENSITIVE": True,
+                            "CKA_NEVER_EXTRACTABLE": True, "CKA_LOCAL": True, "CKA_SIGN": True,
+                            "CKA_DECRYPT": False}.items():
+            self.assertIs(key["attributes"][name], value, name)
+        _, words = self.stack.hardware.view_of_key(None)
+        self.assertLessEqual({"sensitive", "always sensitive", "never extractable", "local"}, words)
+        self.assertNotIn("extractable", words)
+
+    def test_TheModuleIsNotInTheDaemonsMemoryAndIsStartedAnewWhenKilled(self):
+        self.enrolled()
+        daemon = self.stack.processes["smartkeyd"].pid
+        with open(f"/proc/{daemon}/maps", encoding="utf-8") as file:
+            self.assertNotIn("softhsm", file.read())
+        first = self.stack.hardware.kill_module()
+        self.assertIsNotNone(first)
+        wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the key to be usable again")
+        self.assertNotIn(self.stack.hardware.module_pid(), (None, first))
+
+    def test_KilledDaemonLeavesNoModuleBehindAndServesWithTheSameKey(self):
+        self.enrolled()
+        module = self.stack.hardware.module_pid()
+        self.stack.kill_daemon()
+        wait_for(lambda: not os.path.exists(f"/proc/{module}"), "the module's process to end")
+        self.stack.start_daemon()
+        self.assertEqual(self.stack.fhir_get("Patient/pat-1", self.token())["id"], "pat-1")
+        self.assertEqual(len(self.stack.requests("/register")), 1)
+
+    def test_DeletingDestroysTheKeyInTheToken(self):
+        registration = self.enrolled()
+        self.assertIn(f":{registration['id']}:1", self.stack.hardware.objects())
+        result = self.stack.ctl(ALICE, "delete", registration["id"], "--yes")
+        self.assertEqual(result.code, 0, str(result))
+        self.assertNotIn(registration["id"], self.stack.hardware.objects())
+
+    def test_KeyDeletedBehindOurBackIsLostAndOthersGoOn(self):
+        first = self.enrolled("--name", "one")
+        self.assertEqual(self.stack.enroll(ALICE, "--name", "two").code, 0)
+        self.stack.hardware.delete_key(f":{first['id']}:1")
+        self.stack.kill_daemon()  # nothing cached
+        self.stack.start_daemon()
+        self.assert_refused(self.stack.ctl(ALICE, "token", "one"), 4, "key")
+        self.assertEqual(self.stack.ctl(ALICE, "token", "two").code, 0)
+        states = {r["name"]: r["state"] for r in self.registrations()}
+        self.assertEqual(states, {"one": "KEY_LOST", "two": "ACTIVE"})
+
+    def test_StrayKeyIsShownToTheAdministratorAndLeftAlone(self):
+        registration = self.enrolled()
+        instance = self.stack.ctl("root", "--json", "keys", "--all").json()["stored"]["keys"][0]["label"].split(":")[1]
+        stray = f"smartkeyd:{instance}:gone:1"
+        self.stack.hardware.make_key(stray, "01")
+        self.stack.hardware.make_key("smartkeyd:somebody-else:reg:1", "02")
+        self.addCleanup(self.stack.hardware.delete_key, stray)
+        self.addCleanup(self.stack.hardware.delete_key, "smartkeyd:somebody-else:reg:1")
+        stored = self.stack.ctl("root", "--json", "keys", "--all").json()["stored"]
+        self.assertEqual({key["label"]: key["stray"] for key in stored["keys"]},
+                         {stray: True, f"smartkeyd:{instance}:{registration['id']}:1": False})
+        self.assertEqual(stored["of_other_instances"], 1)
+        self.assertIn(stray, self.stack.ctl("root", "keys", "--all").out)
+        self.stack.kill_daemon()
+        self.stack.start_daemon()
+        wait_for(lambda: "that no registration needs" in self.stack.read_log(), "the stray key to be reported")
+        self.assertIn(stray, self.stack.hardware.objects())
+
+    def test_WrongPinIsTriedOnceAndNeverAgainUntilItChanges(self):
+        self.enrolled()
+        self.stack.stop("smartkeyd")
+        self.stack.hardware.write_pin("31415926")
+        try:
+            for _ in range(3):
+                self.stack.start_daemon()
+                wait_for(lambda: self.status()["hardware"].get("cause", {}).get("reason") == "PIN_REJECTED",
+                         "the PIN to be rejected")
+                self.assert_refused(self.stack.ctl(ALICE, "assertion", SERVER), 4, "pin")
+                self.stack.kill_daemon()
+            self.assertNotIn("31415926", self.stack.read_log())
+            self.assertIn("tried again", self.stack.read_log())
+        finally:
+            self.stack.hardware.write_pin(PIN)
+            self.stack.start_daemon()
+        wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the right PIN to be taken")
+
+    def test_TokenThatIsGoneIsNamedAndTakenUpAgainWhenItIsBack(self):
+        self.enrolled()
+        token = self.token()
+        self.stack.hardware.stop()
+        try:
+            wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code != 0, "the token to be missed")
+            self.assertEqual(self.token(), token, "cached tokens go on")
+            status = self.stack.ctl("root", "status").out
+            self.assertRegex(status, "ABSENT|DEGRADED")
+        finally:
+            self.stack.hardware.plug_in()
+        wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the token to be taken up", patience=120)
+
+    def test_NoPinIsInLogsFilesOrEnvironment(self):
+        self.enrolled()
+        daemon = self.stack.processes["smartkeyd"].pid
+        for pid in (daemon, self.stack.hardware.module_pid()):
+            for name in ("environ", "cmdline"):
+                with open(f"/proc/{pid}/{name}", "rb") as file:
+                    self.assertNotIn(PIN.encode(), file.read())
+        self.assertNotIn(PIN, self.stack.read_log())
+        self.assertNotIn(PIN.encode(), self.state_bytes())
+
+    def test_StatusNamesTheToken(self):
+        status = self.stack.ctl("root", "status").out
+        self.assertRegex(status, "READY, PKCS11")
+        self.assertIn(TOKEN_LABEL, status)
+
+
+if __name__ == "__main__":
+    unittest.main()
