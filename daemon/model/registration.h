@@ -66,9 +66,17 @@ struct Generation {
   absl::Time first_token_at = absl::InfinitePast();
   absl::Time last_token_at = absl::InfinitePast();
 
+  // Whom this generation's own first token named; empty: nobody, or no token yet. What is pinned
+  // stands in the registration.
+  Identifying patient;
+  Identifying fhir_user;
+
   // Refusals since the last success (PROTOCOL: what each answer means).
   int refusals = 0;
   absl::Time first_refusal_at = absl::InfinitePast();
+  absl::Time last_refusal_at = absl::InfinitePast();
+  // When its access was found to have ended; InfinitePast: not yet.
+  absl::Time ended_at = absl::InfinitePast();
   Reason last_error = Reason::kUnspecified;
 };
 
@@ -87,9 +95,13 @@ struct Share {
   uid_t created_by = 0;
 };
 
+// That somebody switched a registration off.
 struct Suspension {
-  std::string by;  // "owner" or "administrator"
-  std::string why;
+  uid_t by_uid = 0;
+  std::string by_name;            // of that uid at that time; empty: not known
+  bool by_administrator = false;  // on the admin socket: can be undone only there
+  std::string why;                // in the words of whoever did it; may be empty
+  absl::Time since = absl::InfinitePast();  // InfinitePast: not known
 };
 
 // What apps, shares and the audit log point to. Lives through re-enrollments: each is a generation.
@@ -109,6 +121,10 @@ struct Registration {
   Identifying fhir_user;  // likewise
   bool context_varies = false;  // enrolled with --context varies: nothing is pinned
   absl::Time created_at;
+  // For how long the person said to have given access; zero: not said.
+  absl::Duration access_for;
+  // How long the access of earlier generations lasted, oldest first, as far as their end was seen.
+  std::vector<absl::Duration> earlier_lifetimes;
   absl::optional<Suspension> suspension;
   std::vector<Generation> generations;  // ascending by number; at least one
   std::vector<Share> shares;

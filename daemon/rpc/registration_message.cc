@@ -56,8 +56,11 @@ absl::Status CauseOf(const Generation& generation) {
 void FillSuspension(const Registration& registration, v1::Registration* message) {
   if (!registration.suspension.has_value()) return;
   v1::Suspension* suspension = message->mutable_suspended();
-  suspension->set_by_administrator(registration.suspension->by == "administrator");
+  suspension->mutable_by()->set_uid(registration.suspension->by_uid);
+  suspension->mutable_by()->set_name(registration.suspension->by_name);
+  suspension->set_by_administrator(registration.suspension->by_administrator);
   suspension->set_why(registration.suspension->why);
+  SetTime(registration.suspension->since, suspension, &v1::Suspension::mutable_since);
 }
 
 }  // namespace

@@ -131,12 +131,19 @@ void RegistrationIndex::Erase(absl::string_view id) {
 
 void CutTimesToMilliseconds(Registration& registration) {
   CutToMillisecond(registration.created_at);
+  if (registration.suspension) CutToMillisecond(registration.suspension->since);
+  registration.access_for = absl::Trunc(registration.access_for, absl::Seconds(1));
+  for (absl::Duration& lifetime : registration.earlier_lifetimes) {
+    lifetime = absl::Trunc(lifetime, absl::Seconds(1));
+  }
   for (Generation& generation : registration.generations) {
     CutToMillisecond(generation.created_at);
     CutToMillisecond(generation.registered_at);
     CutToMillisecond(generation.first_token_at);
     CutToMillisecond(generation.last_token_at);
     CutToMillisecond(generation.first_refusal_at);
+    CutToMillisecond(generation.last_refusal_at);
+    CutToMillisecond(generation.ended_at);
   }
   for (Share& share : registration.shares) {
     CutToMillisecond(share.created_at);

@@ -53,8 +53,8 @@ class RegistrationIndex {
   std::map<std::string, std::string, std::less<>> by_enrollment_;
 };
 
-// Cuts every time to the millisecond, which is what stores keep: a snapshot is the same before and
-// after a restart.
+// Cuts every time to the millisecond and every length of time to the second, which is what stores
+// keep: a snapshot is the same before and after a restart.
 void CutTimesToMilliseconds(Registration& registration);
 
 }  // namespace smartkey

@@ -40,6 +40,10 @@ inline void ExpectEqual(const Generation& a, const Generation& b) {
   EXPECT_EQ(a.last_token_at, b.last_token_at);
   EXPECT_EQ(a.refusals, b.refusals);
   EXPECT_EQ(a.first_refusal_at, b.first_refusal_at);
+  EXPECT_EQ(a.last_refusal_at, b.last_refusal_at);
+  EXPECT_EQ(a.ended_at, b.ended_at);
+  EXPECT_TRUE(a.patient == b.patient);
+  EXPECT_TRUE(a.fhir_user == b.fhir_user);
   EXPECT_EQ(a.last_error, b.last_error);
 }
 
@@ -72,10 +76,15 @@ inline void ExpectEqual(const Registration& a, const Registration& b) {
   EXPECT_TRUE(a.fhir_user == b.fhir_user);
   EXPECT_EQ(a.context_varies, b.context_varies);
   EXPECT_EQ(a.created_at, b.created_at);
+  EXPECT_EQ(a.access_for, b.access_for);
+  EXPECT_EQ(a.earlier_lifetimes, b.earlier_lifetimes);
   ASSERT_EQ(a.suspension.has_value(), b.suspension.has_value());
   if (a.suspension) {
-    EXPECT_EQ(a.suspension->by, b.suspension->by);
+    EXPECT_EQ(a.suspension->by_uid, b.suspension->by_uid);
+    EXPECT_EQ(a.suspension->by_name, b.suspension->by_name);
+    EXPECT_EQ(a.suspension->by_administrator, b.suspension->by_administrator);
     EXPECT_EQ(a.suspension->why, b.suspension->why);
+    EXPECT_EQ(a.suspension->since, b.suspension->since);
   }
   ASSERT_EQ(a.generations.size(), b.generations.size());
   for (size_t i = 0; i < a.generations.size(); ++i) ExpectEqual(a.generations[i], b.generations[i]);

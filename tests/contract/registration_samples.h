@@ -45,6 +45,10 @@ inline Generation SampleGeneration(const std::string& id, int number) {
   g.last_token_at = absl::FromUnixMillis(1'800'000'003'004);
   g.refusals = 3;
   g.first_refusal_at = absl::FromUnixMillis(1'800'000'004'005);
+  g.last_refusal_at = absl::FromUnixMillis(1'800'000'004'006);
+  g.ended_at = absl::FromUnixMillis(1'800'000'004'007);
+  g.patient = Identifying(absl::StrCat("own-patient-", unique));
+  g.fhir_user = Identifying(absl::StrCat("Patient/own-", unique));
   g.last_error = Reason::kServerBusy;
   return g;
 }
@@ -66,7 +70,10 @@ inline Registration SampleRegistration(const std::string& id) {
   r.fhir_user = Identifying("Practitioner/7");
   r.context_varies = true;
   r.created_at = absl::FromUnixMillis(1'800'000'000'000);
-  r.suspension = Suspension{"owner", "lost laptop"};
+  r.access_for = absl::Hours(24 * 365);
+  r.earlier_lifetimes = {absl::Hours(24 * 90), absl::Seconds(7'776'001)};
+  r.suspension = Suspension{3'000'000'000, "carol", true, "lost laptop",
+                            absl::FromUnixMillis(1'800'000'006'007)};
   r.generations = {SampleGeneration(id, 1), SampleGeneration(id, 4)};
   Share share;
   share.id = absl::StrCat("share-b-", id);

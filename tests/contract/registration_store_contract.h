@@ -67,6 +67,11 @@ TEST_P(RegistrationStoreContract, TimesFinerThanAMillisecond_AreTheSameBeforeAnd
   sample.created_at += absl::Nanoseconds(123'456);
   sample.generations[0].last_token_at += absl::Microseconds(1);
   sample.shares[0].ends_at += absl::Microseconds(999);
+  sample.suspension->since += absl::Nanoseconds(1);
+  sample.generations[0].last_refusal_at += absl::Nanoseconds(1);
+  sample.generations[0].ended_at += absl::Nanoseconds(1);
+  sample.access_for += absl::Milliseconds(1);
+  sample.earlier_lifetimes[0] += absl::Milliseconds(999);
   ASSERT_TRUE(InsertNow(store(), sample).ok());
   const RegistrationStore::Snapshot before = store().Find("r1");
   Restart();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/registration_rows.h"
 
+#include <array>
 #include <map>
 #include <utility>
 
@@ -26,6 +27,11 @@ struct EndTime {
 template <typename Time>
 EndTime(Time&) -> EndTime<Time>;
 
+using SuspensionColumns = std::array<const char*, 5>;
+constexpr SuspensionColumns kSuspensionColumns = {"suspended_by_uid", "suspended_by_name",
+                                                  "suspended_by_admin", "suspended_why",
+                                                  "suspended_since"};
+
 // The columns of each table, each named once with its field. `Visitor` is one of the three classes
 // below; `Row` is const when the row is written.
 template <typename Visitor, typename Row>
@@ -45,7 +51,9 @@ void VisitRegistration(Visitor& column, Row& r) {
   column("fhir_user", r.fhir_user);
   column("context_varies", r.context_varies);
   column("created_at", r.created_at);
-  column("suspended_by", "suspended_why", r.suspension);
+  column("access_for", r.access_for);
+  column("earlier_lifetimes", r.earlier_lifetimes);
+  column(kSuspensionColumns, r.suspension);
 }
 
 template <typename Visitor, typename Row>
@@ -81,6 +89,10 @@ void VisitGeneration(Visitor& column, Row& g) {
   column("last_token_at", g.last_token_at);
   column("refusals", g.refusals);
   column("first_refusal_at", g.first_refusal_at);
+  column("last_refusal_at", g.last_refusal_at);
+  column("ended_at", g.ended_at);
+  column("patient", g.patient);
+  column("fhir_user", g.fhir_user);
   column("last_error", g.last_error);
 }
 
@@ -116,10 +128,8 @@ class ColumnNames {
   void operator()(const char* name, const Field&) {
     names_.push_back(name);
   }
-  template <typename Field>
-  void operator()(const char* first, const char* second, const Field&) {
-    names_.push_back(first);
-    names_.push_back(second);
+  void operator()(const SuspensionColumns& names, const absl::optional<Suspension>&) {
+    names_.insert(names_.end(), names.begin(), names.end());
   }
   const std::vector<std::string>& names() const { return names_; }
 
@@ -155,6 +165,14 @@ class ColumnWriter {
     if (value.time == absl::InfiniteFuture()) return statement_.BindNull();
     statement_.BindInt(absl::ToUnixMillis(value.time));
   }
+  void operator()(const char*, absl::Duration value) {
+    statement_.BindInt(absl::ToInt64Seconds(value));
+  }
+  void operator()(const char*, const std::vector<absl::Duration>& value) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const absl::Duration one : value) list.push_back(absl::ToInt64Seconds(one));
+    statement_.BindText(ToJsonText(list));
+  }
   void operator()(const char*, const std::vector<std::string>& value) {
     statement_.BindText(ToJsonText(nlohmann::json(value)));
   }
@@ -165,14 +183,16 @@ class ColumnWriter {
     }
     statement_.BindText(ToJsonText(list));
   }
-  void operator()(const char*, const char*, const absl::optional<Suspension>& value) {
+  void operator()(const SuspensionColumns& names, const absl::optional<Suspension>& value) {
     if (!value) {
-      statement_.BindNull();
-      statement_.BindNull();
-    } else {
-      statement_.BindText(value->by);
-      statement_.BindText(value->why);
+      for (size_t i = 0; i < names.size(); ++i) statement_.BindNull();
+      return;
     }
+    statement_.BindInt(int64_t{value->by_uid});
+    statement_.BindText(value->by_name);
+    statement_.BindInt(value->by_administrator ? 1 : 0);
+    statement_.BindText(value->why);
+    (*this)("", value->since);
   }
 
  private:
@@ -223,6 +243,16 @@ class ColumnReader {
   void operator()(const char*, EndTime<absl::Time> value) {
     value.time = NextTime(absl::InfiniteFuture());
   }
+  void operator()(const char*, absl::Duration& value) {
+    value = absl::Seconds(statement_.NextInt());
+  }
+  void operator()(const char* name, std::vector<absl::Duration>& value) {
+    const nlohmann::json list = NextList(name);
+    for (const nlohmann::json& item : list) {
+      if (!item.is_number_integer()) return Damaged(name);
+      value.push_back(absl::Seconds(item.get<int64_t>()));
+    }
+  }
   void operator()(const char* name, std::vector<std::string>& value) {
     const nlohmann::json list = NextList(name);
     for (const nlohmann::json& item : list) {
@@ -239,15 +269,17 @@ class ColumnReader {
       value.push_back({*attribute, item["value"].get<bool>()});
     }
   }
-  void operator()(const char*, const char*, absl::optional<Suspension>& value) {
+  void operator()(const SuspensionColumns& names, absl::optional<Suspension>& value) {
     if (statement_.NextIsNull()) {
-      statement_.SkipNext();
-      statement_.SkipNext();
+      for (size_t i = 0; i < names.size(); ++i) statement_.SkipNext();
       return;
     }
     value.emplace();
-    value->by = statement_.NextBytes();
+    value->by_uid = static_cast<uid_t>(statement_.NextInt());
+    value->by_name = statement_.NextBytes();
+    value->by_administrator = statement_.NextInt() != 0;
     value->why = statement_.NextBytes();
+    value->since = NextTime(absl::InfinitePast());
   }
 
  private:

@@ -21,9 +21,9 @@ constexpr char kNewFile[] = "smartkeyd.db.new";
 
 // Version 1. Times are INTEGER, milliseconds since 1970 in UTC; NULL is never (ends_at: without
 // end; elsewhere: not yet). Enums are INTEGER with the numbers of the proto, algorithms and key
-// types TEXT as JOSE names them, lists TEXT holding JSON. Text that may be absent is '' and not
-// NULL, except the pair suspended_by, suspended_why, where NULL is "not suspended". client_id and
-// enrollment_id are unique where they are not empty.
+// types TEXT as JOSE names them, lists TEXT holding JSON, lengths of time seconds. Text that may be
+// absent is '' and not NULL, except the pair suspended_by, suspended_why, where NULL is "not
+// suspended". client_id and enrollment_id are unique where they are not empty.
 constexpr char kSchema[] = R"sql(
 CREATE TABLE meta (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -110,8 +110,36 @@ CREATE TABLE shares (
 CREATE INDEX shares_by_registration ON shares (registration_id);
 )sql";
 
-// Version 1 is the first; the next one adds its row here.
-constexpr absl::Span<const Migration> kMigrations;
+// Version 2. Suspensions say who, as what, and since when; NULL in suspended_by_uid is "not
+// suspended", NULL in suspended_since "not known". access_for is 0 where the person did not say.
+// A generation's own patient: until then every generation that served had named the pinned one.
+constexpr char kToVersion2[] = R"sql(
+ALTER TABLE meta ADD COLUMN machine_identity TEXT NOT NULL DEFAULT '';
+
+ALTER TABLE registrations ADD COLUMN suspended_since INTEGER;
+ALTER TABLE registrations ADD COLUMN suspended_by_uid INTEGER;
+ALTER TABLE registrations ADD COLUMN suspended_by_name TEXT;
+ALTER TABLE registrations ADD COLUMN suspended_by_admin INTEGER;
+UPDATE registrations SET
+  suspended_by_uid = iif(suspended_by = 'administrator', 0, owner_uid),
+  suspended_by_name = iif(suspended_by = 'administrator', '', owner_name),
+  suspended_by_admin = suspended_by = 'administrator'
+  WHERE suspended_by IS NOT NULL;
+ALTER TABLE registrations DROP COLUMN suspended_by;
+ALTER TABLE registrations ADD COLUMN access_for INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE registrations ADD COLUMN earlier_lifetimes TEXT NOT NULL DEFAULT '[]';
+
+ALTER TABLE generations ADD COLUMN patient TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN fhir_user TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN last_refusal_at INTEGER;
+ALTER TABLE generations ADD COLUMN ended_at INTEGER;
+UPDATE generations SET (patient, fhir_user) =
+  (SELECT r.patient, r.fhir_user FROM registrations r WHERE r.id = registration_id)
+  WHERE first_token_at IS NOT NULL
+  AND registration_id IN (SELECT id FROM registrations WHERE NOT context_varies);
+)sql";
+
+constexpr Migration kMigrations[] = {{2, kToVersion2}};
 
 enum class FileKind { kAbsent, kEmpty, kFilled };
 
@@ -142,7 +170,18 @@ absl::Status SetVersion(SqliteConnection& db, int version) {
   return db.Execute(absl::StrCat("UPDATE meta SET schema_version = ", version));
 }
 
-absl::Status FillNewDatabase(const std::string& path) {
+// Inside a transaction.
+absl::Status Apply(SqliteConnection& db, int from, absl::Span<const Migration> migrations) {
+  for (const Migration& migration : migrations) {
+    if (migration.version <= from) continue;
+    absl::Status status = db.Execute(migration.sql);
+    if (status.ok()) status = SetVersion(db, migration.version);
+    if (!status.ok()) return Annotate(status, absl::StrCat("to version ", migration.version));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillNewDatabase(const std::string& path, absl::Span<const Migration> migrations) {
   absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
   if (!db.ok()) return db.status();
   db->SetCheckpointOnClose(true);
@@ -155,18 +194,21 @@ absl::Status FillNewDatabase(const std::string& path) {
   meta->BindInt(1);  // the version of kSchema
   meta->BindText(RandomId());
   if (absl::Status status = meta->Run(); !status.ok()) return status;
+  // The path that old databases take, so that there is one way to a version and not two.
+  if (absl::Status status = Apply(*db, 1, migrations); !status.ok()) return status;
   if (absl::Status status = transaction.Commit(); !status.ok()) return status;
   return db->TruncateLog();
 }
 
-absl::Status MakeDatabase(const StateDirectory& directory) {
+absl::Status MakeDatabase(const StateDirectory& directory, absl::Span<const Migration> migrations) {
   // A log without its database would be read into the new one.
   absl::StatusOr<FileKind> log = LookAt(directory.PathOf(absl::StrCat(kDatabaseFile, "-wal")));
   if (!log.ok()) return log.status();
   if (*log == FileKind::kFilled) return DamagedDatabase("its file is gone while its log is there");
   if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
-  if (absl::Status status = FillNewDatabase(directory.PathOf(kNewFile)); !status.ok())
+  if (absl::Status status = FillNewDatabase(directory.PathOf(kNewFile), migrations); !status.ok()) {
     return status;
+  }
   if (absl::Status status = directory.Replace(kNewFile, kDatabaseFile); !status.ok()) return status;
   Log(LogLevel::kInfo, "made a new database", {{"file", directory.PathOf(kDatabaseFile)}});
   return absl::OkStatus();
@@ -198,12 +240,7 @@ absl::Status MigrateCopy(const std::string& path, int from,
   if (absl::Status status = db->UseLog(); !status.ok()) return status;
   SqliteTransaction transaction(*db);
   if (absl::Status status = transaction.Begin(); !status.ok()) return status;
-  for (const Migration& migration : migrations) {
-    if (migration.version <= from) continue;
-    absl::Status status = db->Execute(migration.sql);
-    if (status.ok()) status = SetVersion(*db, migration.version);
-    if (!status.ok()) return Annotate(status, absl::StrCat("to version ", migration.version));
-  }
+  if (absl::Status status = Apply(*db, from, migrations); !status.ok()) return status;
   if (absl::Status status = CheckIntegrity(*db); !status.ok()) return status;
   if (absl::Status status = transaction.Commit(); !status.ok()) return status;
   return db->TruncateLog();
@@ -249,7 +286,7 @@ absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, i
   // New databases are filled before they get their name, so this one lost its content.
   if (*kind == FileKind::kEmpty) return DamagedDatabase("its file is empty");
   if (*kind == FileKind::kAbsent) {
-    if (absl::Status made = MakeDatabase(directory); !made.ok()) return made;
+    if (absl::Status made = MakeDatabase(directory, migrations); !made.ok()) return made;
   }
   if (absl::Status status = directory.MakePrivate(kDatabaseFile); !status.ok()) return status;
 

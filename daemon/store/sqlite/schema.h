@@ -11,7 +11,7 @@ namespace smartkey {
 
 // What this program reads and writes. A database with a smaller number is migrated when it is
 // opened; one with a greater number is refused: an older program would lose what it does not know.
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 inline constexpr char kDatabaseFile[] = "smartkeyd.db";
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 #include "tests/contract/registration_samples.h"
@@ -17,10 +18,12 @@
 namespace smartkey {
 namespace {
 
-constexpr Migration kToTwo[] = {{2, "ALTER TABLE registrations ADD COLUMN note TEXT"}};
-constexpr Migration kToThree[] = {
-    {2, "ALTER TABLE registrations ADD COLUMN note TEXT"},
-    {3, "UPDATE registrations SET note = 'moved'; CREATE TABLE extra (x INTEGER) STRICT"}};
+// What later versions may do to the present one.
+constexpr int kNext = kSchemaVersion + 1;
+constexpr Migration kToNext[] = {{kNext, "ALTER TABLE registrations ADD COLUMN note TEXT"}};
+constexpr Migration kToTheOneAfter[] = {
+    {kNext, "ALTER TABLE registrations ADD COLUMN note TEXT"},
+    {kNext + 1, "UPDATE registrations SET note = 'moved'; CREATE TABLE extra (x INTEGER) STRICT"}};
 
 class SqliteSchema : public testing::Test {
  protected:
@@ -30,8 +33,13 @@ class SqliteSchema : public testing::Test {
     ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   }
 
-  absl::StatusOr<SqliteConnection> Open(int version = kSchemaVersion,
-                                        absl::Span<const Migration> migrations = {}) {
+  absl::StatusOr<SqliteConnection> Open() {
+    const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir_.path());
+    if (!directory.ok()) return directory.status();
+    return OpenDatabase(*directory);
+  }
+
+  absl::StatusOr<SqliteConnection> Open(int version, absl::Span<const Migration> migrations) {
     const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir_.path());
     if (!directory.ok()) return directory.status();
     return OpenDatabase(*directory, version, migrations);
@@ -74,11 +82,12 @@ TEST_F(SqliteSchema, TheDatabaseItselfKeepsNamesAndClientIdsUnique) {
   MakeDatabase();
   absl::StatusOr<SqliteConnection> db = Open();
   ASSERT_TRUE(db.ok());
-  EXPECT_FALSE(db->Execute("INSERT INTO registrations SELECT 'r2', kind, owner_uid, owner_name, "
-                           "app_id, server_name, fhir_base, ca_file, allow_loopback_http, name, "
-                           "label, patient, fhir_user, context_varies, created_at, suspended_by, "
-                           "suspended_why FROM registrations")
-                   .ok());
+  EXPECT_FALSE(
+      db->Execute("INSERT INTO registrations SELECT 'r2', kind, owner_uid, owner_name, "
+                  "app_id, server_name, fhir_base, ca_file, allow_loopback_http, name, "
+                  "label, patient, fhir_user, context_varies, created_at, NULL, NULL, NULL, "
+                  "NULL, NULL, 0, '[]' FROM registrations")
+          .ok());
   EXPECT_FALSE(db->Execute("UPDATE generations SET client_id = 'c', enrollment_id = number").ok());
   EXPECT_FALSE(db->Execute("UPDATE generations SET enrollment_id = 'e'").ok());
   EXPECT_TRUE(db->Execute("UPDATE generations SET client_id = '', enrollment_id = ''").ok());
@@ -137,7 +146,8 @@ TEST_F(SqliteSchema, ValueThatMakesNoSense_IsRefusedUntouched) {
   for (const char* damage :
        {"UPDATE generations SET state = 99", "UPDATE generations SET algorithm = 'none'",
         "UPDATE generations SET key_type = 'P-521'", "UPDATE shares SET scopes = '{'",
-        "UPDATE generations SET key_attributes = '[1]'", "DELETE FROM generations"}) {
+        "UPDATE generations SET key_attributes = '[1]'",
+        "UPDATE registrations SET earlier_lifetimes = '[\"long\"]'", "DELETE FROM generations"}) {
     const TempDir dir;
     {
       auto store = SqliteRegistrationStore::Open(dir.path()).value();
@@ -156,20 +166,21 @@ TEST_F(SqliteSchema, ValueThatMakesNoSense_IsRefusedUntouched) {
 
 TEST_F(SqliteSchema, NewerSchema_IsRefusedUntouchedInClearWords) {
   MakeDatabase();
-  ASSERT_TRUE(Open(2, kToTwo).ok());
+  ASSERT_TRUE(Open(kNext, kToNext).ok());
   ExpectRefusedUntouched(Reason::kStoreTooNew);
   const absl::Status status = SqliteRegistrationStore::Open(dir_.path()).status();
   EXPECT_EQ(status.message(),
-            "the database has schema version 2, this smartkeyd knows versions up to 1");
+            absl::StrCat("the database has schema version ", kNext,
+                         ", this smartkeyd knows versions up to ", kSchemaVersion));
 }
 
 TEST_F(SqliteSchema, OlderSchema_IsMigratedStepByStepKeepingTheData) {
   MakeDatabase();
   const std::string instance = Open()->QueryText("SELECT instance_id FROM meta").value();
   for (int round = 0; round < 2; ++round) {  // the second time there is nothing to migrate
-    absl::StatusOr<SqliteConnection> db = Open(3, kToThree);
+    absl::StatusOr<SqliteConnection> db = Open(kNext + 1, kToTheOneAfter);
     ASSERT_TRUE(db.ok()) << db.status();
-    EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), 3);
+    EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), kNext + 1);
     EXPECT_EQ(db->QueryText("SELECT instance_id FROM meta").value(), instance);
     EXPECT_EQ(db->QueryText("SELECT id || note FROM registrations").value(), "r1moved");
     EXPECT_EQ(db->QueryInt("SELECT count(*) FROM generations").value(), 2);
@@ -181,22 +192,79 @@ TEST_F(SqliteSchema, OlderSchema_IsMigratedStepByStepKeepingTheData) {
   EXPECT_FALSE(std::filesystem::exists(database_ + ".new"));
 }
 
+TEST_F(SqliteSchema, DatabaseOf010_IsMigratedAndReadWhole) {
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db", database_);
+  {
+    absl::StatusOr<SqliteConnection> old = SqliteConnection::Open(database_);
+    ASSERT_EQ(old->QueryInt("SELECT schema_version FROM meta").value(), 1);
+    // What 0.1.0 could have written, though nothing in it did.
+    ASSERT_TRUE(old->Execute("UPDATE registrations SET suspended_by = 'owner', suspended_why = 'w' "
+                             "WHERE name = 'es384'; UPDATE registrations SET context_varies = 1, "
+                             "suspended_by = 'administrator', suspended_why = '' "
+                             "WHERE name = 'rs256'")
+                    .ok());
+    ASSERT_TRUE(old->TruncateLog().ok());
+  }
+  for (int round = 0; round < 2; ++round) {
+    const auto store = SqliteRegistrationStore::Open(dir_.path()).value();
+    const std::vector<RegistrationStore::Snapshot> all = store->List();
+    ASSERT_EQ(all.size(), 2u);
+    ASSERT_TRUE(all[0]->suspension.has_value());
+    EXPECT_EQ(all[0]->suspension->by_uid, all[0]->owner_uid);
+    EXPECT_EQ(all[0]->suspension->by_name, "games");
+    EXPECT_FALSE(all[0]->suspension->by_administrator);
+    EXPECT_EQ(all[0]->suspension->why, "w");
+    EXPECT_EQ(all[0]->suspension->since, absl::InfinitePast());
+    ASSERT_TRUE(all[1]->suspension.has_value());
+    EXPECT_TRUE(all[1]->suspension->by_administrator);
+    EXPECT_EQ(all[1]->suspension->by_name, "");
+    EXPECT_TRUE(all[1]->label == Identifying("a label"));
+    // Its one generation named the pinned patient; where nothing is pinned nobody knows.
+    EXPECT_TRUE(all[0]->newest().patient == Identifying("pat-1"));
+    EXPECT_TRUE(all[0]->newest().fhir_user == all[0]->fhir_user);
+    EXPECT_TRUE(all[1]->newest().patient.empty());
+    for (const RegistrationStore::Snapshot& one : all) {
+      EXPECT_EQ(one->newest().state, GenerationState::kActive);
+      EXPECT_FALSE(one->newest().key.blob.empty());
+      EXPECT_EQ(one->newest().last_refusal_at, absl::InfinitePast());
+      EXPECT_EQ(one->newest().ended_at, absl::InfinitePast());
+      EXPECT_EQ(one->access_for, absl::ZeroDuration());
+      EXPECT_TRUE(one->earlier_lifetimes.empty());
+    }
+  }
+}
+
+TEST_F(SqliteSchema, NewAndMigratedDatabases_HaveTheSameTables) {
+  const auto tables = [](const std::string& file) {
+    return SqliteConnection::Open(file)
+        ->QueryText(
+            "SELECT group_concat(m.name || '.' || c.name || ' ' || c.type || c.[notnull], x'0a')"
+            " FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'")
+        .value();
+  };
+  const TempDir fresh;
+  ASSERT_TRUE(SqliteRegistrationStore::Open(fresh.path()).ok());
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db", database_);
+  ASSERT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
+  EXPECT_EQ(tables(fresh / kDatabaseFile), tables(database_));
+}
+
 TEST_F(SqliteSchema, MigrationFails_TheOldDatabaseStaysAndServes) {
   MakeDatabase();
-  const Migration broken[] = {kToTwo[0], {3, "UPDATE no_such_table SET x = 1"}};
-  EXPECT_FALSE(Open(3, broken).ok());
+  const Migration broken[] = {kToNext[0], {kNext + 1, "UPDATE no_such_table SET x = 1"}};
+  EXPECT_FALSE(Open(kNext + 1, broken).ok());
   absl::StatusOr<SqliteConnection> db = Open();
   ASSERT_TRUE(db.ok()) << db.status();
-  EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), 1);
+  EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), kSchemaVersion);
   EXPECT_EQ(db->QueryInt("SELECT count(*) FROM registrations").value(), 1);
   EXPECT_FALSE(db->QueryInt("SELECT count(note) FROM registrations").ok());
 }
 
 TEST_F(SqliteSchema, TooOldToMigrate_IsRefusedUntouched) {
   MakeDatabase();
-  const Migration late[] = {{3, "SELECT 1"}};
+  const Migration late[] = {{kNext + 1, "SELECT 1"}};
   const std::string before = ReadFile(database_);
-  EXPECT_EQ(ReasonOf(Open(3, late).status()), Reason::kStoreUnavailable);
+  EXPECT_EQ(ReasonOf(Open(kNext + 1, late).status()), Reason::kStoreUnavailable);
   EXPECT_TRUE(ReadFile(database_) == before);
 }
 

@@ -66,7 +66,7 @@ TEST_F(AssertionIssuerTest, TwoAssertions_HaveDifferentJtis) {
 }
 
 TEST_F(AssertionIssuerTest, RegistrationGivesNoTokens_SignsNothing) {
-  registration_.suspension = Suspension{"owner", ""};
+  registration_.suspension = Suspension();
   EXPECT_EQ(ReasonOf(Issue().status()), Reason::kSuspended);
   registration_.suspension.reset();
   registration_.generations[0].state = GenerationState::kReauthRequired;

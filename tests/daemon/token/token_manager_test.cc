@@ -218,7 +218,7 @@ TEST_F(TokenManagerTest, TokenWithoutALifetime_IsDeliveredOnceAndNotKept) {
 
 TEST_F(TokenManagerTest, RegistrationGivesNoTokens_SaysWhyEvenWithATokenInTheCache) {
   Cache("t1", absl::Hours(1));
-  Change("r1", [](Registration& r) { r.suspension = Suspension{"owner", ""}; });
+  Change("r1", [](Registration& r) { r.suspension = Suspension(); });
   EXPECT_EQ(Ask()->reason(), Reason::kSuspended);
   Change("r1", [](Registration& r) { r.suspension.reset(); });
   const struct {

@@ -254,7 +254,7 @@ TEST(ServingGeneration, RenewalIsUnderWay_IsTheOldOne) {
 
 TEST(ServingGeneration, Suspended_GivesNothing) {
   Registration registration = InState(GenerationState::kActive);
-  registration.suspension = Suspension{"owner", "lost laptop"};
+  registration.suspension = Suspension{1000, "alice", false, "lost laptop", absl::InfinitePast()};
   EXPECT_EQ(ReasonOf(ServingGeneration(registration).status()), Reason::kSuspended);
 }
 
