@@ -28,13 +28,16 @@ absl::Status Confirm(const Session& session, const std::string& name) {
 void ShowDeletion(const Session& session, const client::Deletion& deletion) {
   session.out << "Deleted " << Printable(deletion.registration_id) << "\n";
   if (!deletion.key_destroyed) {
-    session.err << "The hardware cannot be reached: the key is destroyed when it is back.\n";
+    session.err << "The hardware could not be reached and keeps the key, of no use to anybody; "
+                   "'smartkeyctl keys --all' lists it when it is back.\n";
   }
   if (!deletion.server_may_still_list) return;
-  session.err << "The server's portal may still list the app; it cannot get tokens any more.\n";
+  // The last line, whatever came before.
+  session.err << "The server's portal may still list the app, which cannot get tokens any more";
   if (!deletion.management_url.empty()) {
-    session.err << "Remove it there: " << Printable(deletion.management_url, 2048) << "\n";
+    session.err << "; remove it there: " << Printable(deletion.management_url, 2048);
   }
+  session.err << "\n";
 }
 
 absl::Status RunDelete(const Session& session, const std::string& name, bool yes) {

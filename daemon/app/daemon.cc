@@ -19,6 +19,7 @@
 #include "daemon/enrollment/stray_keys.h"
 #include "daemon/http/curl/curl_http_client.h"
 #include "daemon/jose/jwt_signer.h"
+#include "daemon/oauth/revocation_endpoint.h"
 #include "daemon/oauth/token_endpoint.h"
 #include "daemon/rpc/connection_server.h"
 #include "daemon/rpc/listener.h"
@@ -28,6 +29,7 @@
 #include "daemon/token/assertion_issuer.h"
 #include "daemon/token/token_manager.h"
 #include "daemon/token/token_minter.h"
+#include "daemon/token/token_revoker.h"
 #include "hsm/key_worker.h"
 
 namespace smartkey {
@@ -89,6 +91,8 @@ struct Daemon::Parts {
   std::unique_ptr<TokenManager> tokens;
   std::unique_ptr<AssertionIssuer> assertions;
   std::unique_ptr<EnrollmentManager> enrollments;
+  std::unique_ptr<RevocationEndpoint> revocation_endpoint;
+  std::unique_ptr<TokenRevoker> revoker;
   std::unique_ptr<RegistrationRemover> remover;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
@@ -125,7 +129,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.assertions = std::make_unique<AssertionIssuer>(*p.signer, clock);
   p.enrollments = std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
       p.catalog, *p.access, *p.store, *p.keys, *p.http, *p.tokens, *p.scheduler, clock});
-  p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens);
+  p.revocation_endpoint = std::make_unique<RevocationEndpoint>(*p.http);
+  p.revoker = std::make_unique<TokenRevoker>(*p.signer, *p.revocation_endpoint, clock);
+  p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker);
 
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();

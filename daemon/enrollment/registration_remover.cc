@@ -18,9 +18,17 @@ bool EndsWithItsRecord(const KeyReference& key) {
   return key.provider == "tpm";
 }
 
+// A page for people, of the newest generation that knows one.
+std::string ManagementEndpoint(const Registration& registration) {
+  for (auto it = registration.generations.rbegin(); it != registration.generations.rend(); ++it) {
+    if (!it->management_endpoint.empty()) return it->management_endpoint;
+  }
+  return "";
+}
+
 // Destroys one key after the other, and says whether all are gone. A key that cannot be destroyed
 // now does not hold the rest up.
-void DestroyKeys(KeyService& keys, std::vector<KeyReference> left, std::string registration_id,
+void DestroyEach(KeyService& keys, std::vector<KeyReference> left, std::string registration_id,
                  bool all_so_far, absl::AnyInvocable<void(bool)> done) {
   if (left.empty()) return done(all_so_far);
   KeyReference key = std::move(left.back());
@@ -33,49 +41,63 @@ void DestroyKeys(KeyService& keys, std::vector<KeyReference> left, std::string r
                       Log(LogLevel::kWarning, "a key could not be destroyed",
                           {{"registration", registration_id}, {"error", status.message()}});
                     }
-                    DestroyKeys(keys, std::move(left), std::move(registration_id),
+                    DestroyEach(keys, std::move(left), std::move(registration_id),
                                 all_so_far && (status.ok() || ends_anyway), std::move(done));
                   });
 }
 
 }  // namespace
 
-void RegistrationRemover::Remove(std::string registration_id,
-                                 absl::AnyInvocable<void(absl::StatusOr<Removed>)> done) {
+void RegistrationRemover::Remove(std::string registration_id, Done done) {
   store_.Update(
-      registration_id,
+      std::move(registration_id),
       [](Registration& registration) {
         for (Generation& generation : registration.generations) {
           generation.state = GenerationState::kDeleting;
         }
         return absl::OkStatus();
       },
-      [this, registration_id,
-       done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> marked) mutable {
+      [this, done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> marked) mutable {
         if (!marked.ok()) return done(marked.status());
-        tokens_.Forget(registration_id);
-        Removed removed;
-        removed.management_endpoint = (*marked)->newest().management_endpoint;
-        std::vector<KeyReference> keys;
-        for (const Generation& generation : (*marked)->generations) {
-          if (!generation.key.blob.empty()) keys.push_back(generation.key);
-        }
-        DestroyKeys(
-            keys_, std::move(keys), registration_id, /*all_so_far=*/true,
-            [this, registration_id, removed = std::move(removed),
-             done = std::move(done)](bool all_destroyed) mutable {
-              removed.keys_destroyed = all_destroyed;
-              store_.Remove(registration_id, [registration_id, removed = std::move(removed),
-                                              done = std::move(done)](absl::Status gone) mutable {
-                // An enrollment under way may have cleared up first.
-                if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) {
-                  return done(gone);
-                }
-                Log(LogLevel::kInfo, "registration deleted", {{"registration", registration_id}});
-                done(std::move(removed));
-              });
-            });
+        RevokeTokens(*std::move(marked), std::move(done));
       });
+}
+
+void RegistrationRemover::RevokeTokens(RegistrationStore::Snapshot registration, Done done) {
+  // Before the keys go: a client may have to authenticate itself at the revocation endpoint.
+  const TokenCache::Taken tokens = tokens_.Forget(registration->id);
+  revoker_.Revoke(*registration, tokens,
+                  [this, registration, done = std::move(done)](int revoked) mutable {
+                    Removed removed;
+                    removed.tokens_revoked = revoked;
+                    removed.management_endpoint = ManagementEndpoint(*registration);
+                    DestroyKeys(std::move(registration), std::move(removed), std::move(done));
+                  });
+}
+
+void RegistrationRemover::DestroyKeys(RegistrationStore::Snapshot registration, Removed removed,
+                                      Done done) {
+  std::vector<KeyReference> keys;
+  for (const Generation& generation : registration->generations) {
+    if (!generation.key.blob.empty()) keys.push_back(generation.key);
+  }
+  DestroyEach(keys_, std::move(keys), registration->id, /*all_so_far=*/true,
+              [this, id = registration->id, removed = std::move(removed),
+               done = std::move(done)](bool all_destroyed) mutable {
+                removed.keys_destroyed = all_destroyed;
+                RemoveRecord(std::move(id), std::move(removed), std::move(done));
+              });
+}
+
+void RegistrationRemover::RemoveRecord(std::string registration_id, Removed removed, Done done) {
+  store_.Remove(registration_id, [registration_id, removed = std::move(removed),
+                                  done = std::move(done)](absl::Status gone) mutable {
+    // An enrollment under way, or a second call, may have cleared up first.
+    if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) return done(gone);
+    Log(LogLevel::kInfo, "registration deleted",
+        {{"registration", registration_id}, {"tokens_revoked", removed.tokens_revoked}});
+    done(std::move(removed));
+  });
 }
 
 void RegistrationRemover::Recover() {

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "daemon/store/registration_store.h"
 #include "daemon/token/token_manager.h"
+#include "daemon/token/token_revoker.h"
 #include "hsm/key_service.h"
 
 namespace smartkey {
@@ -14,19 +15,23 @@ namespace smartkey {
 // Ends registrations at their owner's or the administrator's word; nothing else ever does.
 //
 // Order: DELETING is made durable (nothing is handed out from here on), cached tokens are dropped,
-// the hardware keys are destroyed, the record is removed from every file. A kill in between leaves
-// DELETING, which Recover finishes. The dynamic client at the server is left without a key and so
-// without a use; there is no way to remove it there without RFC 7592. Thread-safe; asynchronous.
+// the server is told that they are not needed any more (TokenRevoker: seconds, and nothing depends
+// on it), the hardware keys are destroyed, the record is removed from every file. A kill in between
+// leaves DELETING, which Recover finishes; so does asking again. The dynamic client at the server
+// is left without a key and so without a use; there is no way to remove it there without RFC 7592.
+// Thread-safe; asynchronous.
 class RegistrationRemover {
  public:
   struct Removed {
     std::string management_endpoint;  // where a person may look at the server; empty: unknown
+    int tokens_revoked = 0;           // that the server confirmed
     bool keys_destroyed =
         true;  // false: the hardware could not be asked, and keeps a key without use
   };
 
-  RegistrationRemover(RegistrationStore& store, KeyService& keys, TokenManager& tokens)
-      : store_(store), keys_(keys), tokens_(tokens) {}
+  RegistrationRemover(RegistrationStore& store, KeyService& keys, TokenManager& tokens,
+                      const TokenRevoker& revoker)
+      : store_(store), keys_(keys), tokens_(tokens), revoker_(revoker) {}
 
   // The caller has been authorized. `done` runs exactly once. Errors: kRegistrationNotFound,
   // kStoreUnavailable. A key that cannot be destroyed now (hardware absent) does not hold the
@@ -37,9 +42,17 @@ class RegistrationRemover {
   void Recover();
 
  private:
+  using Done = absl::AnyInvocable<void(absl::StatusOr<Removed>)>;
+
+  // The steps after DELETING is durable.
+  void RevokeTokens(RegistrationStore::Snapshot registration, Done done);
+  void DestroyKeys(RegistrationStore::Snapshot registration, Removed removed, Done done);
+  void RemoveRecord(std::string registration_id, Removed removed, Done done);
+
   RegistrationStore& store_;
   KeyService& keys_;
   TokenManager& tokens_;
+  const TokenRevoker& revoker_;
 };
 
 }  // namespace smartkey

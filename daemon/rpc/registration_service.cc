@@ -152,6 +152,7 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
       answer.set_server_may_still_list(known_there);
       answer.set_management_url(removed->management_endpoint);
       answer.set_key_destroyed(removed->keys_destroyed);
+      answer.set_tokens_revoked(removed->tokens_revoked);
     });
   });
   return call->reactor();

@@ -42,12 +42,19 @@ void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> tok
   std::swap(tokens_[key], token);
 }
 
-void TokenCache::EraseRegistration(const std::string& registration_id) {
+TokenCache::Taken TokenCache::TakeRegistration(const std::string& registration_id) {
+  Taken taken;
   MutexLock lock(mu_);
   auto it = tokens_.lower_bound(TokenKey{registration_id, 0, ""});
   while (it != tokens_.end() && it->first.registration_id == registration_id) {
+    taken.emplace_back(it->first, std::move(it->second));
     it = tokens_.erase(it);
   }
+  return taken;
+}
+
+void TokenCache::EraseRegistration(const std::string& registration_id) {
+  TakeRegistration(registration_id);
 }
 
 void TokenCache::EraseGeneration(const std::string& registration_id, int generation) {

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
@@ -35,6 +37,11 @@ class TokenCache {
   // Replaces what was there. When there are too many, the one that expires first goes: of the same registration
   // if that has its fill, so that one app's many scope sets push out nobody else's tokens.
   void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token);
+
+  // Drops every token of a registration and gives them to the caller, who may want to revoke them. A token is
+  // wiped with the last pointer to it.
+  using Taken = std::vector<std::pair<TokenKey, std::shared_ptr<const AccessToken>>>;
+  Taken TakeRegistration(const std::string& registration_id);
 
   // Drops every token of a registration, or of one generation of it.
   void EraseRegistration(const std::string& registration_id);

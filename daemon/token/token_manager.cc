@@ -133,6 +133,8 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   // Ends the flight and answers its waiters. Both null and error: see Failed.
   void Answer(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
               RegistrationStore::Snapshot registration, const absl::Status& error);
+  // What those are told whose flight was under way when the registration was suspended or deleted.
+  absl::Status WhyForgotten(const std::string& registration_id) const;
   absl::Status NoteFailure(const TokenKey& key, const std::string& token_endpoint,
                            const absl::Status& error, bool given_up);
   void NoteSuccess(const TokenKey& key, const std::string& token_endpoint);
@@ -351,6 +353,9 @@ void TokenManager::Shared::Landed(const std::shared_ptr<Flight>& flight,
       registration == nullptr ? nullptr : registration->FindGeneration(flight->key.generation);
   if (registration == nullptr) return Failed(flight, RegistrationNotFound());
   if (generation == nullptr) return MoveOn(flight, registration);
+  if (registration->suspension.has_value()) {
+    return Failed(flight, ServingGeneration(*registration).status());
+  }
   if (generation->state == GenerationState::kContextChanged ||
       generation->state == GenerationState::kDeleting) {
     return Failed(flight, CheckServes(*generation));  // became so while the answer was under way
@@ -505,8 +510,7 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
   for (Waiter& waiter : answered) {
     scheduler.Cancel(waiter.timer);
     if (forgotten) {
-      waiter.done(MakeError(Reason::kCancelled,
-                            "the registration was changed while the token was fetched"));
+      waiter.done(WhyForgotten(flight->key.registration_id));
       continue;
     }
     if (token == nullptr && kept == nullptr) {
@@ -522,6 +526,14 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
     result.refresh_error = error;
     waiter.done(std::move(result));
   }
+}
+
+absl::Status TokenManager::Shared::WhyForgotten(const std::string& registration_id) const {
+  const RegistrationStore::Snapshot registration = store.Find(registration_id);
+  if (registration == nullptr) return RegistrationNotFound();
+  const absl::Status why = ServingGeneration(*registration).status();
+  if (!why.ok()) return why;
+  return MakeError(Reason::kCancelled, "the registration was changed while the token was fetched");
 }
 
 void TokenManager::Shared::NoteSuccess(const TokenKey& key, const std::string& token_endpoint) {
@@ -578,6 +590,9 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
   const Generation* generation =
       registration == nullptr ? nullptr : registration->FindGeneration(number);
   if (generation == nullptr) return done(RegistrationNotFound());
+  if (registration->suspension.has_value()) {
+    return done(ServingGeneration(*registration).status());
+  }
 
   const TokenKey key{registration_id, number, ""};
   absl::Status held_back;
@@ -608,7 +623,10 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
               for (int older = key.generation - 1; older > 0; --older) {
                 shared->cache.EraseGeneration(key.registration_id, older);
               }
-              if (token->cacheable) shared->cache.Put(key, token);
+              // Suspended while the token was on its way: it counts as the first one, and is
+              // dropped.
+              const bool keep = token->cacheable && !(*updated)->suspension.has_value();
+              if (keep) shared->cache.Put(key, token);
               shared->NoteSuccess(key, endpoint);
               TokenResult result;
               result.token = token;
@@ -620,9 +638,9 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
       });
 }
 
-void TokenManager::Forget(const std::string& registration_id) {
+TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
   MutexLock lock(shared_->mu);
-  shared_->cache.EraseRegistration(registration_id);
+  TokenCache::Taken taken = shared_->cache.TakeRegistration(registration_id);
   // Who asks from here on starts a new flight.
   std::erase_if(shared_->flights, [&](const auto& entry) {
     if (entry.first.registration_id != registration_id) return false;
@@ -633,6 +651,7 @@ void TokenManager::Forget(const std::string& registration_id) {
                 [&](const auto& entry) { return entry.first.registration_id == registration_id; });
   std::erase_if(shared_->held_generations,
                 [&](const auto& entry) { return entry.first.first == registration_id; });
+  return taken;
 }
 
 TokenManagerStatus TokenManager::status() const {

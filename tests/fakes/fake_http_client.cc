@@ -190,6 +190,12 @@ int FakeHttpClient::ReleaseAll() {
   return released;
 }
 
+void FakeHttpClient::Drop() {
+  std::map<CallId, Call> held;
+  MutexLock lock(mu_);
+  held.swap(held_);
+}
+
 size_t FakeHttpClient::held() const {
   MutexLock lock(mu_);
   return held_.size();

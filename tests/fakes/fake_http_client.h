@@ -74,6 +74,8 @@ class FakeHttpClient : public HttpClient {
   bool Release();
   bool Release(CallId id);
   int ReleaseAll();
+  // Forgets what waits, without calling `done`: what a kill does.
+  void Drop();
   size_t held() const;
   // Waits until `count` calls are held or `patience` has passed; true if they are.
   bool WaitForHeld(size_t count, absl::Duration patience = absl::Seconds(10)) const;

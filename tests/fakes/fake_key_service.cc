@@ -117,6 +117,12 @@ bool FakeKeyService::Cancel(OperationId id) {
   return true;
 }
 
+void FakeKeyService::Drop() {
+  std::vector<Held> held;
+  MutexLock lock(mu_);
+  held.swap(held_);
+}
+
 int FakeKeyService::Release(int count) {
   int released = 0;
   while (released < count) {

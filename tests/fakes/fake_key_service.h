@@ -56,6 +56,8 @@ class FakeKeyService : public KeyService {
   // Returns how many there were.
   int Release(int count);
   int ReleaseAll() { return Release(1 << 30); }
+  // Forgets what is held, without calling `done`: what a kill does.
+  void Drop();
 
   // A key made at once, whatever is held or failing. Counted nowhere.
   CreatedKey MakeKey(SignatureAlgorithm algorithm);

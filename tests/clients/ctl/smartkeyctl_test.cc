@@ -206,7 +206,9 @@ TEST_F(SmartkeyctlTest, DeleteNeedsAWordFromSomebody) {
   outcome = Ctl({"delete", "alice/mercy", "--yes"});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out, "Deleted r-1\n");
-  EXPECT_THAT(outcome.err, HasSubstr("https://ehr.example.com/apps"));
+  EXPECT_EQ(outcome.err,
+            "The server's portal may still list the app, which cannot get tokens any more; remove it "
+            "there: https://ehr.example.com/apps\n");
 }
 
 TEST_F(SmartkeyctlTest, TheExampleOfTheLibrarysReadmeWorks) {

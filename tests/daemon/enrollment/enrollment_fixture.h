@@ -25,6 +25,7 @@ namespace smartkey {
 inline constexpr char kAuthorize[] = "https://ehr.example/authorize";
 inline constexpr char kTokenUrl[] = "https://ehr.example/token";
 inline constexpr char kRegister[] = "https://ehr.example/register";
+inline constexpr char kRevoke[] = "https://ehr.example/revoke";
 
 // What may be in no message and no log line.
 inline constexpr char kCode[] = "code-canary";
@@ -62,7 +63,9 @@ struct DaemonParts {
         access(store),
         manager(std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
             catalog, access, store, keys, http, tokens, scheduler, clock})),
-        remover(store, keys, tokens) {
+        revocation(http),
+        revoker(signer, revocation, clock),
+        remover(store, keys, tokens, revoker) {
     http.HandleAll(std::move(server));
   }
 
@@ -75,6 +78,8 @@ struct DaemonParts {
   TokenManager tokens;
   AccessPolicy access;
   std::unique_ptr<EnrollmentManager> manager;
+  RevocationEndpoint revocation;
+  TokenRevoker revoker;
   RegistrationRemover remover;
 };
 
@@ -109,6 +114,8 @@ class EnrollmentTest : public testing::Test {
   // kill -9, and a new start that finds `contents`.
   void Restart(std::vector<Registration> contents) {
     CollectSecrets();
+    daemon_->http.Drop();
+    keys_.Drop();
     daemon_.reset();
     Start(std::move(contents));
     daemon_->manager->Recover();
@@ -185,7 +192,8 @@ class EnrollmentTest : public testing::Test {
   std::string granted_ = "launch/patient patient/*.rs system/DynamicClient.register";
   std::string patient_ = kPatient;
   int clients_ = 0;
-  std::function<Answer(const RecordedRequest&)> on_code_, on_register_, on_grant_;
+  bool has_revocation_endpoint_ = false;
+  std::function<Answer(const RecordedRequest&)> on_code_, on_register_, on_grant_, on_revoke_;
 
  private:
   void CollectSecrets();
@@ -212,16 +220,18 @@ inline Catalog EnrollmentTest::MakeCatalog() {
 inline EnrollmentTest::Answer EnrollmentTest::Serve(const RecordedRequest& request) {
   if (request.probe) return FakeAnswer{};
   if (request.url == "https://ehr.example/fhir/.well-known/smart-configuration") {
-    return FakeAnswer{.body = nlohmann::json{{"authorization_endpoint", kAuthorize},
-                                             {"token_endpoint", kTokenUrl},
-                                             {"registration_endpoint", kRegister},
-                                             {"management_endpoint", "https://ehr.example/manage"},
-                                             {"grant_types_supported", {"authorization_code"}},
-                                             {"capabilities", {"launch-standalone"}},
-                                             {"code_challenge_methods_supported", {"S256"}}}
-                                  .dump()};
+    nlohmann::json document = {{"authorization_endpoint", kAuthorize},
+                               {"token_endpoint", kTokenUrl},
+                               {"registration_endpoint", kRegister},
+                               {"management_endpoint", "https://ehr.example/manage"},
+                               {"grant_types_supported", {"authorization_code"}},
+                               {"capabilities", {"launch-standalone"}},
+                               {"code_challenge_methods_supported", {"S256"}}};
+    if (has_revocation_endpoint_) document["revocation_endpoint"] = kRevoke;
+    return FakeAnswer{.body = document.dump()};
   }
   if (request.url == kRegister) return on_register_ ? on_register_(request) : Created();
+  if (request.url == kRevoke) return on_revoke_ ? on_revoke_(request) : FakeAnswer{.body = ""};
   if (request.url != kTokenUrl) return FakeAnswer{.status = 404, .content_type = "text/plain"};
   if (request.Form("grant_type") == "authorization_code") {
     return on_code_ ? on_code_(request) : Token(kInitialToken, granted_);

@@ -171,7 +171,9 @@ class Services : public testing::Test {
   TokenManager tokens_{store_, minter_, scheduler_, clock_};
   EnrollmentManager enrollments_{EnrollmentManager::Parts{catalog_, access_, store_, keys_, http_,
                                                           tokens_, scheduler_, clock_}};
-  RegistrationRemover remover_{store_, keys_, tokens_};
+  RevocationEndpoint revocation_{http_};
+  TokenRevoker revoker_{signer_, revocation_, clock_};
+  RegistrationRemover remover_{store_, keys_, tokens_, revoker_};
   ServiceParts parts_{catalog_,
                       access_,
                       store_,
