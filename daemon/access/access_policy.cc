@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
 
@@ -20,6 +21,11 @@ bool IsOwner(const Caller& caller, const Registration& registration) {
 // The uid is the owner's, the login is not: recycled, or renamed.
 bool IsFormerOwner(const Caller& caller, const Registration& registration) {
   return caller.uid == registration.owner_uid && caller.user_name != registration.owner_name;
+}
+
+// As it is written in a request: a user name, or "uid:1000".
+bool IsUser(absl::string_view written, uid_t uid, absl::string_view name) {
+  return (!name.empty() && written == name) || written == absl::StrCat("uid:", uid);
 }
 
 }  // namespace
@@ -80,10 +86,10 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
                      : std::pair<std::string, std::string>();
     for (const RegistrationStore::Snapshot& one : store_.List()) {
       const std::string& name = one->name.RevealIdentifying();
-      const bool matches =
-          caller.admin ? name == name_or_id || (one->owner_name == owner_and_name.first &&
-                                                name == owner_and_name.second)
-                       : name == name_or_id && IsOwner(caller, *one);
+      const bool matches = caller.admin
+                               ? name == name_or_id || (one->owner_name == owner_and_name.first &&
+                                                        name == owner_and_name.second)
+                               : name == name_or_id && IsOwner(caller, *one);
       if (!matches) continue;
       if (found != nullptr) {
         return MakeError(Reason::kRegistrationAmbiguous,
@@ -95,6 +101,34 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
   if (found == nullptr) return RegistrationNotFound();
   if (absl::Status status = Check(caller, *found, operation); !status.ok()) return status;
   return found;
+}
+
+absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
+    const Caller& caller, const RegistrationTarget& target) const {
+  using Kind = RegistrationTarget::Kind;
+  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
+  if (target.kind == Kind::kRegistration) {
+    absl::StatusOr<RegistrationStore::Snapshot> one =
+        Find(caller, target.value, Operation::kManage);
+    if (!one.ok()) return one.status();
+    return std::vector<RegistrationStore::Snapshot>{*std::move(one)};
+  }
+  if (target.kind == Kind::kOwner && !caller.admin &&
+      !IsUser(target.value, caller.uid, caller.user_name)) {
+    return MakeError(Reason::kNotPermitted,
+                     "other users' registrations are managed on the admin socket");
+  }
+  std::vector<RegistrationStore::Snapshot> selected;
+  for (RegistrationStore::Snapshot& one : store_.List()) {
+    if (!Check(caller, *one, Operation::kManage).ok()) continue;
+    if (target.kind == Kind::kServer && one->server_name != target.value) continue;
+    if (target.kind == Kind::kOwner && !IsUser(target.value, one->owner_uid, one->owner_name)) {
+      continue;
+    }
+    selected.push_back(std::move(one));
+  }
+  if (selected.empty()) return RegistrationNotFound();
+  return selected;
 }
 
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {

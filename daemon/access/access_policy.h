@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,6 +18,13 @@ enum class Operation {
   kAssertion,  // be given client assertions (an unscoped credential)
   kJwks,       // its public key
   kManage,     // label, name, renewal, deletion
+};
+
+// Which registrations an order is about: one, all of a server or an owner, or all there are.
+struct RegistrationTarget {
+  enum class Kind { kRegistration, kServer, kOwner, kAll };
+  Kind kind = Kind::kRegistration;
+  std::string value;  // a name or id; a server's name; a user name or "uid:N"; empty with kAll
 };
 
 // Decides who may do what. Every request asks anew, before any cache is looked at: a change of policy takes
@@ -43,6 +51,12 @@ class AccessPolicy {
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
                                                    Operation operation) const;
+
+  // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for Find,
+  // kRegistrationNotFound also when a server or owner has none; kNotPermitted for another owner's on the public
+  // socket, whether he has any or not.
+  absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
+      const Caller& caller, const RegistrationTarget& target) const;
 
   // What the caller may see, by creation time. Empty for a caller who may ask for nothing.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;

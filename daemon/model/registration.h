@@ -75,6 +75,8 @@ struct Generation {
   int refusals = 0;
   absl::Time first_refusal_at = absl::InfinitePast();
   absl::Time last_refusal_at = absl::InfinitePast();
+  // For how long the person said to have given access, from registered_at on; zero: not said.
+  absl::Duration access_for;
   // When its access was found to have ended; InfinitePast: not yet.
   absl::Time ended_at = absl::InfinitePast();
   Reason last_error = Reason::kUnspecified;
@@ -121,8 +123,6 @@ struct Registration {
   Identifying fhir_user;  // likewise
   bool context_varies = false;  // enrolled with --context varies: nothing is pinned
   absl::Time created_at;
-  // For how long the person said to have given access; zero: not said.
-  absl::Duration access_for;
   // How long the access of earlier generations lasted, oldest first, as far as their end was seen.
   std::vector<absl::Duration> earlier_lifetimes;
   absl::optional<Suspension> suspension;

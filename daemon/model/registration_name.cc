@@ -10,7 +10,14 @@ namespace smartkey {
 
 namespace {
 constexpr size_t kMaxName = 64;
-constexpr size_t kMaxLabel = 200;
+constexpr size_t kMaxText = 200;
+
+bool IsShortText(absl::string_view text) {
+  return text.size() <= kMaxText && std::none_of(text.begin(), text.end(), [](unsigned char c) {
+           return absl::ascii_iscntrl(c);
+         });
+}
+
 }  // namespace
 
 absl::Status CheckName(absl::string_view name) {
@@ -25,12 +32,15 @@ absl::Status CheckName(absl::string_view name) {
 }
 
 absl::Status CheckLabel(absl::string_view label) {
-  const bool good = label.size() <= kMaxLabel &&
-                    std::none_of(label.begin(), label.end(),
-                                 [](unsigned char c) { return absl::ascii_iscntrl(c); });
-  if (good) return absl::OkStatus();
+  if (IsShortText(label)) return absl::OkStatus();
   return MakeError(Reason::kInvalidArgument,
                    "a label has at most 200 bytes and no control characters");
+}
+
+absl::Status CheckWhy(absl::string_view why) {
+  if (IsShortText(why)) return absl::OkStatus();
+  return MakeError(Reason::kInvalidArgument,
+                   "what is said of a suspension has at most 200 bytes and no control characters");
 }
 
 }  // namespace smartkey

@@ -6,7 +6,7 @@
 
 namespace smartkey {
 
-// What a person may call a registration. Errors: kInvalidArgument, without quoting what was given.
+// What a person may call a registration, or say of it. Errors: kInvalidArgument, without quoting what was given.
 
 // Names are typed in commands and shown in tables: 1 to 64 letters, digits, dots, dashes or
 // underscores, the first one no dash.
@@ -14,5 +14,8 @@ absl::Status CheckName(absl::string_view name);
 
 // Labels are free text: at most 200 bytes, no control characters.
 absl::Status CheckLabel(absl::string_view label);
+
+// Why something was suspended: free text like a label, for everybody who sees the registration.
+absl::Status CheckWhy(absl::string_view why);
 
 }  // namespace smartkey

@@ -132,7 +132,6 @@ void RegistrationIndex::Erase(absl::string_view id) {
 void CutTimesToMilliseconds(Registration& registration) {
   CutToMillisecond(registration.created_at);
   if (registration.suspension) CutToMillisecond(registration.suspension->since);
-  registration.access_for = absl::Trunc(registration.access_for, absl::Seconds(1));
   for (absl::Duration& lifetime : registration.earlier_lifetimes) {
     lifetime = absl::Trunc(lifetime, absl::Seconds(1));
   }
@@ -144,6 +143,7 @@ void CutTimesToMilliseconds(Registration& registration) {
     CutToMillisecond(generation.first_refusal_at);
     CutToMillisecond(generation.last_refusal_at);
     CutToMillisecond(generation.ended_at);
+    generation.access_for = absl::Trunc(generation.access_for, absl::Seconds(1));
   }
   for (Share& share : registration.shares) {
     CutToMillisecond(share.created_at);

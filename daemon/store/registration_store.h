@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +44,12 @@ class RegistrationStore {
 
   // Removes it from every file (secure_delete, checkpointed): nothing of it can be read back.
   virtual void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // Called with the id of every registration that was added, changed or removed, once Find shows it and before
+  // the write's `done`. Runs on the store's thread and must not block. There is one at a time; null: nobody is
+  // told, though a call under way may still end.
+  using Observer = std::function<void(const std::string& id)>;
+  virtual void Observe(Observer observer) = 0;
 
   // This installation's id, made when the database was. Part of key labels.
   virtual const std::string& instance_id() const = 0;

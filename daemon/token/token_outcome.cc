@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "daemon/model/expected_end.h"
 
 namespace smartkey {
 
@@ -96,10 +97,14 @@ absl::Status ApplyToken(Registration& registration, int number, const AccessToke
   generation->state = GenerationState::kActive;
   generation->refusals = 0;
   generation->first_refusal_at = absl::InfinitePast();
+  generation->ended_at = absl::InfinitePast();
   generation->last_error = Reason::kUnspecified;
   generation->last_token_at = now;
   if (generation->first_token_at == absl::InfinitePast()) {
     generation->first_token_at = now;
+    for (const Generation& one : registration.generations) {
+      if (one.number < number) NoteLifetime(registration, one);
+    }
     std::erase_if(registration.generations,
                   [number](const Generation& one) { return one.number < number; });
   }
@@ -126,6 +131,9 @@ bool ApplyFailure(Registration& registration, int number, const absl::Status& er
                           : generation->state == GenerationState::kReauthRequired
                               ? GenerationState::kReauthRequired
                               : GenerationState::kSuspect;
+      if (generation->state == GenerationState::kReauthRequired) {
+        generation->ended_at = generation->first_refusal_at;
+      }
       break;
     case Reason::kMisconfigured:
       if (!counts && generation->state != GenerationState::kVerifying) return false;

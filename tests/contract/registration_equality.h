@@ -41,6 +41,7 @@ inline void ExpectEqual(const Generation& a, const Generation& b) {
   EXPECT_EQ(a.refusals, b.refusals);
   EXPECT_EQ(a.first_refusal_at, b.first_refusal_at);
   EXPECT_EQ(a.last_refusal_at, b.last_refusal_at);
+  EXPECT_EQ(a.access_for, b.access_for);
   EXPECT_EQ(a.ended_at, b.ended_at);
   EXPECT_TRUE(a.patient == b.patient);
   EXPECT_TRUE(a.fhir_user == b.fhir_user);
@@ -76,7 +77,6 @@ inline void ExpectEqual(const Registration& a, const Registration& b) {
   EXPECT_TRUE(a.fhir_user == b.fhir_user);
   EXPECT_EQ(a.context_varies, b.context_varies);
   EXPECT_EQ(a.created_at, b.created_at);
-  EXPECT_EQ(a.access_for, b.access_for);
   EXPECT_EQ(a.earlier_lifetimes, b.earlier_lifetimes);
   ASSERT_EQ(a.suspension.has_value(), b.suspension.has_value());
   if (a.suspension) {

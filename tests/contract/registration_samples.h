@@ -46,6 +46,7 @@ inline Generation SampleGeneration(const std::string& id, int number) {
   g.refusals = 3;
   g.first_refusal_at = absl::FromUnixMillis(1'800'000'004'005);
   g.last_refusal_at = absl::FromUnixMillis(1'800'000'004'006);
+  g.access_for = absl::Hours(24 * 365);
   g.ended_at = absl::FromUnixMillis(1'800'000'004'007);
   g.patient = Identifying(absl::StrCat("own-patient-", unique));
   g.fhir_user = Identifying(absl::StrCat("Patient/own-", unique));
@@ -70,7 +71,6 @@ inline Registration SampleRegistration(const std::string& id) {
   r.fhir_user = Identifying("Practitioner/7");
   r.context_varies = true;
   r.created_at = absl::FromUnixMillis(1'800'000'000'000);
-  r.access_for = absl::Hours(24 * 365);
   r.earlier_lifetimes = {absl::Hours(24 * 90), absl::Seconds(7'776'001)};
   r.suspension = Suspension{3'000'000'000, "carol", true, "lost laptop",
                             absl::FromUnixMillis(1'800'000'006'007)};

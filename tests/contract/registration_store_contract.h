@@ -70,12 +70,45 @@ TEST_P(RegistrationStoreContract, TimesFinerThanAMillisecond_AreTheSameBeforeAnd
   sample.suspension->since += absl::Nanoseconds(1);
   sample.generations[0].last_refusal_at += absl::Nanoseconds(1);
   sample.generations[0].ended_at += absl::Nanoseconds(1);
-  sample.access_for += absl::Milliseconds(1);
+  sample.generations[0].access_for += absl::Milliseconds(1);
   sample.earlier_lifetimes[0] += absl::Milliseconds(999);
   ASSERT_TRUE(InsertNow(store(), sample).ok());
   const RegistrationStore::Snapshot before = store().Find("r1");
   Restart();
   ExpectEqual(*before, *store().Find("r1"));
+}
+
+TEST_P(RegistrationStoreContract, EveryChange_IsObservedOnceItCanBeFound) {
+  std::vector<std::string> seen;
+  store().Observe([&](const std::string& id) {
+    const RegistrationStore::Snapshot now = store().Find(id);
+    seen.push_back(id + (now == nullptr ? " gone" : " " + now->newest().client_id));
+  });
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r1")).ok());
+  ASSERT_TRUE(UpdateNow(store(), "r1", [](Registration& r) {
+                r.generations.back().client_id = "another";
+                return absl::OkStatus();
+              }).ok());
+  ASSERT_TRUE(RemoveNow(store(), "r1").ok());
+  EXPECT_EQ(seen, (std::vector<std::string>{"r1 client-r1-4", "r1 another", "r1 gone"}));
+
+  store().Observe(nullptr);
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r2")).ok());
+  EXPECT_EQ(seen.size(), 3u);
+}
+
+TEST_P(RegistrationStoreContract, WhatIsRefused_IsNotObserved) {
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r1")).ok());
+  int seen = 0;
+  store().Observe([&](const std::string&) { ++seen; });
+  EXPECT_FALSE(InsertNow(store(), SampleRegistration("r1")).ok());
+  EXPECT_FALSE(UpdateNow(store(), "r1", [](Registration&) {
+                 return MakeError(Reason::kNotReady, "refused");
+               }).ok());
+  EXPECT_FALSE(UpdateNow(store(), "r9", [](Registration&) { return absl::OkStatus(); }).ok());
+  EXPECT_FALSE(RemoveNow(store(), "r9").ok());
+  EXPECT_EQ(seen, 0);
+  store().Observe(nullptr);
 }
 
 TEST_P(RegistrationStoreContract, Find_AbsentIsNull) {

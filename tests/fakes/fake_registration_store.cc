@@ -52,10 +52,14 @@ void FakeRegistrationStore::Remove(std::string id, absl::AnyInvocable<void(absl:
 
 absl::Status FakeRegistrationStore::DoInsert(Registration registration) {
   CutTimesToMilliseconds(registration);
-  MutexLock lock(mu_);
-  if (absl::Status status = index_.CheckInsert(registration); !status.ok()) return status;
-  if (absl::Status status = TakeFailure(); !status.ok()) return status;
-  index_.Put(std::make_shared<const Registration>(std::move(registration)));
+  const std::string id = registration.id;
+  {
+    MutexLock lock(mu_);
+    if (absl::Status status = index_.CheckInsert(registration); !status.ok()) return status;
+    if (absl::Status status = TakeFailure(); !status.ok()) return status;
+    index_.Put(std::make_shared<const Registration>(std::move(registration)));
+  }
+  NoteChange(id);
   return absl::OkStatus();
 }
 
@@ -69,20 +73,41 @@ absl::StatusOr<RegistrationStore::Snapshot> FakeRegistrationStore::DoUpdate(
     return MakeError(Reason::kInternal, "an update may not change a registration's id");
   }
   CutTimesToMilliseconds(registration);
-  MutexLock lock(mu_);
-  if (absl::Status status = index_.CheckUpdate(registration); !status.ok()) return status;
-  if (absl::Status status = TakeFailure(); !status.ok()) return status;
-  Snapshot after = std::make_shared<const Registration>(std::move(registration));
-  index_.Put(after);
+  Snapshot after;
+  {
+    MutexLock lock(mu_);
+    if (absl::Status status = index_.CheckUpdate(registration); !status.ok()) return status;
+    if (absl::Status status = TakeFailure(); !status.ok()) return status;
+    after = std::make_shared<const Registration>(std::move(registration));
+    index_.Put(after);
+  }
+  NoteChange(id);
   return after;
 }
 
 absl::Status FakeRegistrationStore::DoRemove(const std::string& id) {
-  MutexLock lock(mu_);
-  if (index_.Find(id) == nullptr) return RegistrationNotFound();
-  if (absl::Status status = TakeFailure(); !status.ok()) return status;
-  index_.Erase(id);
+  {
+    MutexLock lock(mu_);
+    if (index_.Find(id) == nullptr) return RegistrationNotFound();
+    if (absl::Status status = TakeFailure(); !status.ok()) return status;
+    index_.Erase(id);
+  }
+  NoteChange(id);
   return absl::OkStatus();
+}
+
+void FakeRegistrationStore::NoteChange(const std::string& id) {
+  Observer observer;
+  {
+    MutexLock lock(mu_);
+    observer = observer_;
+  }
+  if (observer) observer(id);
+}
+
+void FakeRegistrationStore::Observe(Observer observer) {
+  MutexLock lock(mu_);
+  observer_ = std::move(observer);
 }
 
 absl::Status FakeRegistrationStore::TakeFailure() {

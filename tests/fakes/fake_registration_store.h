@@ -38,6 +38,7 @@ class FakeRegistrationStore : public RegistrationStore {
   void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
               absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) override;
   void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) override;
+  void Observe(Observer observer) override;
   const std::string& instance_id() const override { return instance_id_; }
   absl::Status health() const override;
 
@@ -66,6 +67,7 @@ class FakeRegistrationStore : public RegistrationStore {
   void Drain(int limit);
   absl::Status TakeFailure() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  void NoteChange(const std::string& id);
   absl::Status DoInsert(Registration registration);
   absl::StatusOr<Snapshot> DoUpdate(const std::string& id,
                                     absl::AnyInvocable<absl::Status(Registration&)> change);
@@ -75,6 +77,7 @@ class FakeRegistrationStore : public RegistrationStore {
 
   mutable Mutex mu_;
   RegistrationIndex index_ ABSL_GUARDED_BY(mu_);
+  Observer observer_ ABSL_GUARDED_BY(mu_);
   std::deque<Task> queue_ ABSL_GUARDED_BY(mu_);
   bool held_ ABSL_GUARDED_BY(mu_) = false;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;

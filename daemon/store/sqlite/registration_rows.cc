@@ -51,7 +51,6 @@ void VisitRegistration(Visitor& column, Row& r) {
   column("fhir_user", r.fhir_user);
   column("context_varies", r.context_varies);
   column("created_at", r.created_at);
-  column("access_for", r.access_for);
   column("earlier_lifetimes", r.earlier_lifetimes);
   column(kSuspensionColumns, r.suspension);
 }
@@ -90,6 +89,7 @@ void VisitGeneration(Visitor& column, Row& g) {
   column("refusals", g.refusals);
   column("first_refusal_at", g.first_refusal_at);
   column("last_refusal_at", g.last_refusal_at);
+  column("access_for", g.access_for);
   column("ended_at", g.ended_at);
   column("patient", g.patient);
   column("fhir_user", g.fhir_user);

@@ -126,12 +126,12 @@ UPDATE registrations SET
   suspended_by_admin = suspended_by = 'administrator'
   WHERE suspended_by IS NOT NULL;
 ALTER TABLE registrations DROP COLUMN suspended_by;
-ALTER TABLE registrations ADD COLUMN access_for INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE registrations ADD COLUMN earlier_lifetimes TEXT NOT NULL DEFAULT '[]';
 
 ALTER TABLE generations ADD COLUMN patient TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN fhir_user TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN last_refusal_at INTEGER;
+ALTER TABLE generations ADD COLUMN access_for INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN ended_at INTEGER;
 UPDATE generations SET (patient, fhir_user) =
   (SELECT r.patient, r.fhir_user FROM registrations r WHERE r.id = registration_id)

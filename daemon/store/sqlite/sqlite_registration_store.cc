@@ -84,6 +84,11 @@ std::vector<RegistrationStore::Snapshot> SqliteRegistrationStore::List() const {
   return index_.List();
 }
 
+void SqliteRegistrationStore::Observe(Observer observer) {
+  MutexLock lock(mu_);
+  observer_ = std::move(observer);
+}
+
 absl::Status SqliteRegistrationStore::health() const {
   MutexLock lock(mu_);
   return health_;
@@ -165,8 +170,12 @@ absl::Status SqliteRegistrationStore::DoInsert(Registration registration) {
   absl::Status status =
       Write([&](SqliteConnection& db) { return WriteRegistration(db, registration); });
   if (!status.ok()) return status;
-  MutexLock lock(mu_);
-  index_.Put(std::make_shared<const Registration>(std::move(registration)));
+  const std::string id = registration.id;
+  {
+    MutexLock lock(mu_);
+    index_.Put(std::make_shared<const Registration>(std::move(registration)));
+  }
+  NoteChange(id);
   return absl::OkStatus();
 }
 
@@ -189,8 +198,11 @@ absl::StatusOr<RegistrationStore::Snapshot> SqliteRegistrationStore::DoUpdate(
   if (!status.ok()) return status;
   if (LosesAKey(*before, registration)) ForgetOldPages();
   Snapshot after = std::make_shared<const Registration>(std::move(registration));
-  MutexLock lock(mu_);
-  index_.Put(after);
+  {
+    MutexLock lock(mu_);
+    index_.Put(after);
+  }
+  NoteChange(id);
   return after;
 }
 
@@ -199,9 +211,21 @@ absl::Status SqliteRegistrationStore::DoRemove(const std::string& id) {
   absl::Status status = Write([&](SqliteConnection& db) { return DeleteRegistration(db, id); });
   if (!status.ok()) return status;
   ForgetOldPages();
-  MutexLock lock(mu_);
-  index_.Erase(id);
+  {
+    MutexLock lock(mu_);
+    index_.Erase(id);
+  }
+  NoteChange(id);
   return absl::OkStatus();
+}
+
+void SqliteRegistrationStore::NoteChange(const std::string& id) {
+  Observer observer;
+  {
+    MutexLock lock(mu_);
+    observer = observer_;
+  }
+  if (observer) observer(id);
 }
 
 absl::Status SqliteRegistrationStore::Write(

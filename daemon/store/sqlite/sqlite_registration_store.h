@@ -48,6 +48,7 @@ class SqliteRegistrationStore : public RegistrationStore {
   void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
               absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) override;
   void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) override;
+  void Observe(Observer observer) override;
   const std::string& instance_id() const override { return instance_id_; }
   absl::Status health() const override;
 
@@ -72,6 +73,7 @@ class SqliteRegistrationStore : public RegistrationStore {
                                     absl::AnyInvocable<absl::Status(Registration&)> change);
   absl::Status DoRemove(const std::string& id);
   absl::Status Write(absl::FunctionRef<absl::Status(SqliteConnection&)> rows);
+  void NoteChange(const std::string& id);
   void ForgetOldPages();
   void SetHealth(const absl::Status& health);
 
@@ -87,6 +89,7 @@ class SqliteRegistrationStore : public RegistrationStore {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<Task> queue_ ABSL_GUARDED_BY(mu_);
   RegistrationIndex index_ ABSL_GUARDED_BY(mu_);
+  Observer observer_ ABSL_GUARDED_BY(mu_);
   absl::Status health_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;

@@ -228,7 +228,7 @@ TEST_F(SqliteSchema, DatabaseOf010_IsMigratedAndReadWhole) {
       EXPECT_FALSE(one->newest().key.blob.empty());
       EXPECT_EQ(one->newest().last_refusal_at, absl::InfinitePast());
       EXPECT_EQ(one->newest().ended_at, absl::InfinitePast());
-      EXPECT_EQ(one->access_for, absl::ZeroDuration());
+      EXPECT_EQ(one->newest().access_for, absl::ZeroDuration());
       EXPECT_TRUE(one->earlier_lifetimes.empty());
     }
   }
