@@ -89,6 +89,28 @@ class Discovery(SandboxTest):
         self.switch(discovery=None)
         self.assertEqual(self.smart().json()["token_endpoint"], self.ehr.token_endpoint)
 
+    def test_switches_that_every_document_has(self):
+        for switch, ask in (
+            ("discovery", self.smart),
+            ("metadata", self.metadata),
+            ("rfc8414", self.rfc8414),
+        ):
+            with self.subTest(switch):
+                self.switch(**{switch: {"value": "override", "set": {"a": 1}, "raw": {"b": "1e5"}}})
+                self.assertEqual((ask().json()["a"], ask().json()["b"]), (1, 1e5))
+                self.switch(**{switch: {"value": "raw", "status": 503, "body": "x"}})
+                self.assertEqual((ask().status, ask().body), (503, "x"))
+                self.switch(**{switch: {"value": "huge", "bytes": 300_000}})
+                self.assertGreater(len(ask().body), 300_000)
+                self.switch(**{switch: "malformed"})
+                self.assertRaises(ValueError, ask().json)
+                self.switch(**{switch: {"value": "redirect", "location": "/elsewhere"}})
+                self.assertEqual(ask().status, 307)
+
+    def test_oauth_uris_can_be_others(self):
+        self.switch(metadata={"value": "oauth_uris", "set": {"register": "http://x/"}})
+        self.assertEqual(self.oauth_uris(self.metadata().json())["register"], "http://x/")
+
     def test_metadata_switches(self):
         self.switch(metadata="html")
         self.assertIn("text/html", self.metadata().headers["Content-Type"])

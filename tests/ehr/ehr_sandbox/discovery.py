@@ -48,12 +48,14 @@ def _smart_configuration() -> dict:
     }
 
 
-def _capability_statement(with_register: bool) -> dict:
+def _capability_statement(with_register: bool, changes: dict) -> dict:
+    """`changes` puts other URLs in the place of some, by the name that oauth-uris has for them."""
     urls = sandbox_state().urls
-    uris = [("authorize", urls.authorization_endpoint), ("token", urls.token_endpoint)]
+    uris = {"authorize": urls.authorization_endpoint, "token": urls.token_endpoint}
     if with_register:
-        uris.append(("register", urls.registration_endpoint))
-    uris.append(("revoke", urls.revocation_endpoint))
+        uris["register"] = urls.registration_endpoint
+    uris["revoke"] = urls.revocation_endpoint
+    uris.update(changes)
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -71,7 +73,7 @@ def _capability_statement(with_register: bool) -> dict:
                         {"url": _CAPABILITIES, "valueCode": "launch-standalone"},
                         {
                             "url": _OAUTH_URIS,
-                            "extension": [{"url": n, "valueUri": u} for n, u in uris],
+                            "extension": [{"url": n, "valueUri": u} for n, u in uris.items()],
                         },
                     ],
                     "service": [{"coding": [{"code": "SMART-on-FHIR"}]}],
@@ -114,8 +116,6 @@ def create_blueprint() -> Blueprint:
         document = _smart_configuration()
         switch = sandbox_state().switches.take("discovery")
         kind = switch["value"] if switch else None
-        if kind == "html":
-            return faults.html_answer()
         if kind == "not_found":
             return outcome(404, "not-found", "no such resource")
         if kind == "no_registration_endpoint":
@@ -124,7 +124,7 @@ def create_blueprint() -> Blueprint:
             document = _relative(document)
         elif kind == "plain_only":
             document["code_challenge_methods_supported"] = ["plain"]
-        return jsonify(document)
+        return faults.document_answer(switch, document, jsonify(document))
 
     @blueprint.get("/fhir/metadata")
     def metadata():
@@ -132,13 +132,15 @@ def create_blueprint() -> Blueprint:
         note(epic_client_id=epic_client_id)
         switch = sandbox_state().switches.take("metadata")
         kind = switch["value"] if switch else None
-        if kind == "html":
-            return faults.html_answer()
         if kind == "not_found":
             return outcome(404, "not-found", "no such resource")
         if kind == "xml" or "json" not in request.headers.get("Accept", ""):
             return _capability_statement_xml()
-        return fhir_json(_capability_statement(epic_client_id in sandbox_state().initial_clients))
+        changes = switch.get("set", {}) if kind == "oauth_uris" else {}
+        document = _capability_statement(
+            epic_client_id in sandbox_state().initial_clients, changes
+        )
+        return faults.document_answer(switch, document, fhir_json(document))
 
     # RFC 8414 section 3.1: the well-known part goes between host and path of the issuer.
     @blueprint.get("/.well-known/oauth-authorization-server/fhir")
@@ -150,6 +152,6 @@ def create_blueprint() -> Blueprint:
         document = {**_endpoints(), "grant_types_supported": ["authorization_code", JWT_BEARER]}
         if kind == "wrong_issuer":
             document["issuer"] = "https://attacker.example"
-        return jsonify(document)
+        return faults.document_answer(switch, document, jsonify(document))
 
     return blueprint

@@ -34,6 +34,8 @@ def error_answer(switch_name: str, **conditions) -> Optional[Response]:
         if "description" in switch:
             body["error_description"] = switch["description"]
         response = Response(json.dumps(body), status=status, mimetype="application/json")
+    if "location" in switch:
+        response.headers["Location"] = switch["location"]
     note(error=switch.get("error"), reason=f"switch {switch_name}")
     retry_after = switch.get("retry_after")
     if retry_after is None:
@@ -58,10 +60,30 @@ def _override(body: dict, switch: dict) -> str:
     return "{" + ", ".join(members) + "}"
 
 
+def _raw(switch: dict) -> Response:
+    """An answer made of what the test gives: any status, type and bytes."""
+    return Response(
+        switch.get("body", ""),
+        status=switch.get("status", 200),
+        content_type=switch.get("content_type", "application/json"),
+    )
+
+
+def document_answer(switch: Optional[dict], document: dict, response: Response) -> Response:
+    """A discovery document, or what a switch makes of it that any document may have."""
+    kind = switch["value"] if switch else None
+    changed = _common(kind, switch, response, document) if switch else None
+    if changed is not None:
+        note(fault=kind)
+    return changed or response
+
+
 def _common(kind: str, switch: dict, response: Response, body: dict) -> Optional[Response]:
-    """Faults that look the same at both endpoints."""
+    """Faults that look the same at every endpoint."""
     if kind == "html":
         return html_answer(200)
+    if kind == "raw":
+        return _raw(switch)
     if kind == "drop_after_work":
         request.environ["sandbox.wire"]["drop"] = True
         return response

@@ -38,6 +38,9 @@ PLAIN = (
 #: One value for each endpoint: {"token": 300, "register": {"value": 5, "times": 1}}.
 PER_ENDPOINT = ("delay_ms", "delay_after_ms", "drop_before", "drop_after", "cut_midway", "drip_ms")
 
+#: What can be done to any document.
+_DOCUMENT = ("html", "malformed", "huge", "override", "raw", "redirect")
+
 #: Values that a switch may have, where there is a closed list.
 CHOICES = {
     "registration_answer": (
@@ -54,6 +57,7 @@ CHOICES = {
         "malformed",
         "redirect",
         "override",
+        "raw",
     ),
     "token_answer": (
         "html",
@@ -67,11 +71,12 @@ CHOICES = {
         "huge",
         "redirect",
         "override",
+        "raw",
         "drop_after_work",
     ),
-    "discovery": ("no_registration_endpoint", "html", "not_found", "relative", "plain_only"),
-    "metadata": ("html", "xml", "not_found"),
-    "rfc8414": ("not_found", "wrong_issuer"),
+    "discovery": ("no_registration_endpoint", "not_found", "relative", "plain_only") + _DOCUMENT,
+    "metadata": ("xml", "not_found", "oauth_uris") + _DOCUMENT,
+    "rfc8414": ("not_found", "wrong_issuer") + _DOCUMENT,
 }
 
 
