@@ -2,6 +2,8 @@
 #include "clients/ctl/browser_enrollment.h"
 
 #include <poll.h>
+#include <pwd.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <future>
@@ -20,6 +22,7 @@
 #include "clients/ctl/redirect_uri.h"
 #include "clients/ctl/redirect_wait.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/ssh_forwarding.h"
 #include "clients/ctl/table.h"
 
 namespace smartkey::ctl {
@@ -120,14 +123,30 @@ void ShowWhatIsAsked(const client::BegunEnrollment& begun, std::ostream& err) {
   for (const std::string& warning : begun.warnings) err << "Note: " << WarningText(warning) << "\n";
 }
 
+// Empty: nobody came by ssh, or nothing here waits for a browser.
+std::string Forwarding(const RedirectListener* listener) {
+  const auto uri = listener == nullptr ? absl::nullopt : ParseLoopbackUri(listener->uri());
+  if (!uri.has_value()) return "";
+  const passwd* user = getpwuid(geteuid());  // One thread uses it here.
+  return SshForwarding(*uri, listener->port(), getenv("SSH_CONNECTION"),
+                       user == nullptr ? "" : user->pw_name)
+      .value_or("");
+}
+
 void ShowUrl(const client::BegunEnrollment& begun, const BrowserEnrollmentOptions& options,
-             bool opened, bool listening, bool pasting, std::ostream& err) {
+             bool opened, const RedirectListener* listener, bool pasting, std::ostream& err) {
+  const std::string forwarding = opened ? "" : Forwarding(listener);
+  if (!forwarding.empty()) {
+    err << "\nYou came here by ssh. If the browser is on your own machine, let its last page reach "
+           "this one:\nrun there, with the address by which you reach this machine,\n\n  "
+        << forwarding << "\n";
+  }
   err << (opened
               ? "\nThe browser was asked to open this address; if it did not, open it yourself:\n\n"
               : "\nOpen this address in a browser, and log in there:\n\n")
       << Printable(begun.authorization_url, begun.authorization_url.size()) << "\n\n";
   if (pasting) {
-    err << (listening
+    err << (listener != nullptr
                 ? "If that browser runs on another machine, its last page will not load: paste "
                   "that page's\naddress here (it is not shown) and press Enter.\n"
                 : "At the end paste the address of the page it ends on here (it is not shown) "
@@ -239,7 +258,7 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   ShowWhatIsAsked(*begun, err);
   std::unique_ptr<BrowserPage> page;
   if (options.open_browser && HasDesktop()) page = OpenBrowser(begun->authorization_url);
-  ShowUrl(*begun, options, page != nullptr, *listener != nullptr, pasting, err);
+  ShowUrl(*begun, options, page != nullptr, listener->get(), pasting, err);
 
   auto watch = client.WatchEnrollment(begun->enrollment_id);
   if (!watch.ok()) return watch.status();

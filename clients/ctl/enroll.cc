@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
@@ -25,7 +26,7 @@ struct EnrollArguments {
   std::string server;
   client::EnrollmentWish wish;
   std::string context = "fixed";
-  bool no_browser = false;
+  BrowserArguments browser;
   std::string token_file;
 };
 
@@ -72,12 +73,12 @@ absl::StatusOr<client::Registration> EnrollWithToken(const Session& session,
 
 absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
                                                        const EnrollArguments& arguments) {
+  const auto options = arguments.browser.ToOptions();
+  if (!options.ok()) return options.status();
   Interrupt interrupt;  // Before connecting, which starts gRPC's threads.
   auto client = session.Connect();
   if (!client.ok()) return client.status();
-  BrowserEnrollmentOptions options;
-  options.open_browser = !arguments.no_browser;
-  return EnrollInBrowser(**client, arguments.wish, options, interrupt, session.err);
+  return EnrollInBrowser(**client, arguments.wish, *options, interrupt, session.err);
 }
 
 absl::Status RunEnroll(const Session& session, const EnrollArguments& arguments) {
@@ -113,13 +114,12 @@ void AddEnroll(CLI::App& app, Session& session) {
       ->add_option("--context", arguments->context,
                    "'varies': tokens may name another patient each time")
       ->check(CLI::IsMember({"fixed", "varies"}));
-  CLI::Option* no_browser = command->add_flag("--no-browser", arguments->no_browser,
-                                              "Only print the address; paste the redirect back");
+  arguments->browser.AddTo(*command);
   command
       ->add_option("--with-token-file", arguments->token_file,
                    "Step 2 only, with an initial access token from a file or '-'")
       ->type_name("F")
-      ->excludes(no_browser);
+      ->excludes(arguments->browser.no_browser_option());
   command->callback([&session, arguments] {
     const bool is_url = absl::StrContains(arguments->server, "://");
     (is_url ? arguments->wish.fhir_base : arguments->wish.server) = arguments->server;

@@ -2,14 +2,17 @@
 #include "clients/ctl/redirect_listener.h"
 
 #include <httplib.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/unique_fd.h"
 #include "clients/ctl/event_fd.h"
 
 namespace smartkey::ctl {
@@ -19,6 +22,8 @@ constexpr absl::Duration kPageGrace = absl::Seconds(2);
 // Browsers open connections ahead of time and leave them silent; they must not keep the real one
 // out.
 constexpr size_t kThreads = 4;
+// A port that is free at one address may be taken at the other.
+constexpr int kMostPortsTried = 20;
 
 constexpr char kPage[] = R"(<!doctype html>
 <html lang="en">
@@ -45,14 +50,84 @@ void SetSecurityHeaders(httplib::Response& response) {
   response.set_header("X-Content-Type-Options", "nosniff");
 }
 
+// Some machines are without IPv6, and then no browser tries it.
+bool HasIpv6Loopback() {
+  const UniqueFd fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  return fd && bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+// One address that is listened at, on threads of its own.
+class Door {
+ public:
+  explicit Door(httplib::Server::Handler answer);
+  ~Door();
+  // False if it cannot be had. `port` 0: any, which is put there.
+  bool Bind(const std::string& address, int& port);
+  void Open();
+
+ private:
+  httplib::Server server_;
+  std::thread thread_;
+};
+
+Door::Door(httplib::Server::Handler answer) {
+  // The library's own choice, SO_REUSEPORT, would let another program of the same user listen at
+  // the same port, and the kernel share the redirects out between the two.
+  server_.set_socket_options([](socket_t fd) {
+    const int yes = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
+  server_.set_keep_alive_max_count(1);
+  server_.set_read_timeout(5);
+  server_.set_payload_max_length(0);
+  server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  server_.set_pre_routing_handler(
+      [answer = std::move(answer)](const httplib::Request& request, httplib::Response& response) {
+        answer(request, response);
+        return httplib::Server::HandlerResponse::Handled;
+      });
+}
+
+Door::~Door() {
+  if (!thread_.joinable()) return;
+  server_.stop();
+  thread_.join();
+}
+
+bool Door::Bind(const std::string& address, int& port) {
+  if (port != 0) return server_.bind_to_port(address, port);
+  port = server_.bind_to_any_port(address);
+  return port > 0;
+}
+
+void Door::Open() {
+  thread_ = std::thread([this] { server_.listen_after_bind(); });
+  // The library forgets a stop() that comes before it runs.
+  while (!server_.is_running()) std::this_thread::yield();
+}
+
+using Doors = std::vector<std::unique_ptr<Door>>;
+
+// All addresses at one port, or none. `port` as in Door::Bind.
+Doors BindAll(const std::vector<std::string>& addresses, const httplib::Server::Handler& answer,
+              int& port) {
+  Doors doors;
+  for (const std::string& address : addresses) {
+    doors.push_back(std::make_unique<Door>(answer));
+    if (!doors.back()->Bind(address, port)) return {};
+  }
+  return doors;
+}
+
 }  // namespace
 
 struct RedirectListener::Rep {
   LoopbackUri uri;
   uint16_t port = 0;
   std::string done_path;
-  httplib::Server server;
-  std::thread thread;
   EventFd ready;
 
   Mutex mu;
@@ -61,6 +136,8 @@ struct RedirectListener::Rep {
   bool shown ABSL_GUARDED_BY(mu) = false;
   absl::optional<Secret> state ABSL_GUARDED_BY(mu);
   Secret query ABSL_GUARDED_BY(mu);
+
+  Doors doors;  // Last: their threads use the others.
 
   void Answer(const httplib::Request& request, httplib::Response& response);
   bool Accept(absl::string_view target);
@@ -106,30 +183,19 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const 
   auto rep = std::make_unique<Rep>();
   rep->uri = uri;
   rep->done_path = uri.path == "/done" ? "/finished" : "/done";
-  // The library's own choice, SO_REUSEPORT, would let another program of the same user listen at
-  // the same port, and the kernel share the redirects out between the two.
-  rep->server.set_socket_options([](socket_t fd) {
-    const int yes = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  });
-  rep->server.set_keep_alive_max_count(1);
-  rep->server.set_read_timeout(5);
-  rep->server.set_payload_max_length(0);
-  rep->server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
-  rep->server.set_pre_routing_handler(
-      [r = rep.get()](const httplib::Request& request, httplib::Response& response) {
-        r->Answer(request, response);
-        return httplib::Server::HandlerResponse::Handled;
-      });
-
-  const std::string address = uri.BindAddress();
-  int port = -1;
-  if (!uri.port.has_value()) {
-    port = rep->server.bind_to_any_port(address);
-  } else if (rep->server.bind_to_port(address, *uri.port)) {
-    port = *uri.port;
+  std::vector<std::string> addresses = uri.BindAddresses();
+  if (addresses.size() > 1 && !HasIpv6Loopback()) addresses.pop_back();
+  const auto answer = [r = rep.get()](const httplib::Request& request,
+                                      httplib::Response& response) {
+    r->Answer(request, response);
+  };
+  int port = 0;
+  const int tries = uri.port.has_value() ? 1 : kMostPortsTried;
+  for (int i = 0; i < tries && rep->doors.empty(); ++i) {
+    port = uri.port.value_or(0);
+    rep->doors = BindAll(addresses, answer, port);
   }
-  if (port <= 0) {
+  if (rep->doors.empty()) {
     return MakeError(Reason::kRedirectPortBusy,
                      uri.port.has_value()
                          ? absl::StrCat("cannot listen at port ", *uri.port, " of ", uri.host,
@@ -137,9 +203,7 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const 
                          : absl::StrCat("cannot listen at ", uri.host));
   }
   rep->port = static_cast<uint16_t>(port);
-  rep->thread = std::thread([r = rep.get()] { r->server.listen_after_bind(); });
-  // The library forgets a stop() that comes before it runs.
-  while (!rep->server.is_running()) std::this_thread::yield();
+  for (const std::unique_ptr<Door>& door : rep->doors) door->Open();
   return std::unique_ptr<RedirectListener>(new RedirectListener(std::move(rep)));
 }
 
@@ -153,12 +217,15 @@ RedirectListener::~RedirectListener() {
       rep_->page_shown.WaitFor(rep_->mu, limit - absl::Now());
     }
   }
-  rep_->server.stop();
-  rep_->thread.join();
+  rep_->doors.clear();
 }
 
 std::string RedirectListener::uri() const {
   return rep_->uri.WithPort(rep_->port);
+}
+
+uint16_t RedirectListener::port() const {
+  return rep_->port;
 }
 
 void RedirectListener::ExpectState(Secret state) {

@@ -19,7 +19,8 @@ namespace smartkey::ctl {
 // without data or script, so that the code stays neither in its address bar nor in its history. No
 // connection is kept.
 //
-// Bound before the browser opens, closed when destroyed; threads of its own. Thread-safe.
+// At every address that the URI's host can be: for localhost both, or none. Bound before the
+// browser opens, closed when destroyed; threads of its own. Thread-safe.
 class RedirectListener {
  public:
   // Errors: kRedirectPortBusy when the registered port, or the address, cannot be had.
@@ -30,6 +31,7 @@ class RedirectListener {
 
   // The redirect URI with the port it listens on.
   std::string uri() const;
+  uint16_t port() const;
 
   // What the redirect's state must be; empty: not known, and any will do. Until this is called no
   // redirect is taken.

@@ -61,8 +61,10 @@ std::string LoopbackUri::Authority(uint16_t real_port) const {
   return real_port == 80 ? host : absl::StrCat(host, ":", real_port);
 }
 
-std::string LoopbackUri::BindAddress() const {
-  return host == "[::1]" ? "::1" : "127.0.0.1";
+std::vector<std::string> LoopbackUri::BindAddresses() const {
+  if (host == "[::1]") return {"::1"};
+  if (host == "localhost") return {"127.0.0.1", "::1"};
+  return {"127.0.0.1"};
 }
 
 absl::optional<LoopbackUri> ParseLoopbackUri(absl::string_view uri) {

@@ -23,8 +23,9 @@ struct LoopbackUri {
   std::string WithPort(uint16_t real_port) const;
   // "127.0.0.1:40123": what a browser sends as Host.
   std::string Authority(uint16_t real_port) const;
-  // The address to listen at. localhost is 127.0.0.1, which every browser tries.
-  std::string BindAddress() const;
+  // The addresses to listen at. For localhost both: browsers try [::1] first, where otherwise any
+  // other user of this machine could be listening.
+  std::vector<std::string> BindAddresses() const;
 };
 
 // Absent for every other URI.

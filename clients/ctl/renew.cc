@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
+#include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
@@ -9,7 +10,10 @@
 namespace smartkey::ctl {
 namespace {
 
-absl::Status RunRenew(const Session& session, const std::string& name, bool no_browser) {
+absl::Status RunRenew(const Session& session, const std::string& name,
+                      const BrowserArguments& browser) {
+  const auto options = browser.ToOptions();
+  if (!options.ok()) return options.status();
   Interrupt interrupt;  // Before connecting, which starts gRPC's threads.
   auto client = session.Connect();
   if (!client.ok()) return client.status();
@@ -19,9 +23,7 @@ absl::Status RunRenew(const Session& session, const std::string& name, bool no_b
   wish.app = renewed->app;
   wish.server = renewed->server;
   wish.renews = renewed->id;
-  BrowserEnrollmentOptions options;
-  options.open_browser = !no_browser;
-  const auto registration = EnrollInBrowser(**client, wish, options, interrupt, session.err);
+  const auto registration = EnrollInBrowser(**client, wish, *options, interrupt, session.err);
   if (!registration.ok()) return registration.status();
   if (session.json) {
     session.out << ToJsonDocument({{"registration", ToJson(*registration)}});
@@ -36,17 +38,16 @@ absl::Status RunRenew(const Session& session, const std::string& name, bool no_b
 void AddRenew(CLI::App& app, Session& session) {
   struct Arguments {
     std::string name;
-    bool no_browser = false;
+    BrowserArguments browser;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "renew", "Log in again for a registration: same name, new key; the old one serves meanwhile");
   command->add_option("REG", arguments->name, "Name or id of the registration")->required();
-  command->add_flag("--no-browser", arguments->no_browser,
-                    "Only print the address; paste the redirect back");
+  arguments->browser.AddTo(*command);
   command->callback([&session, arguments] {
     session.run = [&session, arguments] {
-      return RunRenew(session, arguments->name, arguments->no_browser);
+      return RunRenew(session, arguments->name, arguments->browser);
     };
   });
 }

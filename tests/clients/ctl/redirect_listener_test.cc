@@ -29,20 +29,38 @@ uint16_t PortOf(const std::string& uri) {
   return *ParseLoopbackUri(uri)->port;
 }
 
-// Sends raw bytes to the port and returns everything until the peer closes.
-std::string Exchange(uint16_t port, const std::string& bytes) {
-  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+sockaddr_in Ipv4Loopback(uint16_t port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return "";
+  return address;
+}
+
+sockaddr_in6 Ipv6Loopback(uint16_t port) {
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  address.sin6_addr = in6addr_loopback;
+  return address;
+}
+
+// Sends raw bytes to the address and returns everything until the peer closes.
+template <typename Address>
+std::string ExchangeWith(const Address& address, const std::string& bytes) {
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  UniqueFd fd(socket(generic->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (connect(fd.get(), generic, sizeof(address)) != 0) return "";
   EXPECT_EQ(write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
   std::string answer;
   char buffer[4096];
   ssize_t n;
   while ((n = read(fd.get(), buffer, sizeof(buffer))) > 0) answer.append(buffer, n);
   return answer;
+}
+
+std::string Exchange(uint16_t port, const std::string& bytes) {
+  return ExchangeWith(Ipv4Loopback(port), bytes);
 }
 
 class RedirectListenerTest : public testing::Test {
@@ -146,11 +164,8 @@ TEST_F(RedirectListenerTest, ARequestForAnotherHostIsNotFound) {
 
 TEST_F(RedirectListenerTest, ASilentConnectionDoesNotKeepTheRedirectOut) {
   UniqueFd silent(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port_);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(connect(silent.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const sockaddr_in address = Ipv4Loopback(port_);
+  ASSERT_EQ(connect(silent.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   EXPECT_THAT(Get("/callback?code=a&state=s"), StartsWith("HTTP/1.1 303"));
   Get("/done");
 }
@@ -169,6 +184,48 @@ TEST_F(RedirectListenerTest, AFixedPortIsListenedAtAndFreeAgainAfterwards) {
       *ParseLoopbackUri(absl::StrCat("http://localhost:", port_, "/callback")));
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ((*again)->uri(), absl::StrCat("http://localhost:", port_, "/callback"));
+}
+
+TEST_F(RedirectListenerTest, LocalhostIsListenedAtAtBothItsAddresses) {
+  listener_ = *RedirectListener::Start(*ParseLoopbackUri("http://localhost/callback"));
+  port_ = listener_->port();
+  listener_->ExpectState(Secret::CopyOf("s"));
+  const auto get = [this](const std::string& target) {
+    return absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: localhost:", port_, "\r\n\r\n");
+  };
+  EXPECT_THAT(Exchange(port_, get("/callback?code=no&state=t")), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(ExchangeWith(Ipv6Loopback(port_), get("/callback?code=a&state=s")),
+              StartsWith("HTTP/1.1 303"));
+  EXPECT_EQ(listener_->TakeQuery().RevealSecret(), "code=a&state=s");
+  // One login: what has come at one address cannot come at the other.
+  EXPECT_THAT(Exchange(port_, get("/callback?code=b&state=s")), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Exchange(port_, get("/done")), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(RedirectListenerTest, LocalhostWithASquatterAtOneAddressIsSaidToBeBusy) {
+  const UniqueFd squatter(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in6 any = Ipv6Loopback(0);
+  ASSERT_EQ(bind(squatter.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(any)), 0);
+  ASSERT_EQ(listen(squatter.get(), 1), 0);
+  sockaddr_in6 address = {};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(getsockname(squatter.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const auto listener = RedirectListener::Start(
+      *ParseLoopbackUri(absl::StrCat("http://localhost:", ntohs(address.sin6_port), "/callback")));
+  EXPECT_EQ(ReasonOf(listener.status()), Reason::kRedirectPortBusy);
+}
+
+TEST_F(RedirectListenerTest, TheIpv6SpellingIsListenedAtThere) {
+  listener_ = *RedirectListener::Start(*ParseLoopbackUri("http://[::1]/callback"));
+  port_ = listener_->port();
+  EXPECT_EQ(listener_->uri(), absl::StrCat("http://[::1]:", port_, "/callback"));
+  listener_->ExpectState(Secret::CopyOf("s"));
+  const std::string request =
+      absl::StrCat("GET /callback?code=a&state=s HTTP/1.1\r\nHost: [::1]:", port_, "\r\n\r\n");
+  EXPECT_EQ(Exchange(port_, request), "");
+  EXPECT_THAT(ExchangeWith(Ipv6Loopback(port_), request), StartsWith("HTTP/1.1 303"));
+  ExchangeWith(Ipv6Loopback(port_),
+               absl::StrCat("GET /done HTTP/1.1\r\nHost: [::1]:", port_, "\r\n\r\n"));
 }
 
 // ---- Waiting for it, or for the redirect pasted.

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/redirect_uri.h"
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace smartkey::ctl {
 namespace {
+
+using testing::ElementsAre;
 
 TEST(LoopbackUri, WithoutAPortTakesAnyAndKeepsItsSpelling) {
   const auto uri = ParseLoopbackUri("http://127.0.0.1/callback");
@@ -12,13 +15,14 @@ TEST(LoopbackUri, WithoutAPortTakesAnyAndKeepsItsSpelling) {
   EXPECT_FALSE(uri->port.has_value());
   EXPECT_EQ(uri->WithPort(4711), "http://127.0.0.1:4711/callback");
   EXPECT_EQ(uri->Authority(4711), "127.0.0.1:4711");
-  EXPECT_EQ(uri->BindAddress(), "127.0.0.1");
+  EXPECT_THAT(uri->BindAddresses(), ElementsAre("127.0.0.1"));
 }
 
 TEST(LoopbackUri, EverySpellingOfLoopbackIsTaken) {
   EXPECT_EQ(ParseLoopbackUri("http://localhost:8080/cb")->port, 8080);
-  EXPECT_EQ(ParseLoopbackUri("http://localhost:8080/cb")->BindAddress(), "127.0.0.1");
-  EXPECT_EQ(ParseLoopbackUri("http://[::1]:9/")->BindAddress(), "::1");
+  EXPECT_THAT(ParseLoopbackUri("http://localhost:8080/cb")->BindAddresses(),
+              ElementsAre("127.0.0.1", "::1"));
+  EXPECT_THAT(ParseLoopbackUri("http://[::1]:9/")->BindAddresses(), ElementsAre("::1"));
   EXPECT_EQ(ParseLoopbackUri("http://[::1]/cb")->WithPort(9), "http://[::1]:9/cb");
   EXPECT_EQ(ParseLoopbackUri("http://127.0.0.1")->path, "/");
   EXPECT_EQ(ParseLoopbackUri("http://127.0.0.1:5?x=1")->WithPort(5), "http://127.0.0.1:5/?x=1");
