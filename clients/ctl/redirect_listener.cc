@@ -28,17 +28,29 @@ constexpr int kMostPortsTried = 20;
 constexpr char kPage[] = R"(<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Back to the terminal</title>
 <style>
-  body { font: 1.1rem/1.5 system-ui, sans-serif; margin: 20vh auto; max-width: 30rem; padding: 0 1rem;
-         color: #1b1b1b; background: #fdfdfd; }
-  @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #1b1b1b; } }
+  :root { --ground: #f3f5f8; --card: #fff; --ink: #1b2430; --soft: #5b6673; --line: #d5dbe3; }
+  @media (prefers-color-scheme: dark) {
+    :root { --ground: #12161c; --card: #1c222b; --ink: #e8ecf1; --soft: #a2adba; --line: #364050; }
+  }
+  * { box-sizing: border-box; }
+  body { margin: 0; padding: 18vh 1rem 2rem; background: var(--ground); color: var(--ink);
+         font: 1rem/1.5 system-ui, sans-serif; }
+  main { max-width: 27rem; margin: auto; padding: 1.75rem; background: var(--card);
+         border: 1px solid var(--line); border-radius: 12px; }
+  header { color: var(--soft); font-size: .9rem; }
+  h1 { margin: .25rem 0 .75rem; font-size: 1.35rem; line-height: 1.3; }
+  p { margin: 0; }
 </style>
+<main>
+<header>smartkeyctl</header>
 <h1>Back to the terminal</h1>
-<p>This page has done its part and can be closed. Whether the app got its access is said where you
-began.</p>
+<p>This page has done its part and can be closed. Whether the app got its access is said in the
+terminal where you began.</p>
+</main>
 </html>
 )";
 

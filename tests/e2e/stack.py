@@ -84,6 +84,7 @@ class Stack:
         os.chmod(self.dir, 0o755)
         self.processes = {}
         self.ready = None
+        self.ehr_config = None
         # Copied, so that users who may not look into the checkout can run them.
         self.bin = self._make_dir("bin", None)
         for program in programs:
@@ -111,6 +112,12 @@ class Stack:
             self.stop(name)
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def make_user_dir(self, name, user):
+        """A directory that is `user`'s alone."""
+        path = self._make_dir(name, user)
+        os.chmod(path, 0o700)
+        return path
+
     def _make_dir(self, name, user, mode=0o755):
         path = os.path.join(self.dir, name)
         os.mkdir(path, 0o700 if user and mode == 0o755 and name in ("state", "hardware") else mode)
@@ -125,8 +132,9 @@ class Stack:
         entry = pwd.getpwnam(user)
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
         environment.update(options.pop("env", {}))
+        options.setdefault("start_new_session", self.keep)
         return subprocess.Popen(args, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/",
-                                env=environment, start_new_session=self.keep, **options)
+                                env=environment, **options)
 
     def stop(self, name, how=signal.SIGTERM, patience=15):
         process = self.processes.pop(name, None)
@@ -143,7 +151,9 @@ class Stack:
             process.stdin.close()
         return process.returncode
 
-    def start(self, **config):
+    def start(self, ehr_config=None, **config):
+        """`ehr_config`: the sandbox's configuration file (tests/ehr/README.md), kept for its later starts."""
+        self.ehr_config = ehr_config
         self.hardware.start()
         self.start_ehr()
         self.write_config(**config)
@@ -153,11 +163,17 @@ class Stack:
         ready = os.path.join(self.ehr_dir, "ready.json")
         if os.path.exists(ready):
             os.unlink(ready)
+        configured = []
+        if self.ehr_config is not None:
+            path = os.path.join(self.ehr_dir, "config.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(self.ehr_config, file)
+            configured = ["--config", path]
         with open(os.path.join(self.dir, "ehr.log"), "ab") as log:
             self.processes["ehr"] = self.spawn(
                 EHR,
                 ["/usr/bin/python3", "-B", os.path.join(self.ehr_code, "sandbox.py"), "--port", str(port),
-                 "--ready-file", ready, "--log-file", os.path.join(self.ehr_dir, "requests.log"),
+                 "--ready-file", ready, "--log-file", os.path.join(self.ehr_dir, "requests.log"), *configured,
                  # Dies with this process, even killed; unless it is to be kept.
                  *([] if self.keep else ["--until-stdin-closes"])],
                 stdin=subprocess.DEVNULL if self.keep else subprocess.PIPE, stdout=log,
