@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests with a real browser share: one stack and one browser of a kind for a file, and the person's steps."""
 
-import socket
 import unittest
 
 from chromium import Chromium
 from enrolling import Enrolling
+from listener import free_port
 from stack import APP, SERVER, Stack
 from story import StackTest
 
 FINAL_PAGE = "Back to the terminal"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class BrowserTest(StackTest):

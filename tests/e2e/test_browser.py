@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enrolling with a real browser: the hospital's pages, the way back, and all that can go wrong on it."""
 
-import http.server
 import os
-import socket
-import threading
 import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
 
-from browser_story import FINAL_PAGE, BrowserTest, free_port
+from browser_story import FINAL_PAGE, BrowserTest
 from chromium import Chromium
+from listener import Listener, free_port
 from stack import ALICE, BOB, wait_for
 
 def status_of(url):
@@ -23,39 +21,6 @@ def status_of(url):
         return error.code
     except urllib.error.URLError:
         return None
-
-
-class Squatter:
-    """Another user's program at a loopback port: shows what it was sent, and keeps it."""
-
-    def __init__(self, address, port):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        targets = self.targets = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                targets.append(self.path)
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"<title>Squatted</title>")
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            address_family = family
-
-        self._server = Server((address, port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class InTheBrowser(BrowserTest):
@@ -166,7 +131,7 @@ class FixedPorts(BrowserTest):
 
     def test_ABusyPortIsSaidBeforeAnythingIsBegun(self):
         for name, address in (("ipv4", "127.0.0.1"), ("localhost", "::1"), ("localhost", "127.0.0.1")):
-            with self.subTest(name), Squatter(address, self.port) as squatter:
+            with self.subTest(name), Listener(address, self.port) as squatter:
                 with self.enrolling(app=f"org.example.{name}") as enrolling:
                     result = enrolling.wait()
                 self.assert_given_up(result, 4, f"port {self.port}", "--no-browser")
@@ -174,11 +139,11 @@ class FixedPorts(BrowserTest):
                 self.assertEqual(squatter.targets, [])
 
     def test_WhatASquatterSeesIsOfNoUseToItAndPastingWorks(self):
-        with Squatter("127.0.0.1", self.port) as squatter:
+        with Listener("127.0.0.1", self.port) as squatter:
             with self.enrolling("--no-browser", app="org.example.ipv4") as enrolling:
                 enrolling.wait_until_said("the redirect must be pasted")
                 self.go_through(enrolling.url)
-                self.browser.wait_for_title("Squatted")
+                self.browser.wait_for_title("Elsewhere")
                 # It has code and state. Without the verifier the server gives it no token, ...
                 query = dict(urllib.parse.parse_qsl(squatter.targets[0].split("?")[1]))
                 self.assertEqual(query["state"], enrolling.state)
@@ -189,10 +154,10 @@ class FixedPorts(BrowserTest):
                 self.assertNotIn(query["code"], enrolling.said)
 
     def test_ACodeThatASquatterTriedFirstIsSpentAndLeavesNothing(self):
-        with Squatter("127.0.0.1", self.port) as squatter:
+        with Listener("127.0.0.1", self.port) as squatter:
             with self.enrolling("--no-browser", app="org.example.ipv4") as enrolling:
                 self.go_through(enrolling.url)
-                self.browser.wait_for_title("Squatted")
+                self.browser.wait_for_title("Elsewhere")
                 code = dict(urllib.parse.parse_qsl(squatter.targets[0].split("?")[1]))["code"]
                 form = {"grant_type": "authorization_code", "code": code, "client_id": "ipv4",
                         "redirect_uri": enrolling.redirect_uri, "code_verifier": "a" * 43}

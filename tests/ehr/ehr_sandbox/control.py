@@ -4,7 +4,7 @@
 from flask import Blueprint, abort, jsonify, request
 
 from . import scopes
-from .models import AccessToken, Authorization
+from .models import AccessToken, Authorization, InitialClient
 from .server import sandbox_state
 from .switches import UnknownSwitch
 
@@ -126,6 +126,22 @@ def create_blueprint() -> Blueprint:
             for token in ended:
                 token.revoked = True
         return jsonify(revoked=len(ended))
+
+    @blueprint.get("/tokens")
+    def list_tokens():
+        """Every token issued since the reset, in the clear: for tests that look for where they are not."""
+        state = sandbox_state()
+        with state.lock:
+            return jsonify(
+                [
+                    {
+                        "access_token": token.value,
+                        "client_id": token.client.get_client_id(),
+                        "initial": isinstance(token.client, InitialClient),
+                    }
+                    for token in state.tokens.values()
+                ]
+            )
 
     @blueprint.get("/log")
     def read_log():

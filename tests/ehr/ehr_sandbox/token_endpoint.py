@@ -44,6 +44,8 @@ def create_blueprint(server) -> Blueprint:
             }
         )
         note(parameters=sorted(form))
+        if "code_verifier" in form:
+            note(code_verifier_length=len(form["code_verifier"]))
         failure = faults.error_answer("token_error", grant=grant)
         if failure is not None:
             return failure

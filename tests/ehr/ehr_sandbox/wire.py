@@ -84,6 +84,7 @@ class Wire:
             "path": request.path,
             "has_authorization": "Authorization" in request.headers,
             "has_cookie": "Cookie" in request.headers,
+            "has_epic_client_id": "Epic-Client-ID" in request.headers,
             "content_type": request.headers.get("Content-Type"),
             "accept": request.headers.get("Accept"),
             "user_agent": request.headers.get("User-Agent"),

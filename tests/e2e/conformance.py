@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of docs/conformance.md share. A test of item 7 is called test_item_07_...: scripts/conformance
+finds it by that name."""
+
+import contextlib
+import json
+import re
+import time
+
+from enrolling import Enrolling
+from stack import ALICE, SERVER
+from story import StackTest
+
+BOUND = 45          # seconds: what any single answer of a server may cost a person, with a slow machine's share
+MEMORY_BOUND = 24   # MB that smartkeyd may have grown by after bad answers
+
+
+class ConformanceTest(StackTest):
+    def enroll_with_token(self, *args, server=SERVER, user=ALICE, token=None):
+        """Discovery, registration and the first token, with an initial token instead of a browser."""
+        value = token or self.stack.initial_token()["access_token"]
+        self.secrets.add(value)
+        return self.stack.ctl(user, "--json", "enroll", server, "--with-token-file", "-", *args, stdin=value)
+
+    def assert_enrolled_with_token(self, *args, **options):
+        result = self.enroll_with_token(*args, **options)
+        self.assertEqual(result.code, 0, f"{result}\n{self.stack.read_log()}")
+        registration = result.json()["registration"]
+        self.assertEqual(registration["state"], "ACTIVE")
+        return registration
+
+    def begun(self, *args, **options):
+        """smartkeyctl enroll, for as far as it comes without a person."""
+        return Enrolling(self.stack, "--no-browser", *args, **options)
+
+    def error_of(self, result):
+        """The JSON error, which names the reason, says what to do, and has nothing private."""
+        self.assertNotEqual(result.code, 0, str(result))
+        error = json.loads(result.out)["error"]
+        self.assertEqual(error["exit_code"], result.code)
+        self.assertTrue(error["remedy"])
+        self.assert_says_nothing_private(result.out + result.err)
+        return error
+
+    def assert_error(self, result, reason, *words):
+        error = self.error_of(result)
+        self.assertEqual(error["reason"], reason, str(error))
+        for word in words:
+            self.assertRegex(error["message"], re.compile(word, re.IGNORECASE))
+        return error
+
+    @contextlib.contextmanager
+    def bounded(self, seconds=BOUND):
+        """What is done in the block takes bounded time, and leaves smartkeyd alive and no larger."""
+        process = self.stack.processes["smartkeyd"]
+        start, before = time.monotonic(), self.resident_megabytes()
+        yield
+        self.assertLess(time.monotonic() - start, seconds)
+        self.assertIsNone(process.poll(), self.stack.read_log())
+        self.assertLess(self.resident_megabytes() - before, MEMORY_BOUND)
+
+    def resident_megabytes(self):
+        with open(f"/proc/{self.stack.processes['smartkeyd'].pid}/status", encoding="utf-8") as file:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) / 1024
+
+    def exchanges(self):
+        return [r for r in self.stack.requests("/token") if r.get("grant_type") == "authorization_code"]
+
+    def registrations_sent(self):
+        return self.stack.requests("/register")
+
+
+__all__ = ["ConformanceTest", "ALICE", "SERVER", "BOUND"]
