@@ -30,12 +30,23 @@ absl::string_view WithoutTrailingSlashes(absl::string_view text) {
   return text;
 }
 
-// Puts an endpoint in its place. Optional ones that are not allowed are as good as not there.
-absl::Status TakeEndpoint(absl::string_view member, const absl::optional<std::string>& url,
+// Null if `object` has no such member, or has null there.
+const json* FindValue(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+absl::StatusOr<std::string> ReadEndpoint(const json& value, const DocumentContext& context) {
+  if (!value.is_string()) return MakeError(Reason::kDiscoveryInvalid, "the url is no string");
+  return ResolveEndpoint(context.base, value.get<std::string>(), context.allow_loopback_http);
+}
+
+// Puts an endpoint in its place, if `value` is there. Optional ones that are not allowed are as
+// good as not there.
+absl::Status TakeEndpoint(absl::string_view member, const json* value,
                           const DocumentContext& context, bool required, std::string& endpoint) {
-  if (!url.has_value() || url->empty()) return absl::OkStatus();
-  absl::StatusOr<std::string> resolved =
-      ResolveEndpoint(context.base, *url, context.allow_loopback_http);
+  if (value == nullptr || *value == "") return absl::OkStatus();
+  absl::StatusOr<std::string> resolved = ReadEndpoint(*value, context);
   if (resolved.ok()) {
     endpoint = *std::move(resolved);
     return absl::OkStatus();
@@ -170,7 +181,7 @@ absl::StatusOr<ServerEndpoints> ReadMetadata(const HttpResponse& response,
       {"management_endpoint", false, &found.management_endpoint},
   };
   for (const auto& member : members) {
-    absl::Status status = TakeEndpoint(member.name, FindString(answer->object(), member.name),
+    absl::Status status = TakeEndpoint(member.name, FindValue(answer->object(), member.name),
                                        context, member.required, *member.endpoint);
     if (!status.ok()) return status;
   }
@@ -203,7 +214,7 @@ absl::StatusOr<ServerEndpoints> ReadCapabilityStatement(const HttpResponse& resp
   for (const auto& member : members) {
     const json* uri = FindExtension(*uris, member.name);
     if (uri == nullptr) continue;
-    absl::Status status = TakeEndpoint(member.name, FindString(*uri, "valueUri"), context,
+    absl::Status status = TakeEndpoint(member.name, FindValue(*uri, "valueUri"), context,
                                        member.required, *member.endpoint);
     if (!status.ok()) return status;
   }

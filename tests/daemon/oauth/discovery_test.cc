@@ -366,6 +366,30 @@ TEST(DiscoveryDocuments, TheirUrlsAreInTheirPlace) {
   EXPECT_FALSE(AuthorizationServerMetadataUrl("https://h.example?x").ok());
 }
 
+TEST(CapabilityStatement, AnEndpointThatIsNoStringIsNamed) {
+  const auto found = ReadCapabilityStatement(
+      Answered(200, R"({"rest":[{"mode":"server","security":{"extension":[{"url":)"
+                    R"("http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",)"
+                    R"("extension":[{"url":"token","valueUri":7}]}]}}]})"),
+      {kBase, false, ""});
+  EXPECT_EQ(NameOf(found.status()), NameOf(Reason::kDiscoveryInvalid));
+  EXPECT_TRUE(Says(found.status(), "token: the url is no string")) << found.status();
+}
+
+TEST(Metadata, AnEndpointThatIsNoStringIsNamedUnlessItIsOptional) {
+  const DocumentContext context = {kBase, false, ""};
+  for (const char* member : {"authorization_endpoint", "token_endpoint", "registration_endpoint"}) {
+    for (const char* value : {"7", "[]", "{}", "true"}) {
+      const auto found =
+          ReadMetadata(Answered(200, absl::StrCat("{\"", member, "\":", value, "}")), context);
+      EXPECT_TRUE(Says(found.status(), absl::StrCat(member, ": the url is no string")))
+          << found.status();
+    }
+  }
+  EXPECT_TRUE(ReadMetadata(Answered(200, R"({"revocation_endpoint":7})"), context).ok());
+  EXPECT_TRUE(ReadMetadata(Answered(200, R"({"token_endpoint":null})"), context).ok());
+}
+
 TEST(CapabilityStatement, OddShapesHaveNoEndpointsAndDoNotCrash) {
   for (const char* body :
        {"{}", R"({"rest":null})", R"({"rest":{}})", R"({"rest":[null,7,"x",{}]})",
@@ -374,7 +398,7 @@ TEST(CapabilityStatement, OddShapesHaveNoEndpointsAndDoNotCrash) {
         R"({"rest":[{"mode":"server","security":{"extension":[null,[],{"url":7}]}}]})",
         R"({"rest":[{"mode":"server","security":{"extension":[{"url":)"
         R"("http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris","extension":)"
-        R"([{"url":"token","valueUri":7},{"url":"register"}]}]}}]})"}) {
+        R"([{"url":"token","valueUri":null},{"url":"register"}]}]}}]})"}) {
     const auto found = ReadCapabilityStatement(Answered(200, body), {kBase, false, ""});
     ASSERT_TRUE(found.ok()) << body << found.status();
     EXPECT_EQ(found->token_endpoint, "");
