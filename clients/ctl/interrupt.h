@@ -8,8 +8,8 @@
 
 namespace smartkey::ctl {
 
-// While it lives, Ctrl-C and SIGTERM do not end the process but make `fd` readable, so that what
-// was begun can be cancelled. Make it before the first thread, which inherits the mask.
+// While it lives, Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) do not end the process but
+// make `fd` readable, so that what was begun can be cancelled. Make it before the first thread, which inherits the mask.
 class Interrupt {
  public:
   Interrupt() {
@@ -17,6 +17,7 @@ class Interrupt {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, &before_);
     fd_.reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   }

@@ -33,8 +33,12 @@ class Enrolling:
 
     def __exit__(self, *_):
         if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+            self.interrupt()  # cancelled, so that it does not count as pending in the next test
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._reader.join()
         self._process.stdin.close()
         self._process.stdout.close()
@@ -79,9 +83,9 @@ class Enrolling:
     def state(self):
         return parse_qs(urlsplit(self.url).query)["state"][0]
 
-    def interrupt(self):
-        """Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, how=signal.SIGINT):
+        """Ctrl-C; SIGHUP is a terminal that is closed."""
+        self._process.send_signal(how)
 
     def paste(self, text):
         self._process.stdin.write(text + "\n")

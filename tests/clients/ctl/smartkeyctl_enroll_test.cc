@@ -186,14 +186,19 @@ TEST_F(EnrollTest, ARedirectUriElsewhereIsPastedOnly) {
   EXPECT_EQ(daemon_.complete().redirect_query(), "code=c&state=st4te");
 }
 
-TEST_F(EnrollTest, CtrlCCancelsTheEnrollmentAtTheDaemon) {
+class InterruptedEnrollTest : public EnrollTest, public testing::WithParamInterface<int> {};
+
+TEST_P(InterruptedEnrollTest, TheEnrollmentIsCancelledAtTheDaemon) {
   auto child = Start({"enroll", "mercy"});
   ASSERT_TRUE(daemon_.WaitForCall("BeginEnrollment"));
-  kill(child->pid(), SIGINT);
+  kill(child->pid(), GetParam());
   EXPECT_EQ(child->Wait(), 1);
   EXPECT_THAT(daemon_.calls(), testing::Contains("CancelEnrollment"));
   EXPECT_THAT(child->err(), HasSubstr("given up"));
 }
+
+// Ctrl-C, an end asked for by others, a terminal that is closed.
+INSTANTIATE_TEST_SUITE_P(Signals, InterruptedEnrollTest, testing::Values(SIGINT, SIGTERM, SIGHUP));
 
 TEST_F(EnrollTest, ABusyPortIsSaidBeforeAnythingIsBegun) {
   const UniqueFd busy(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
