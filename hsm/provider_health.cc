@@ -13,7 +13,7 @@ ProviderHealth::ProviderHealth(absl::Duration first_retry, absl::Duration longes
                                BootTime now)
     : first_retry_(first_retry),
       longest_retry_(longest_retry),
-      error_(MakeError(Reason::kHardwareAbsent, "the key hardware was not opened yet")),
+      error_(MakeError(Reason::kHardwareBusy, "the key hardware is being opened")),
       since_(now) {}
 
 void ProviderHealth::NoteReady(ProviderCapabilities capabilities, BootTime now) {

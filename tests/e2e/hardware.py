@@ -128,12 +128,15 @@ class Token:
         daemon = self.stack.processes.get("smartkeyd")
         if daemon is None:
             return None
-        with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as file:
-            children = [int(pid) for pid in file.read().split()]
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
-            with open(f"/proc/{daemon.pid}/task/{task}/children", encoding="ascii") as file:
-                children += [int(pid) for pid in file.read().split()]
-        return next(iter(children), None)
+            try:
+                with open(f"/proc/{daemon.pid}/task/{task}/children", encoding="ascii") as file:
+                    children = file.read().split()
+            except FileNotFoundError:
+                continue  # the thread has ended meanwhile
+            if children:
+                return int(children[0])
+        return None
 
     def kill_module(self):
         pid = self.module_pid()

@@ -230,6 +230,11 @@ allow_loopback_http = true
             return self.ctl(ALICE, "version").code == 0
         wait_for(answers, "smartkeyd to answer")
 
+        def has_looked_at_its_hardware():
+            status = self.ctl("root", "--json", "status")
+            return status.code != 0 or "HARDWARE_BUSY" not in status.out
+        wait_for(has_looked_at_its_hardware, "smartkeyd to have opened its hardware, or not")
+
     def kill_daemon(self):
         """SIGKILL: nothing is put in order."""
         return self.stop("smartkeyd", signal.SIGKILL)
