@@ -154,14 +154,17 @@ def tell(stack, options):
             The vendor's module runs in a process of its own, away from smartkeyd's memory. It is killed; the next
             signature finds a new one.""")
         story.check(hardware.kill_module() is not None, "the module's process was killed")
+        before = token
+        token = wait_for(lambda: next((t for t in [stack.ctl(ALICE, "token", SERVER).out.strip()]
+                                       if t and t != before), None), "a token signed for by a new process")
     else:
         story.tell("The machine reboots", """
             The TPM loses everything that is not kept: a power cycle and TPM2_Startup(CLEAR).""")
         stack.stop("smartkeyd")
         hardware.reboot()
         stack.start_daemon()
-    stack.control("revoke_tokens", {})
-    token = run(stack, stack.ctl(ALICE, "token", SERVER)).out.strip()
+        stack.control("revoke_tokens", {})
+        token = run(stack, stack.ctl(ALICE, "token", SERVER)).out.strip()
     story.check(stack.fhir_get("Patient/pat-1", token)["id"] == "pat-1", "it serves again, with the same key")
     story.check(len(stack.requests("/register")) == 1, "there has been one registration from first to last")
     story.show(run(stack, stack.ctl(ALICE, "list")).out)
