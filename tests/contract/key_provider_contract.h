@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/error.h"
 #include "gtest/gtest.h"
 #include "hsm/key_provider.h"
 
@@ -37,6 +39,9 @@ class HardwareUnderTest {
 
   // Algorithms it is known to have.
   virtual std::vector<SignatureAlgorithm> algorithms() const = 0;
+  // What Open says while it is unplugged: kHardwareDegraded where the driver cannot tell what is
+  // wrong.
+  virtual Reason reason_if_unplugged() const { return Reason::kHardwareAbsent; }
   // Whether it stores keys itself (PKCS#11) or hands them out wrapped (TPM).
   virtual bool stores_keys() const = 0;
   // The attributes that CreatedKey must show, by name.
@@ -49,6 +54,11 @@ struct HardwareMaker {
   std::string name;
   std::function<absl::StatusOr<std::unique_ptr<HardwareUnderTest>>()> make;
 };
+
+// Names a test in ctest.
+inline void PrintTo(const HardwareMaker& maker, std::ostream* out) {
+  *out << maker.name;
+}
 
 // What every key provider must do. Instantiate it in a file of the provider's own and compile
 // key_provider_contract.cc into the same program:

@@ -97,9 +97,12 @@ void FinalizeModuleInThisProcess(const std::string& path) {
   // Loaded once more at most: the loader knows the file, and the module is one for the process.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   ASSERT_NE(library, nullptr) << dlerror();
-  const auto finalize = reinterpret_cast<CK_C_Finalize>(dlsym(library, "C_Finalize"));
-  ASSERT_NE(finalize, nullptr);
-  finalize(nullptr);
+  const auto get_function_list =
+      reinterpret_cast<CK_C_GetFunctionList>(dlsym(library, "C_GetFunctionList"));
+  ASSERT_NE(get_function_list, nullptr);
+  CK_FUNCTION_LIST* functions = nullptr;
+  ASSERT_EQ(get_function_list(&functions), CKR_OK);
+  functions->C_Finalize(nullptr);
 }
 
 namespace {

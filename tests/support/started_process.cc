@@ -52,6 +52,17 @@ std::vector<std::string> EnvironmentWith(const std::map<std::string, std::string
   ::_exit(kNotStarted);
 }
 
+pid_t Fork(std::vector<std::string> words, const std::map<std::string, std::string>& changes,
+           int log_fd) {
+  std::vector<std::string> entries = EnvironmentWith(changes);
+  const std::vector<char*> argv = Pointers(words);
+  const std::vector<char*> environment = Pointers(entries);
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid == 0) Become(argv.data(), environment.data(), log_fd, parent);
+  return pid;
+}
+
 }  // namespace
 
 StartedProcess& StartedProcess::operator=(StartedProcess&& other) noexcept {
@@ -63,16 +74,10 @@ StartedProcess& StartedProcess::operator=(StartedProcess&& other) noexcept {
 }
 
 absl::StatusOr<StartedProcess> StartedProcess::Start(const Options& options) {
-  std::vector<std::string> words = options.argv;
-  std::vector<std::string> entries = EnvironmentWith(options.environment);
-  const std::vector<char*> argv = Pointers(words);
-  const std::vector<char*> environment = Pointers(entries);
   const std::string log = options.log.empty() ? "/dev/null" : options.log;
   const UniqueFd log_fd(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
+  const pid_t pid = Fork(options.argv, options.environment, log_fd.get());
   if (pid < 0) return absl::InternalError(absl::StrCat("fork: ", std::strerror(errno)));
-  if (pid == 0) Become(argv.data(), environment.data(), log_fd.get(), parent);
 
   StartedProcess process(pid);
   const absl::Time give_up = absl::Now() + options.limit;
@@ -81,12 +86,13 @@ absl::StatusOr<StartedProcess> StartedProcess::Start(const Options& options) {
     if (::waitpid(pid, &status, WNOHANG) == pid) {
       process.pid_ = -1;
       const bool missing = WIFEXITED(status) && WEXITSTATUS(status) == kNotStarted;
-      return absl::UnavailableError(absl::StrCat(
-          words[0], missing ? " cannot be started: is it installed?" : " ended at once, see ",
-          missing ? "" : log));
+      return absl::UnavailableError(
+          absl::StrCat(options.argv[0],
+                       missing ? " cannot be started: is it installed?" : " ended at once, see ",
+                       missing ? "" : log));
     }
     if (absl::Now() > give_up) {
-      return absl::UnavailableError(absl::StrCat(words[0], " is not ready, see ", log));
+      return absl::UnavailableError(absl::StrCat(options.argv[0], " is not ready, see ", log));
     }
     absl::SleepFor(kPoll);
   }
@@ -115,6 +121,30 @@ void StartedProcess::Freeze() {
 
 void StartedProcess::Thaw() {
   if (pid_ > 0) ::kill(pid_, SIGCONT);
+}
+
+absl::Status RunProgram(const std::vector<std::string>& argv,
+                        const std::map<std::string, std::string>& environment) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return absl::InternalError("pipe");
+  const UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+  const pid_t pid = Fork(argv, environment, writer.get());
+  if (pid < 0) return absl::InternalError(absl::StrCat("fork: ", std::strerror(errno)));
+  writer.reset();
+  std::string output;
+  char buffer[4096];
+  ssize_t got = 0;
+  while ((got = ::read(reader.get(), buffer, sizeof(buffer))) > 0) {
+    output.append(buffer, static_cast<size_t>(got));
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (status == 0) return absl::OkStatus();
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNotStarted) {
+    return absl::UnavailableError(absl::StrCat(argv[0], " cannot be started: is it installed?"));
+  }
+  return absl::InternalError(absl::StrCat(argv[0], " ended with ", status, ": ", output));
 }
 
 bool ListensOn(const std::string& socket_path) {

@@ -49,6 +49,11 @@ class StartedProcess {
   pid_t pid_ = -1;
 };
 
+// Runs a program to its end. Errors: it cannot be started, or does not end with 0; then what it
+// wrote is in the message. `environment` is on top of our own.
+absl::Status RunProgram(const std::vector<std::string>& argv,
+                        const std::map<std::string, std::string>& environment = {});
+
 // True if somebody accepts connections on this unix socket.
 bool ListensOn(const std::string& socket_path);
 
