@@ -80,6 +80,9 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
         parts_.access.Find(caller, request.renews, Operation::kManage);
     if (!found.ok()) return done(found.status());
     renewed = *std::move(found);
+    if (renewed->suspension.has_value()) {
+      return done(MakeError(Reason::kSuspended, "the registration is suspended: resume it first"));
+    }
     const GenerationState state = renewed->state();
     if (state == GenerationState::kPending || state == GenerationState::kRegistering ||
         state == GenerationState::kVerifying || state == GenerationState::kDeleting) {

@@ -509,10 +509,6 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
       token == nullptr && !forgotten ? cache.Find(flight->key, now) : nullptr;
   for (Waiter& waiter : answered) {
     scheduler.Cancel(waiter.timer);
-    if (forgotten) {
-      waiter.done(WhyForgotten(flight->key.registration_id));
-      continue;
-    }
     if (token == nullptr && kept == nullptr) {
       waiter.done(error);
       continue;
@@ -639,18 +635,33 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
 }
 
 TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
-  MutexLock lock(shared_->mu);
-  TokenCache::Taken taken = shared_->cache.TakeRegistration(registration_id);
-  // Who asks from here on starts a new flight.
-  std::erase_if(shared_->flights, [&](const auto& entry) {
-    if (entry.first.registration_id != registration_id) return false;
-    entry.second->forgotten = true;
-    return true;
-  });
-  std::erase_if(shared_->held,
-                [&](const auto& entry) { return entry.first.registration_id == registration_id; });
-  std::erase_if(shared_->held_generations,
-                [&](const auto& entry) { return entry.first.first == registration_id; });
+  TokenCache::Taken taken;
+  std::vector<Waiter> waiting;
+  {
+    MutexLock lock(shared_->mu);
+    taken = shared_->cache.TakeRegistration(registration_id);
+    // Who asks from here on starts a new flight.
+    std::erase_if(shared_->flights, [&](const auto& entry) {
+      if (entry.first.registration_id != registration_id) return false;
+      entry.second->forgotten = true;
+      for (const RequestId id : entry.second->waiters) {
+        const auto found = shared_->waiters.find(id);
+        if (found == shared_->waiters.end()) continue;
+        waiting.push_back(std::move(found->second));
+        shared_->waiters.erase(found);
+      }
+      return true;
+    });
+    std::erase_if(shared_->held, [&](const auto& entry) {
+      return entry.first.registration_id == registration_id;
+    });
+    std::erase_if(shared_->held_generations,
+                  [&](const auto& entry) { return entry.first.first == registration_id; });
+  }
+  for (Waiter& waiter : waiting) {
+    shared_->scheduler.Cancel(waiter.timer);
+    waiter.done(shared_->WhyForgotten(registration_id));
+  }
   return taken;
 }
 

@@ -92,7 +92,7 @@ class TokenManager {
   void FetchFirstToken(std::string registration_id, int generation, Done done);
 
   // Drops every cached token of a registration, and the answers of flights under way for it: who waits for one is
-  // told why the registration gives none any more. To be called once the change is in the store. Returns what
+  // told at once why the registration gives none any more. To be called once the change is in the store. Returns what
   // was in the cache, for revocation; dropped, it is wiped.
   TokenCache::Taken Forget(const std::string& registration_id);
 

@@ -245,18 +245,66 @@ TEST_F(TokenManagerTest, CallerIsKnown_HasItsTurnAtTheHardware) {
 TEST_F(TokenManagerTest, ForgottenDuringAFlight_ItsAnswerReachesNobodyAndIsNotKept) {
   Cache("t0", absl::Hours(1));
   const auto asked = Ask("r1", {"launch"});
-  manager_->Forget("r1");
+  EXPECT_EQ(manager_->Forget("r1").size(), 1u);
   EXPECT_EQ(manager_->status().cached_tokens, 0);
+  EXPECT_EQ(asked->reason(), Reason::kCancelled) << "waits for what it will not get";
 
   const auto later = Ask("r1", {"launch"});  // asked after it: a flight of its own
   EXPECT_EQ(minter_.mints(), 3);
   minter_.Answer(Token("old"));
-  EXPECT_EQ(asked->reason(), Reason::kCancelled);
+  EXPECT_EQ(asked->answers, 1);
   EXPECT_EQ(later->answers, 0);
   EXPECT_EQ(manager_->status().cached_tokens, 0);
   minter_.Answer(Token("new"));
   EXPECT_EQ(later->value(), "new");
   EXPECT_EQ(Ask("r1", {"launch"})->value(), "new");
+}
+
+TEST_F(TokenManagerTest, SuspendedDuringAFlight_TheWaiterIsToldAndTheTokenDropped) {
+  const auto asked = Ask();
+  Change("r1", [](Registration& one) { one.suspension = Suspension{1000, "alice"}; });
+  manager_->Forget("r1");
+  EXPECT_EQ(asked->reason(), Reason::kSuspended);
+  minter_.Answer(Token("secret"));
+  EXPECT_EQ(asked->answers, 1);
+  EXPECT_EQ(manager_->status().cached_tokens, 0);
+}
+
+// A flight that starts between the record's change and Forget, or that Forget has just missed.
+TEST_F(TokenManagerTest, SuspendedWithoutAForget_TheLandingTokenIsDroppedAllTheSame) {
+  const auto asked = Ask();
+  Change("r1", [](Registration& one) { one.suspension = Suspension{1000, "alice"}; });
+  minter_.Answer(Token("secret"));
+  EXPECT_EQ(asked->reason(), Reason::kSuspended);
+  EXPECT_EQ(manager_->status().cached_tokens, 0);
+  Change("r1", [](Registration& one) { one.suspension.reset(); });
+  minter_.Script(Token("new"));
+  EXPECT_EQ(Ask()->value(), "new") << "held back after a failure that was none of the server's";
+}
+
+TEST_F(TokenManagerTest, SuspendedBeforeItsFirstToken_NoneIsFetchedAndNoneIsKept) {
+  Registration enrolling = MakeRegistration("r2");
+  enrolling.generations[0].state = GenerationState::kVerifying;
+  enrolling.generations[0].first_token_at = absl::InfinitePast();
+  Add(enrolling);
+  absl::Status told;
+  const auto fetch = [&] {
+    manager_->FetchFirstToken("r2", 1,
+                              [&](absl::StatusOr<TokenResult> result) { told = result.status(); });
+  };
+  fetch();  // the answer is on its way
+  Change("r2", [](Registration& one) { one.suspension = Suspension{1000, "alice"}; });
+  minter_.Answer(Token("first"));
+  EXPECT_EQ(manager_->status().cached_tokens, 0);
+
+  Change("r2", [](Registration& one) {
+    one.generations[0].first_token_at = absl::InfinitePast();
+    one.generations[0].state = GenerationState::kVerifying;
+  });
+  const int mints = minter_.mints();
+  fetch();
+  EXPECT_EQ(ReasonOf(told), Reason::kSuspended);
+  EXPECT_EQ(minter_.mints(), mints);
 }
 
 TEST_F(TokenManagerTest, ForgetOfOneRegistration_LeavesTheOthers) {
