@@ -56,7 +56,8 @@ absl::StatusOr<bool> Has(CK_FUNCTION_LIST& functions, CK_SLOT_ID slot, CK_MECHAN
                          CK_FLAGS use, CK_ULONG key_bits) {
   CK_MECHANISM_INFO info = {};
   const CK_RV rv = functions.C_GetMechanismInfo(slot, mechanism, &info);
-  if (rv == CKR_MECHANISM_INVALID) return false;
+  // CKR_MECHANISM_INVALID, and what tokens say instead.
+  if (rv != CKR_OK && RowForPkcs11Code(rv).reason == Reason::kAlgorithmUnsupported) return false;
   if (rv != CKR_OK) return Pkcs11Status(rv, "read mechanism information");
   return (info.flags & use) != 0 && info.ulMinKeySize <= key_bits &&
          (info.ulMaxKeySize == 0 || key_bits <= info.ulMaxKeySize);

@@ -25,7 +25,11 @@ absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Run(Pkcs11Session& session, Pkcs11
   first_id_ = RandomBytes(kIdOctets);
   leftovers_ = {first_id_};
   absl::StatusOr<Pkcs11Session::KeyPair> pair = Generate(session);
-  if (!pair.ok()) return pair.status();
+  if (!pair.ok()) {
+    // A token that reports a failure may have made the key all the same.
+    DestroyLeftovers(session, finder).IgnoreError();
+    return pair.status();
+  }
   absl::StatusOr<CreatedKey> key = Finish(session, finder, *pair);
   if (key.ok()) {
     // In a session that is kept, it would stay for as long.

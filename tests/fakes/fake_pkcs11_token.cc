@@ -200,7 +200,7 @@ CK_RV FakePkcs11Token::GenerateKeyPair(CK_MECHANISM_TYPE mechanism, CK_SESSION_H
   for (const CK_ATTRIBUTE_TYPE type : untold) private_object.attributes.erase(type);
   public_half = AddObject(std::move(public_object));
   private_half = AddObject(std::move(private_object));
-  return CKR_OK;
+  return answer_after_generating;
 }
 
 CK_RV FakePkcs11Token::Sign(const Object& object, CK_MECHANISM_TYPE type, absl::string_view data,

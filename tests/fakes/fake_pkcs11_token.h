@@ -49,9 +49,10 @@ class FakePkcs11Token {
   bool reuses_handles = false;
   std::set<CK_ATTRIBUTE_TYPE> refused_if_false;  // in a private key's template
   CK_RV refusal = CKR_ATTRIBUTE_TYPE_INVALID;
-  Attributes forced;                      // what a new private key gets, whatever was asked
-  std::set<CK_ATTRIBUTE_TYPE> untold;     // attributes that it does not know
-  absl::optional<std::string> signature;  // what C_Sign gives instead
+  CK_RV answer_after_generating = CKR_OK;  // else: the key pair is made, and a failure reported
+  Attributes forced;                       // what a new private key gets, whatever was asked
+  std::set<CK_ATTRIBUTE_TYPE> untold;      // attributes that it does not know
+  absl::optional<std::string> signature;   // what C_Sign gives instead
 
   // What happened to it.
   std::vector<std::string>

@@ -440,6 +440,15 @@ TEST_F(Pkcs11FaultsTest, CreationCutShortAnywhere_LeavesOneWholeKey) {
   EXPECT_GT(met, 40);
 }
 
+TEST_F(Pkcs11FaultsTest, CreationThatFailedButMadeTheKey_LeavesNoStray) {
+  Open();
+  const CreatedKey bystander = Made();
+  token_.answer_after_generating = CKR_DEVICE_MEMORY;
+  EXPECT_EQ(ReasonOf(Create().status()), Reason::kHardwareFull);
+  EXPECT_EQ(token_.objects.size(), 2u);
+  EXPECT_EQ(Sign(bystander), kSuccess);
+}
+
 TEST_F(Pkcs11FaultsTest, SessionsLostInTheMiddleOfACreation_LeaveNoStray) {
   for (const char* function : {"C_GetAttributeValue", "C_SetAttributeValue", "C_Sign"}) {
     SCOPED_TRACE(function);
