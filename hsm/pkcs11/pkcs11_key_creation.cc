@@ -53,17 +53,21 @@ absl::Status Pkcs11KeyCreation::DestroyLeftovers(Pkcs11Session& session, Pkcs11K
 }
 
 absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11KeyCreation::Generate(Pkcs11Session& session) {
-  absl::StatusOr<Pkcs11Session::KeyPair> pair = MakeError(Reason::kInternal, "not tried");
+  // What the first attempt was answered is the reason; later ones may be refused for what they
+  // concede.
+  absl::Status refusal;
   for (const TemplateConcession& concession : TemplateConcessions()) {
     const KeyPairTemplate wanted =
         SigningKeyPairTemplate(KeyTypeFor(wish_.algorithm), first_id_, wish_.label, concession);
-    pair = session.GenerateKeyPair(wanted.mechanism, wanted.public_half, wanted.private_half);
+    absl::StatusOr<Pkcs11Session::KeyPair> pair =
+        session.GenerateKeyPair(wanted.mechanism, wanted.public_half, wanted.private_half);
     public_half_is_stored_ = !concession.public_half_in_session;
     if (pair.ok()) return pair;
     const absl::optional<CK_RV> code = Pkcs11CodeOf(pair.status());
     if (!code.has_value() || !IsTemplateRefusal(*code)) return pair;
+    refusal.Update(pair.status());
   }
-  return pair;
+  return refusal;
 }
 
 absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Finish(Pkcs11Session& session,

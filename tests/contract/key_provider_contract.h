@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -42,6 +43,8 @@ class HardwareUnderTest {
   // What Open says while it is unplugged: kHardwareDegraded where the driver cannot tell what is
   // wrong.
   virtual Reason reason_if_unplugged() const { return Reason::kHardwareAbsent; }
+  // How many keys can be made before its driver has to be opened anew.
+  virtual int most_creations() const { return std::numeric_limits<int>::max(); }
   // Whether it stores keys itself (PKCS#11) or hands them out wrapped (TPM).
   virtual bool stores_keys() const = 0;
   // The attributes that CreatedKey must show, by name.
