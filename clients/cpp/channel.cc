@@ -51,7 +51,9 @@ grpc::ChannelArguments ChannelSettings() {
   grpc::ChannelArguments settings;
   // A program that outlives a restart of the daemon gets through again within two seconds.
   settings.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  settings.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // Despite its name: how long a connection may take, settings exchanged, before it counts as
+  // failed. On a machine under load smartkeyd takes a while to come to it.
+  settings.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20000);
   settings.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   // Two clients in a process share neither a connection nor its back-off.
   settings.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "smartkey/client.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -49,6 +51,47 @@ TEST_F(ClientTest, ATokenComesWithWhatBelongsToIt) {
   EXPECT_THAT(daemon_.token_request().scopes(), ElementsAre("patient/*.rs"));
   EXPECT_EQ(daemon_.token_request().min_valid().seconds(), 90);
   EXPECT_EQ(daemon_.token_request().min_valid().nanos(), 500000000);
+}
+
+sockaddr_un AddressOf(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof(address.sun_path) - 1));
+  return address;
+}
+
+// Passes one connection on to another socket, after a while in which nobody comes to it.
+void RelaySlowly(int listener, const std::string& to, absl::Duration busy) {
+  const UniqueFd client(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  absl::SleepFor(busy);
+  const UniqueFd daemon(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = AddressOf(to);
+  ASSERT_EQ(connect(daemon.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  pollfd fds[] = {{client.get(), POLLIN, 0}, {daemon.get(), POLLIN, 0}};
+  while (poll(fds, 2, -1) > 0) {
+    for (int i = 0; i < 2; ++i) {
+      if (fds[i].revents == 0) continue;
+      char bytes[4096];
+      const ssize_t n = read(fds[i].fd, bytes, sizeof(bytes));
+      if (n <= 0 || write(fds[1 - i].fd, bytes, static_cast<size_t>(n)) != n) return;
+    }
+  }
+}
+
+// On a machine under load it takes the daemon a while to come to a new connection.
+TEST_F(ClientTest, ADaemonThatIsSlowToAnswerAConnectionIsWaitedFor) {
+  const std::string path = dir_.File("slow.sock");
+  const UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = AddressOf(path);
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  std::thread relay([&] { RelaySlowly(listener.get(), daemon_.path(), absl::Seconds(1)); });
+  {
+    const auto client = *Client::Connect(path);
+    const auto token = client->GetAccessToken({.registration = "mercy"});
+    EXPECT_TRUE(token.ok()) << token.status();
+  }
+  relay.join();
 }
 
 TEST_F(ClientTest, ATokenIsFoundByContextToo) {
