@@ -132,6 +132,15 @@ TEST_F(FindTokenTest, None_SaysWhatWasLookedForAndWhatIsThere) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("label 'other', serial '0A'"));
 }
 
+TEST_F(FindTokenTest, MoreSlotsThanAnyModuleHas_AreNotAllocated) {
+  CK_FUNCTION_LIST functions = *FakePkcs11::Functions();
+  functions.C_GetSlotList = [](CK_BBOOL, CK_SLOT_ID*, CK_ULONG* count) -> CK_RV {
+    *count = CK_UNAVAILABLE_INFORMATION;
+    return CKR_OK;
+  };
+  EXPECT_EQ(ReasonOf(FindToken(functions, Pkcs11Uri()).status()), Reason::kHardwareError);
+}
+
 TEST_F(FindTokenTest, NoneAtAll_SaysSo) {
   const absl::Status status = Find("pkcs11:token=clinic").status();
   EXPECT_EQ(ReasonOf(status), Reason::kHardwareAbsent);
