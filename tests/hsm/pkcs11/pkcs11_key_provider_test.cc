@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The key provider on SoftHSM2 with other programs beside it. What every token must do is in
-// tests/contract; what SoftHSM2 cannot be brought to, in pkcs11_key_provider_faults_test.cc.
+// tests/contract; what SoftHSM2 cannot be brought to, in pkcs11_keys_test.cc and
+// pkcs11_sessions_test.cc.
 #include "hsm/pkcs11/pkcs11_key_provider.h"
 
 #include <dlfcn.h>
