@@ -273,7 +273,7 @@ absl::StatusOr<TpmKeyProvider::Parent> TpmKeyProvider::LoadParentNamed(const Tpm
   return not_tried.ok() ? LostReason(blob) : not_tried;
 }
 
-std::string TpmKeyProvider::TpmIdentity() {
+absl::StatusOr<std::string> TpmKeyProvider::TpmIdentity() {
   if (!tpm_identity_.has_value()) {
     // Any primary key of this hierarchy would do; its seed changes with nothing an owner does.
     absl::StatusOr<Parent> primary = CreateStoragePrimary(ESYS_TR_RH_ENDORSEMENT);
@@ -281,16 +281,20 @@ std::string TpmKeyProvider::TpmIdentity() {
       tpm_identity_ = IdentityHash("tpm", primary->name);
     } else if (ReasonOf(primary.status()) == Reason::kTpmOwnerAuthRequired) {
       tpm_identity_ = "";
+    } else {
+      return primary.status();
     }
   }
-  return tpm_identity_.value_or("");
+  return *tpm_identity_;
 }
 
 absl::Status TpmKeyProvider::LostReason(const TpmKeyBlob& blob) {
-  const std::string tpm_identity = TpmIdentity();
+  // "Lost" is written down and believed: a TPM that cannot say who it is just now has lost nothing.
+  const absl::StatusOr<std::string> tpm_identity = TpmIdentity();
+  if (!tpm_identity.ok()) return tpm_identity.status();
   bool elsewhere = false;
-  if (!blob.tpm_identity.empty() && !tpm_identity.empty()) {
-    elsewhere = blob.tpm_identity != tpm_identity;
+  if (!blob.tpm_identity.empty() && !tpm_identity->empty()) {
+    elsewhere = blob.tpm_identity != *tpm_identity;
   } else if (!blob.machine_identity.empty() && !machine_identity_.empty()) {
     elsewhere = blob.machine_identity != machine_identity_;
   }
@@ -328,7 +332,9 @@ absl::StatusOr<CreatedKey> TpmKeyProvider::CreateKey(SignatureAlgorithm algorith
   }
   CreatedKey created;
   const absl::Status status = WithReload([&] {
-    TpmIdentity();  // asked before the parent is loaded: it takes a slot of its own
+    // Asked before the parent is loaded: it takes a slot of its own. A key made without it could
+    // not be told from another machine's later.
+    if (absl::Status known = TpmIdentity().status(); !known.ok()) return known;
     absl::StatusOr<Parent> parent = LoadParentForNewKeys();
     if (!parent.ok()) return parent.status();
     absl::StatusOr<CreatedKey> key = CreateUnder(*parent, algorithm);

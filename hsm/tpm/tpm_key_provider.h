@@ -116,8 +116,8 @@ class TpmKeyProvider : public KeyProvider {
   absl::StatusOr<EsysObject> LoadUnderParent(const TpmKeyBlob& blob);
   absl::StatusOr<CreatedKey> CreateUnder(const Parent& parent, SignatureAlgorithm algorithm);
   absl::StatusOr<std::string> SignLoaded(const LoadedKey& key, absl::string_view message);
-  // Empty where it cannot be told.
-  std::string TpmIdentity();
+  // Empty where the endorsement hierarchy is not ours to use. Errors: the TPM's, when it fails.
+  absl::StatusOr<std::string> TpmIdentity();
 
   const Options options_;
   const std::string machine_identity_;
