@@ -2,6 +2,8 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
@@ -83,7 +85,8 @@ absl::Status RunOwn(const Session& session) {
   return absl::OkStatus();
 }
 
-// Also what the hardware stores; where it cannot be asked now, the records are shown all the same.
+// Also what the hardware stores; where that cannot be asked now, the records are shown all the
+// same, with the reason: one document in either case.
 absl::Status RunAll(const Session& session) {
   auto client = session.ConnectAdmin();
   if (!client.ok()) return client.status();
@@ -95,15 +98,25 @@ absl::Status RunAll(const Session& session) {
     nlohmann::json list = nlohmann::json::array();
     for (const KeyOfGeneration& key : keys) list.push_back(KeyJson(key));
     nlohmann::json document = {{"keys", std::move(list)}};
-    if (stored.ok()) document["stored"] = ToJson(*stored);
+    if (stored.ok()) {
+      document["stored"] = ToJson(*stored);
+    } else {
+      document["stored_error"] = ToJson(stored.status());
+    }
     session.out << ToJsonDocument(std::move(document));
   } else {
     for (size_t i = 0; i < keys.size(); ++i) {
       session.out << (i > 0 ? "\n" : "") << KeyText(keys[i]);
     }
-    if (stored.ok()) session.out << StoredText(*stored);
+    if (stored.ok()) {
+      session.out << StoredText(*stored);
+    } else {
+      session.err << "What the hardware stores is not known: "
+                  << Printable(stored.status().message()) << "\n  "
+                  << Printable(RemedyOf(stored.status())) << "\n";
+    }
   }
-  return stored.status();
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -114,6 +114,13 @@ class Pkcs11(StackTest):
             self.assertEqual(self.token(), token, "cached tokens go on")
             status = self.stack.ctl("root", "status").out
             self.assertRegex(status, "ABSENT|DEGRADED")
+            keys = self.stack.ctl("root", "--json", "keys", "--all")
+            self.assertEqual(keys.code, 0, str(keys))
+            self.assertEqual(len(keys.json()["keys"]), 1)  # one document, though the token cannot be asked
+            self.assertRegex(keys.json()["stored_error"]["reason"], "HARDWARE_(ABSENT|DEGRADED|BUSY)")
+            told = self.stack.ctl("root", "keys", "--all")
+            self.assertIn("What the hardware stores is not known", told.err)
+            self.assertIn("Thumbprint", told.out)
         finally:
             self.stack.hardware.plug_in()
         wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the token to be taken up", patience=120)
