@@ -3,8 +3,11 @@
 finds it by that name."""
 
 import contextlib
+import glob
 import json
+import os
 import re
+import sqlite3
 import time
 
 from enrolling import Enrolling
@@ -62,6 +65,12 @@ class ConformanceTest(StackTest):
     def resident_megabytes(self):
         with open(f"/proc/{self.stack.processes['smartkeyd'].pid}/status", encoding="utf-8") as file:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) / 1024
+
+    def stored_keys(self):
+        """What the database has to find each key again: empty when the key is destroyed."""
+        path = next(glob.iglob(os.path.join(self.stack.state, "*.db")))
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return [bytes(row[0]) for row in database.execute("SELECT key_blob FROM generations")]
 
     def exchanges(self):
         return [r for r in self.stack.requests("/token") if r.get("grant_type") == "authorization_code"]
