@@ -2,6 +2,7 @@
 """What a switched-on fault does to an answer. The server has done its work honestly by then, except
 where `error_answer` takes its place. README.md has the list."""
 
+import base64
 import json
 from typing import Optional
 
@@ -62,8 +63,9 @@ def _override(body: dict, switch: dict) -> str:
 
 def _raw(switch: dict) -> Response:
     """An answer made of what the test gives: any status, type and bytes."""
+    body = base64.b64decode(switch["base64"]) if "base64" in switch else switch.get("body", "")
     return Response(
-        switch.get("body", ""),
+        body,
         status=switch.get("status", 200),
         content_type=switch.get("content_type", "application/json"),
     )
