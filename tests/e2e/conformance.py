@@ -8,10 +8,11 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import time
 
 from enrolling import Enrolling
-from stack import ALICE, SERVER
+from stack import ALICE, PATIENCE, SERVER
 from story import StackTest
 
 BOUND = 45          # seconds: what any single answer of a server may cost a person, with a slow machine's share
@@ -35,6 +36,12 @@ class ConformanceTest(StackTest):
     def begun(self, *args, **options):
         """smartkeyctl enroll, for as far as it comes without a person."""
         return Enrolling(self.stack, "--no-browser", *args, **options)
+
+    def log_in(self, url):
+        """The person's part, and the redirect back, by a script that fills in the pages."""
+        browser = self.stack.spawn(ALICE, ["/usr/bin/python3", "-B", f"{self.stack.ehr_code}/login.py", url, "--follow"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.assertEqual(browser.wait(PATIENCE), 0)
 
     def error_of(self, result):
         """The JSON error, which names the reason, says what to do, and has nothing private."""
