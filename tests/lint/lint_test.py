@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plants violations in a small tree of its own and expects the lints to find each of them."""
 
+import importlib.machinery
+import importlib.util
 import pathlib
 import tempfile
 import unittest
@@ -9,6 +11,12 @@ import unittest
 import doc_lint
 import layer_lint
 import source_lint
+
+# A program, whose name has no ending.
+_loader = importlib.machinery.SourceFileLoader(
+    "conformance", str(pathlib.Path(__file__).resolve().parents[2] / "scripts/conformance"))
+conformance = importlib.util.module_from_spec(importlib.util.spec_from_loader(_loader.name, _loader))
+_loader.exec_module(conformance)
 
 HEAD = "// " + source_lint.LICENSE_LINE + "\n#pragma once\n"
 
@@ -140,6 +148,55 @@ class DocLint(PlantedTree):
     def test_a_link_that_leads_nowhere_is_found(self):
         self.write("docs/a.md", "[b](b.md)\n")
         self.assertEqual(len(doc_lint.check(self.root)), 1)
+
+
+LOG = """
+[       OK ] Cache.TwoMiss_OneFetches (0 ms)
+[       OK ] Tpm/Contract.Signs/0 (12 ms)
+[  FAILED  ] Token/Contract.Signs/0, where GetParam() = 4 (12 ms)
+test_item_01_ItWorks (test_job.Job.test_item_01_ItWorks) ... ok
+test_item_02_Parts (test_job.Job.test_item_02_Parts) ... 
+  test_item_02_Parts (test_job.Job.test_item_02_Parts) [one] ... FAIL
+test_item_02_Never (test_job.Job.test_item_02_Never) ... 
+test_item_03_Prints (test_job.Job.test_item_03_Prints) ... something is said
+ok
+"""
+
+
+class Conformance(PlantedTree):
+    def plant(self, rows, tests):
+        self.write("docs/conformance.md", "| | requirement | shown by | end to end | result |\n" + "".join(rows))
+        self.write("tests/e2e/test_job.py",
+                   "class Job(Base):\n" + "".join(f"    def test_{name}(self):\n        pass\n" for name in tests))
+
+    def test_results_are_read_as_both_frameworks_print_them(self):
+        self.assertEqual(conformance.results_of(LOG), {
+            ("Cache", "TwoMiss_OneFetches"): True, ("Contract", "Signs"): False, ("Job", "item_01_ItWorks"): True,
+            ("Job", "item_02_Parts"): False, ("Job", "item_03_Prints"): True})
+
+    def test_both_columns_are_written_and_the_others_kept(self):
+        self.plant(["| 1 | found | `Cache.TwoMiss_OneFetches`. *Not yet*: more | | |\n", "| 2 | bad | | old | old |\n",
+                    "| 3 | parts | `Contract.Gone` |\n", "| 4 | none | *planned* | | |\n"],
+                   ["item_01_ItWorks", "item_02_Parts", "item_02_Never", "item_03_Prints"])
+        text = (self.root / "docs/conformance.md").read_text(encoding="utf-8")
+        tests = conformance.end_to_end_tests(self.root)
+        written = conformance.rewritten(text, tests, conformance.results_of(LOG)).splitlines()[1:]
+        self.assertEqual(written, [
+            "| 1 | found | `Cache.TwoMiss_OneFetches`. *Not yet*: more | `Job.item_01_ItWorks` | passed (2) |",
+            "| 2 | bad |  | `Job.item_02_Never`, `Job.item_02_Parts` | **failed**: `Job.item_02_Parts` |",
+            "| 3 | parts | `Contract.Gone` | `Job.item_03_Prints` | 1 of 2 run, passed |",
+            "| 4 | none | *planned* |  |  |"])
+        self.assertEqual(conformance.rewritten("\n".join(written) + "\n", tests, None), "\n".join(written) + "\n")
+
+    def test_a_required_item_without_a_test_and_a_stale_column_are_found(self):
+        names = [f"item_{item:02}_A" for item in conformance.REQUIRED]
+        rows = [f"| {item} | r | | `Job.item_{item:02}_A` | |\n" for item in conformance.REQUIRED]
+        self.plant([row.replace("| | `", "|  | `").replace("| |\n", "|  |\n") for row in rows], names)
+        self.assertEqual(conformance.problems_of(self.root), [])
+        self.plant([row.replace("| | `", "|  | `").replace("| |\n", "|  |\n") for row in rows], names[1:])
+        problems = conformance.problems_of(self.root)
+        self.assertEqual(len(problems), 2, problems)
+        self.assertIn(f"item {conformance.REQUIRED[0]} ", problems[0])
 
 
 if __name__ == "__main__":
