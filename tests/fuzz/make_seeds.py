@@ -130,8 +130,67 @@ def pkcs11_module():
     yield "token", bytes([6, ok, 1, ok, 1]) + bytes(1) + bytes([ok]) + info
 
 
+def discovery():
+    endpoints = {"issuer": "https://ehr.example", "authorization_endpoint": "https://ehr.example/authorize",
+                 "token_endpoint": "https://ehr.example:8443/token", "registration_endpoint": "../register",
+                 "code_challenge_methods_supported": ["S256"],
+                 "authorization_response_iss_parameter_supported": True,
+                 "token_endpoint_auth_signing_alg_values_supported": ["ES384", "RS384"]}
+    local = {name: value.replace("https://ehr.example", "http://127.0.0.1:8080") if isinstance(value, str) else value
+             for name, value in endpoints.items()}
+    uris = [{"url": name, "valueUri": f"https://ehr.example/{name}"} for name in ("authorize", "token", "register")]
+    extension = {"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris", "extension": uris}
+    statement = {"rest": [{"mode": "client"}, {"mode": "server", "security": {"extension": [{"url": "x"}, extension]}}]}
+    statement_choice, local_choices, issuer_choice, fhir_json = 8, 3, 4, 16
+    yield "metadata", bytes([0]) + json.dumps(endpoints).encode()
+    yield "of-the-issuer", bytes([issuer_choice]) + json.dumps(endpoints).encode()
+    yield "on-loopback", bytes([local_choices]) + json.dumps(local).encode()
+    yield "statement", bytes([statement_choice | fhir_json]) + json.dumps(statement).encode()
+    for name, url in (("userinfo", "https://user@ehr.example/t"), ("fragment", "https://ehr.example/t#f"),
+                      ("http", "http://ehr.example/t"), ("address", "https://0x7f000001/t"),
+                      ("without-scheme", "//ehr.example/t"), ("dots", "../../../t?u=../v"), ("script", "javascript:1")):
+        yield name, bytes([0]) + json.dumps({**endpoints, "token_endpoint": url}).encode()
+
+
+def registration_answer():
+    key = {"kty": "EC", "crv": "P-256", "x": "AQEB", "y": "AgIC"}
+    good = {"client_id": "D-1", "software_id": " growth-chart-software", "token_endpoint_auth_method": "none",
+            "grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer"], "client_id_issued_at": 1767225600}
+    created, refused, failed, as_json, as_html = 0, 2, 7, 0, 1
+    for name, status, body in (
+            ("accepted", created, good), ("minimal", created, {"client_id": "G66488CE9-7F14-11F1-95F1-005056BECC4A"}),
+            ("private-key-jwt", created, {**good, "token_endpoint_auth_method": "private_key_jwt"}),
+            ("another-key", created, {**good, "jwks": {"keys": [key]}}),
+            ("secret", created, {**good, "client_secret": "s", "client_secret_expires_at": 0}),
+            ("parents-id", created, {**good, "client_id": "growth-chart"}),
+            ("control-character", created, {**good, "client_id": "a\n"}),
+            ("time-out-of-range", created, {**good, "client_id_issued_at": 2**63 - 1}),
+            ("refused", refused, {"error": "invalid_client_metadata", "error_description": "\x1b[31m"}),
+            ("failed", failed, {"error": "server_error"})):
+        yield name, bytes([status, as_json]) + json.dumps(body).encode()
+    yield "page", bytes([created, as_html]) + b"<!doctype html><title>Sign in</title>"
+    yield "cut", bytes([created, as_json]) + b'{"client_id":"D-'
+
+
+def redirect():
+    def case(query, state=b"st4te", issuer=b"", required=0):
+        return bytes([required, len(state)]) + state + bytes([len(issuer)]) + issuer + query
+
+    issuer = b"https://ehr.example"
+    yield "code", case(b"code=c0de&state=st4te")
+    yield "whole-url", case(b"http://127.0.0.1:4711/callback?code=a%2Bb&state=st4te#top")
+    yield "issuer", case(b"code=c&state=st4te&iss=https%3A%2F%2Fehr.example", issuer=issuer, required=1)
+    yield "issuer-missing", case(b"code=c&state=st4te", issuer=issuer, required=1)
+    yield "denied", case(b"error=access_denied&error_description=no%0A%1B&state=st4te")
+    yield "state-twice", case(b"code=c&state=st4te&st%61te=st4te")
+    yield "percent", case(b"code=%&state=st4te%")
+    yield "state-encoded", case(b"c%6Fde=c&state=%73t4te+", state=b"st4te ")
+    yield "no-state", case(b"code=c&state=", state=b"")
+
+
 CORPORA = {maker.__name__: maker for maker in (
-    ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, tpm_key_blob, url)}
+    discovery, ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, redirect,
+    registration_answer, tpm_key_blob, url)}
 
 
 def main():
