@@ -13,9 +13,11 @@
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "daemon/access/access_policy.h"
+#include "daemon/access/registration_feed.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
+#include "daemon/enrollment/registration_suspender.h"
 #include "daemon/enrollment/stray_keys.h"
 #include "daemon/http/curl/curl_http_client.h"
 #include "daemon/jose/jwt_signer.h"
@@ -94,6 +96,9 @@ struct Daemon::Parts {
   std::unique_ptr<RevocationEndpoint> revocation_endpoint;
   std::unique_ptr<TokenRevoker> revoker;
   std::unique_ptr<RegistrationRemover> remover;
+  std::unique_ptr<RegistrationSuspender> suspender;
+  std::unique_ptr<TimerThread> feed_thread;
+  std::unique_ptr<RegistrationFeed> feed;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
   std::atomic<const ConnectionServer*> serving{nullptr};
@@ -133,6 +138,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.revoker = std::make_unique<TokenRevoker>(*p.signer, *p.revocation_endpoint, clock);
   p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker);
 
+  p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
+  // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
+  p.feed_thread = std::make_unique<TimerThread>(clock);
+  p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.feed_thread, clock);
+
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
   if (!inherited.ok()) return inherited.status();
@@ -149,8 +159,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   if (!admin_listener.ok()) return admin_listener.status();
 
   p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.keys, *p.tokens,
-                                    *p.assertions, *p.enrollments, *p.remover, *p.scheduler, clock,
-                                    MakeServiceInfo(config, clock)});
+                                    *p.assertions, *p.enrollments, *p.remover, *p.suspender,
+                                    *p.feed, *p.scheduler, clock, MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();
@@ -184,6 +194,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
 }
 
 bool Daemon::Shutdown() {
+  // Watches never end by themselves: their clients are told why they do now.
+  parts_.feed->Stop();
   const bool quiet = parts_.server->Shutdown(kCallsMayEnd, kConnectionsMayEnd);
   // Whatever is under way in managers gets no callers any more; what the store was given is
   // written.

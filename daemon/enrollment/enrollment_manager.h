@@ -40,6 +40,8 @@ struct EnrollmentRequest {
   std::string request_id;    // a retry with the same one finds the first; empty: none
   absl::optional<SignatureAlgorithm> algorithm;  // nullopt: the best that hardware and server share
   bool context_varies = false;
+  // For how long the person means to allow the access; zero: not said, also not by an earlier generation.
+  absl::Duration access_for;
 };
 
 struct BegunEnrollment {

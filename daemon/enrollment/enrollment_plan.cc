@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/model/expected_end.h"
 #include "daemon/model/registration_name.h"
 #include "daemon/oauth/authorization_request.h"
 
@@ -99,6 +100,10 @@ absl::StatusOr<EnrollmentPlan> PlanEnrollment(const Catalog& catalog,
   if (absl::Status status = CheckLabel(request.label.RevealIdentifying()); !status.ok()) {
     return status;
   }
+  if (request.access_for != absl::ZeroDuration()) {
+    if (absl::Status status = CheckAccessFor(request.access_for); !status.ok()) return status;
+    plan.access_for = request.access_for;
+  }
   return plan;
 }
 
@@ -147,6 +152,7 @@ Generation MakePendingGeneration(const EnrollmentPlan& plan, const ServerEndpoin
   generation.assertion_audience = plan.server.assertion_audience.empty()
                                       ? endpoints.token_endpoint
                                       : plan.server.assertion_audience;
+  generation.access_for = plan.access_for;
   generation.created_at = now;
   return generation;
 }

@@ -26,6 +26,7 @@ struct EnrollmentPlan {
   ScopeSet scopes;
   Identifying name;
   bool name_was_given = false;
+  absl::Duration access_for;  // zero: not said
 };
 
 // Errors: kUnknownApp (also an app without ids for that server), kUnknownServer, kRedirectUriUnknown,

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace smartkey {
 
 namespace {
 
 constexpr size_t kMostLifetimes = 8;
+constexpr absl::Duration kLongestAccess = absl::Hours(10 * 366 * 24);
 constexpr int kWarningDays[] = {1, 7, 14};
 
 bool GivesTokens(const Generation& generation) {
@@ -40,6 +43,21 @@ int EndingWithinDays(const Registration& registration, absl::Time now) {
     if (end->time - now <= days * absl::Hours(24)) return days;
   }
   return 0;
+}
+
+absl::Status CheckAccessFor(absl::Duration access_for) {
+  if (access_for >= absl::Seconds(1) && access_for <= kLongestAccess) return absl::OkStatus();
+  return MakeError(Reason::kInvalidArgument,
+                   "an access is given for a second to ten years; leave it out if it has no end");
+}
+
+void SayAccessFor(Registration& registration, absl::Duration from_now, absl::Time now) {
+  const Generation* serving = registration.serving();
+  Generation& generation = *registration.FindGeneration(
+      serving != nullptr ? serving->number : registration.newest().number);
+  const bool counted =
+      from_now > absl::ZeroDuration() && generation.registered_at != absl::InfinitePast();
+  generation.access_for = counted ? now + from_now - generation.registered_at : from_now;
 }
 
 void NoteLifetime(Registration& registration, const Generation& generation) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "daemon/model/registration.h"
@@ -30,6 +31,12 @@ absl::optional<ExpectedEnd> FindExpectedEnd(const Registration& registration, ab
 // The smallest of 14, 7 and 1 days within which the access will probably end; 0: not that soon, not
 // known, or the end is past.
 int EndingWithinDays(const Registration& registration, absl::Time now);
+
+// What a person may say: a second to ten years. Errors: kInvalidArgument.
+absl::Status CheckAccessFor(absl::Duration access_for);
+
+// The person says that the access in use ends so long from `now`; zero: takes back what was said.
+void SayAccessFor(Registration& registration, absl::Duration from_now, absl::Time now);
 
 // To be called before `generation` is dropped for a younger one: if its access ended, how long it
 // lasted is kept with the registration, the last eight times.

@@ -20,7 +20,6 @@ constexpr size_t kMaxRequestId = 64;
 template <class Request>
 absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
   if (request.new_patient()) return NotImplemented("renewing for a new patient");
-  if (request.has_access_for()) return NotImplemented("the expected end of an access");
   if (!request.owner().empty()) return NotImplemented("enrolling for another owner");
   if (request.request_id().size() > kMaxRequestId) {
     return MakeError(Reason::kInvalidArgument, "the request id is longer than 64 characters");
@@ -42,6 +41,11 @@ absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
   translated.request_id = request.request_id();
   translated.algorithm = *algorithm;
   translated.context_varies = request.context_varies();
+  if (request.has_access_for()) {
+    absl::StatusOr<absl::Duration> access_for = FromProto(request.access_for());
+    if (!access_for.ok()) return access_for.status();
+    translated.access_for = *access_for;
+  }
   return translated;
 }
 
@@ -63,8 +67,8 @@ void Fill(const BegunEnrollment& begun, const Registration* registration,
 }
 
 v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
-                                    const std::string& enrollment_id,
-                                    const RegistrationStore& store, const Caller& caller) {
+                                    const std::string& enrollment_id, const ServiceParts& parts,
+                                    const Caller& caller) {
   v1::WatchEnrollmentResponse message;
   message.set_enrollment_id(enrollment_id);
   message.set_step(static_cast<v1::WatchEnrollmentResponse::Step>(progress.step));
@@ -72,10 +76,10 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
   if (!progress.error.ok()) *message.mutable_error() = ToErrorDetail(progress.error);
   const RegistrationStore::Snapshot registration =
       progress.step == EnrollmentStep::kVerifying || progress.step == EnrollmentStep::kDone
-          ? store.Find(progress.registration_id)
+          ? parts.store.Find(progress.registration_id)
           : nullptr;
   if (registration != nullptr) {
-    FillRegistration(*registration, caller, message.mutable_registration());
+    FillRegistration(*registration, caller, parts.clock.Now(), message.mutable_registration());
   }
   return message;
 }
@@ -115,9 +119,10 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
                                                                       TimeLeft(*context, kLimit));
   parts_.enrollments.Complete(
       caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
-      [call, caller = caller_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+      [call, caller = caller_,
+       &clock = parts_.clock](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
-          FillRegistration(**enrolled, caller, answer.mutable_registration());
+          FillRegistration(**enrolled, caller, clock.Now(), answer.mutable_registration());
         });
       });
   return call->reactor();
@@ -139,9 +144,9 @@ grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchE
   auto call = PendingStreamCall<v1::WatchEnrollmentResponse>::Start();
   absl::StatusOr<EnrollmentManager::WatchId> watch = parts_.enrollments.Watch(
       caller_, request->enrollment_id(),
-      [call, &store = parts_.store, caller = caller_,
+      [call, &parts = parts_, caller = caller_,
        id = request->enrollment_id()](const EnrollmentProgress& progress) {
-        call->Write(ToProto(progress, id, store, caller));
+        call->Write(ToProto(progress, id, parts, caller));
         if (progress.step == EnrollmentStep::kDone || progress.step == EnrollmentStep::kFailed) {
           call->Finish(absl::OkStatus());
         }
@@ -179,9 +184,10 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
       response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.EnrollWithInitialToken(
       caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
-      [call, caller = caller_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+      [call, caller = caller_,
+       &clock = parts_.clock](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
-          FillRegistration(**enrolled, caller, answer.mutable_registration());
+          FillRegistration(**enrolled, caller, clock.Now(), answer.mutable_registration());
         });
       });
   return call->reactor();

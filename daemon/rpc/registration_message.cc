@@ -2,11 +2,13 @@
 #include "daemon/rpc/registration_message.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "daemon/jose/jwk.h"
 #include "daemon/model/access_token.h"
+#include "daemon/model/expected_end.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
 #include "daemon/token/token_outcome.h"
@@ -61,11 +63,25 @@ void FillSuspension(const Registration& registration, v1::Registration* message)
   suspension->set_by_administrator(registration.suspension->by_administrator);
   suspension->set_why(registration.suspension->why);
   SetTime(registration.suspension->since, suspension, &v1::Suspension::mutable_since);
+  // What a token request is told, whatever else is the matter.
+  absl::Status cause = MakeError(Reason::kSuspended, "the registration is suspended");
+  if (suspension->by_administrator()) {
+    cause = WithRemedy(std::move(cause), "ask the administrator to resume it");
+  }
+  *message->mutable_cause() = ToErrorDetail(cause);
+  message->set_user_action(message->cause().user_action());
+}
+
+void FillExpectedEnd(const Registration& registration, absl::Time now, v1::Registration* message) {
+  const absl::optional<ExpectedEnd> end = FindExpectedEnd(registration, now);
+  if (!end.has_value()) return;
+  SetTime(end->time, message->mutable_expected_end(), &v1::ExpectedEnd::mutable_time);
+  message->mutable_expected_end()->set_source(static_cast<v1::ExpectedEnd::Source>(end->source));
 }
 
 }  // namespace
 
-void FillRegistration(const Registration& registration, const Caller& caller,
+void FillRegistration(const Registration& registration, const Caller& caller, absl::Time now,
                       v1::Registration* message) {
   const Generation* serving = registration.serving();
   const Generation& newest = registration.newest();
@@ -88,6 +104,7 @@ void FillRegistration(const Registration& registration, const Caller& caller,
     message->set_user_action(message->cause().user_action());
   }
   FillSuspension(registration, message);
+  FillExpectedEnd(registration, now, message);
   FillGeneration(current, message->mutable_generation());
   if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
   for (const std::string& scope : ParseScope(current.granted_scope)) message->add_scopes(scope);

@@ -5,9 +5,9 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "daemon/model/expected_end.h"
 #include "daemon/model/registration_name.h"
+#include "daemon/rpc/registration_filter.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/service_support.h"
 
@@ -19,28 +19,23 @@ constexpr size_t kMaxPage = 1000;
 
 using Snapshot = RegistrationStore::Snapshot;
 
-bool Fits(const Registration& registration, const v1::RegistrationFilter& filter) {
-  const auto& states = filter.states();
-  const auto state = static_cast<int>(registration.state());
-  return (filter.app().empty() || registration.app_id == filter.app()) &&
-         (filter.fhir_base().empty() || absl::StripSuffix(registration.fhir_base, "/") ==
-                                            absl::StripSuffix(filter.fhir_base(), "/")) &&
-         (states.empty() || std::find(states.begin(), states.end(), state) != states.end()) &&
-         (filter.server().empty() || registration.server_name == filter.server()) &&
-         (filter.owner().empty() || registration.owner_name == filter.owner() ||
-          absl::StrCat("uid:", registration.owner_uid) == filter.owner());
-}
-
 bool ByOwnerThenName(const Snapshot& a, const Snapshot& b) {
   return std::tie(a->owner_name, a->owner_uid, a->name.RevealIdentifying(), a->id) <
          std::tie(b->owner_name, b->owner_uid, b->name.RevealIdentifying(), b->id);
 }
 
 absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
-  if (request.has_shares_only() || request.has_context_varies() || request.has_access_for() ||
+  if (request.has_shares_only() || request.has_context_varies() ||
       request.add_jwt_audiences_size() > 0 || request.remove_jwt_audiences_size() > 0 ||
       request.has_owner()) {
-    return NotImplemented("changing more than name and label");
+    return NotImplemented("changing more than name, label and expected end");
+  }
+  if (request.has_access_for()) {
+    const absl::StatusOr<absl::Duration> access_for = FromProto(request.access_for());
+    if (!access_for.ok()) return access_for.status();
+    if (*access_for != absl::ZeroDuration()) {
+      if (absl::Status status = CheckAccessFor(*access_for); !status.ok()) return status;
+    }
   }
   if (request.has_name()) {
     if (absl::Status status = CheckName(request.name()); !status.ok()) return status;
@@ -57,9 +52,10 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
     return FinishNow(context, status);
   }
   std::vector<Snapshot> all = parts_.access.List(caller_);
-  all.erase(std::remove_if(all.begin(), all.end(),
-                           [&](const Snapshot& one) { return !Fits(*one, request->filter()); }),
-            all.end());
+  all.erase(
+      std::remove_if(all.begin(), all.end(),
+                     [&](const Snapshot& one) { return !FitsFilter(*one, request->filter()); }),
+      all.end());
   std::sort(all.begin(), all.end(), ByOwnerThenName);
 
   // The token is the id of the last registration before the page.
@@ -78,8 +74,9 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
                           ? kMaxPage
                           : request->page_size();
   const size_t end = std::min(all.size(), begin + size);
+  const absl::Time now = parts_.clock.Now();
   for (size_t i = begin; i < end; ++i) {
-    FillRegistration(*all[i], caller_, response->add_registrations());
+    FillRegistration(*all[i], caller_, now, response->add_registrations());
   }
   if (end < all.size()) response->set_next_page_token(all[end - 1]->id);
   return FinishNow(context, absl::OkStatus());
@@ -91,7 +88,7 @@ grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kSee);
   if (!registration.ok()) return FinishNow(context, registration.status());
-  FillRegistration(**registration, caller_, response->mutable_registration());
+  FillRegistration(**registration, caller_, parts_.clock.Now(), response->mutable_registration());
   return FinishNow(context, absl::OkStatus());
 }
 
@@ -109,21 +106,25 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
   absl::optional<Identifying> name, label;
   if (request->has_name()) name.emplace(request->name());
   if (request->has_label()) label.emplace(request->label());
+  absl::optional<absl::Duration> access_for;
+  if (request->has_access_for()) access_for = FromProto(request->access_for()).value();
   auto call = PendingUnaryCall<v1::UpdateRegistrationResponse>::Start(response, parts_.scheduler,
                                                                       TimeLeft(*context, kLimit));
-  parts_.store.Update(
-      (*registration)->id,
-      [name, label](Registration& changed) {
-        if (name.has_value()) changed.name = *name;
-        if (label.has_value()) changed.label = *label;
-        return absl::OkStatus();
-      },
-      [call, caller = caller_, slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
-        slot.Release();
-        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
-          FillRegistration(**updated, caller, answer.mutable_registration());
-        });
-      });
+  parts_.store.Update((*registration)->id,
+                      [name, label, access_for, now = parts_.clock.Now()](Registration& changed) {
+                        if (name.has_value()) changed.name = *name;
+                        if (label.has_value()) changed.label = *label;
+                        if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
+                        return absl::OkStatus();
+                      },
+                      [call, caller = caller_, &clock = parts_.clock,
+                       slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
+                        slot.Release();
+                        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
+                          FillRegistration(**updated, caller, clock.Now(),
+                                           answer.mutable_registration());
+                        });
+                      });
   return call->reactor();
 }
 
@@ -158,33 +159,10 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   return call->reactor();
 }
 
-grpc::ServerWriteReactor<v1::WatchRegistrationsResponse>* RegistrationService::WatchRegistrations(
-    grpc::CallbackServerContext*, const v1::WatchRegistrationsRequest*) {
-  return FailStreamNotImplemented<v1::WatchRegistrationsResponse>("WatchRegistrations");
-}
-
-grpc::ServerUnaryReactor* RegistrationService::RotateKey(grpc::CallbackServerContext* context,
-                                                         const v1::RotateKeyRequest*,
-                                                         v1::RotateKeyResponse*) {
-  return FailNotImplemented(context, "RotateKey");
-}
-
 grpc::ServerUnaryReactor* RegistrationService::GetKeyAttestation(
     grpc::CallbackServerContext* context, const v1::GetKeyAttestationRequest*,
     v1::GetKeyAttestationResponse*) {
   return FailNotImplemented(context, "GetKeyAttestation");
-}
-
-grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
-    grpc::CallbackServerContext* context, const v1::SuspendRegistrationsRequest*,
-    v1::SuspendRegistrationsResponse*) {
-  return FailNotImplemented(context, "SuspendRegistrations");
-}
-
-grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
-    grpc::CallbackServerContext* context, const v1::ResumeRegistrationsRequest*,
-    v1::ResumeRegistrationsResponse*) {
-  return FailNotImplemented(context, "ResumeRegistrations");
 }
 
 }  // namespace smartkey

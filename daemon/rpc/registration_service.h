@@ -12,7 +12,9 @@ namespace smartkey {
 
 // smartkey.v1.RegistrationService for one caller, on either socket: what a caller sees and may
 // change is AccessPolicy's to say. Changes are kRateLimited beyond what WriteLimiter allows a uid.
-// Thread-safe.
+// GetKeyAttestation is only declared so far. Thread-safe.
+//
+// In three files: looking, changing and deleting; _orders; _watch.
 class RegistrationService final : public v1::RegistrationService::CallbackService {
  public:
   // `writes` is shared by all connections of the socket.

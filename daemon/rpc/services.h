@@ -9,8 +9,10 @@
 #include "base/clock.h"
 #include "base/scheduler.h"
 #include "daemon/access/access_policy.h"
+#include "daemon/access/registration_feed.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
+#include "daemon/enrollment/registration_suspender.h"
 #include "daemon/model/catalog.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/connection_server.h"
@@ -50,6 +52,8 @@ struct ServiceParts {
   const AssertionIssuer& assertions;
   EnrollmentManager& enrollments;
   RegistrationRemover& remover;
+  RegistrationSuspender& suspender;
+  RegistrationFeed& feed;
   Scheduler& scheduler;
   const Clock& clock;
   ServiceInfo info;

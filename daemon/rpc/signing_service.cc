@@ -6,12 +6,21 @@
 #include "base/log.h"
 #include "daemon/jose/jwk.h"
 #include "daemon/rpc/service_support.h"
+#include "daemon/token/token_outcome.h"
 #include "nlohmann/json.hpp"
 
 namespace smartkey {
 namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);
+
+// A signature may take seconds: whoever suspended or deleted the registration meanwhile meant this
+// assertion too.
+absl::Status StillServes(const RegistrationStore& store, const std::string& id) {
+  const RegistrationStore::Snapshot registration = store.Find(id);
+  if (registration == nullptr) return RegistrationNotFound();
+  return ServingGeneration(*registration).status();
+}
 
 }  // namespace
 
@@ -27,9 +36,11 @@ grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
       PendingUnaryCall<v1::SignClientAssertionResponse>::Start(response, parts_.scheduler, limit);
   const KeyService::OperationId id = parts_.assertions.Issue(
       **registration, caller_.uid, parts_.clock.Boot() + limit,
-      [call, uid = caller_.uid,
+      [call, uid = caller_.uid, &store = parts_.store,
        registration_id = (*registration)->id](absl::StatusOr<IssuedAssertion> issued) {
-        call->Finish(issued.status(), [&](v1::SignClientAssertionResponse& answer) {
+        absl::Status status = issued.status();
+        if (status.ok()) status = StillServes(store, registration_id);
+        call->Finish(status, [&](v1::SignClientAssertionResponse& answer) {
           // A credential has left the daemon: that is always written down, with what names it at
           // the server.
           Log(LogLevel::kInfo, "client assertion handed out",

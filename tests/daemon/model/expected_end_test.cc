@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "base/error.h"
+
 namespace smartkey {
 namespace {
 
@@ -86,6 +90,30 @@ TEST(EndingWithinDays, IsTheSmallestOfFourteenSevenAndOne) {
   EXPECT_EQ(days_before(absl::Seconds(1)), 1);
   EXPECT_EQ(days_before(absl::ZeroDuration()), 0);
   EXPECT_EQ(days_before(-kDay), 0);
+}
+
+TEST(SayAccessFor, ThePersonChangesItsMind_CountsFromNow) {
+  Registration registration = Working(90 * kDay);
+  const absl::Time now = kRegistered + 10 * kDay;
+  SayAccessFor(registration, 30 * kDay, now);
+  EXPECT_EQ(FindExpectedEnd(registration, now)->time, now + 30 * kDay);
+  SayAccessFor(registration, absl::ZeroDuration(), now);
+  EXPECT_FALSE(FindExpectedEnd(registration, now).has_value());
+  // Not registered yet: counts from the registration.
+  registration.generations[0].first_token_at = absl::InfinitePast();
+  registration.generations[0].registered_at = absl::InfinitePast();
+  SayAccessFor(registration, 30 * kDay, now);
+  EXPECT_EQ(registration.generations[0].access_for, 30 * kDay);
+}
+
+TEST(CheckAccessFor, ASecondToTenYearsAreTaken) {
+  for (const absl::Duration good : {absl::Seconds(1), 365 * kDay, 3650 * kDay}) {
+    EXPECT_TRUE(CheckAccessFor(good).ok()) << good;
+  }
+  for (const absl::Duration bad :
+       {absl::ZeroDuration(), absl::Milliseconds(999), 3661 * kDay, absl::InfiniteDuration()}) {
+    EXPECT_EQ(ReasonOf(CheckAccessFor(bad)), Reason::kInvalidArgument) << bad;
+  }
 }
 
 TEST(NoteLifetime, OnlyAnEndThatWasSeenIsKept) {

@@ -1,193 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The services over a real socket, with managers on fakes: what they translate, and what they say
 // to whom.
-#include <grpcpp/create_channel_posix.h>
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
-#include "base/error.h"
-#include "daemon/jose/jwk.h"
-#include "daemon/rpc/process_setup.h"
-#include "daemon/rpc/services.h"
-#include "google/rpc/status.pb.h"
-#include "smartkey/v1/admin.grpc.pb.h"
-#include "smartkey/v1/enrollment.grpc.pb.h"
-#include "smartkey/v1/registration.grpc.pb.h"
-#include "smartkey/v1/server_info.grpc.pb.h"
-#include "smartkey/v1/sharing.grpc.pb.h"
-#include "smartkey/v1/signing.grpc.pb.h"
-#include "smartkey/v1/token.grpc.pb.h"
-#include "tests/fakes/fake_http_client.h"
-#include "tests/fakes/fake_key_service.h"
-#include "tests/fakes/fake_registration_store.h"
+#include <algorithm>
+
+#include "nlohmann/json.hpp"
+#include "tests/daemon/rpc/services_fixture.h"
 
 namespace smartkey {
 namespace {
-
-// Answers when the test says so, or at once.
-class FakeMinter : public TokenMinter {
- public:
-  void Mint(const Registration&, const Generation&, const ScopeSet&, KeyService::CallerKey,
-            absl::AnyInvocable<void(absl::StatusOr<AccessToken>)> done) override {
-    if (!error.ok()) return done(error);
-    if (hang) {
-      held.push_back(std::move(done));
-      return;
-    }
-    SystemClock clock;
-    AccessToken token;
-    token.value = Secret::CopyOf("a-token");
-    token.expires = clock.Boot() + absl::Hours(1);
-    token.expires_at = clock.Now() + absl::Hours(1);
-    token.refresh_after = clock.Boot() + absl::Minutes(30);
-    token.refresh_after_at = clock.Now() + absl::Minutes(30);
-    token.granted = ParseScope("launch/patient patient/*.rs");
-    token.patient = Identifying("patient-1");
-    done(std::move(token));
-  }
-
-  absl::Status error;
-  bool hang = false;
-  std::vector<absl::AnyInvocable<void(absl::StatusOr<AccessToken>)>> held;
-};
-
-Caller MakeCaller(uid_t uid, const std::string& name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.user_name = name;
-  return caller;
-}
-
-class Services : public testing::Test {
- protected:
-  // A connection of `caller`, with the client's end as a channel.
-  struct Client {
-    std::unique_ptr<Connection> connection;
-    std::shared_ptr<grpc::Channel> channel;
-    ~Client() {
-      channel.reset();
-      if (connection != nullptr) connection->Shutdown();
-    }
-  };
-
-  Services() : catalog_(MakeCatalog()) { PrepareProcessForRpc(); }
-
-  static Catalog MakeCatalog() {
-    Catalog catalog;
-    App app;
-    app.id = "org.example.viewer";
-    app.redirect_uris = {"http://127.0.0.1/callback"};
-    app.clients = {{{"*"}, "initial-client", "software"}};
-    catalog.apps = {app};
-    Server server;
-    server.name = "mercy";
-    server.fhir_base = "https://ehr.example/fhir";
-    catalog.servers = {server};
-    return catalog;
-  }
-
-  std::unique_ptr<Client> Connect(const Caller& caller) {
-    int fds[2];
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-    auto client = std::make_unique<Client>();
-    const ServicesFactory& factory = caller.admin ? admin_services_ : public_services_;
-    auto connection = Connection::Create(factory(caller), std::make_shared<CallTracker>(clock_),
-                                         quota_, Connection::Limits());
-    EXPECT_TRUE(connection.ok()) << connection.status();
-    client->connection = *std::move(connection);
-    client->connection->Serve(UniqueFd(fds[0]));
-    client->channel = grpc::CreateInsecureChannelFromFd("test", fds[1]);
-    return client;
-  }
-
-  // A registration of alice's that works.
-  std::string AddRegistration(const std::string& name, uid_t owner = 1000,
-                              const std::string& owner_name = "alice") {
-    const CreatedKey key = keys_.MakeKey(SignatureAlgorithm::kEs256);
-    Generation generation;
-    generation.state = GenerationState::kActive;
-    generation.enrollment_id = "enrollment-" + name + "-" + owner_name;
-    generation.key = key.reference;
-    generation.public_key = key.public_key;
-    generation.thumbprint = JwkThumbprint(key.public_key);
-    generation.client_id = "client-" + name + "-" + owner_name;
-    generation.token_endpoint = "https://ehr.example/token";
-    generation.assertion_audience = "https://ehr.example/token";
-    generation.granted_scope = "launch/patient patient/*.rs";
-    generation.created_at = generation.registered_at = generation.first_token_at = clock_.Now();
-    Registration registration;
-    registration.id = "id-" + name + "-" + owner_name;
-    registration.owner_uid = owner;
-    registration.owner_name = owner_name;
-    registration.app_id = "org.example.viewer";
-    registration.server_name = "mercy";
-    registration.fhir_base = "https://ehr.example/fhir";
-    registration.name = Identifying(name);
-    registration.label = Identifying("Mum");
-    registration.patient = Identifying("patient-1");
-    registration.fhir_user = Identifying("https://ehr.example/fhir/Practitioner/7");
-    registration.created_at = clock_.Now();
-    registration.generations = {generation};
-    store_.Insert(registration, [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
-    return registration.id;
-  }
-
-  static v1::ErrorDetail DetailOf(const grpc::Status& status) {
-    google::rpc::Status wire;
-    v1::ErrorDetail detail;
-    EXPECT_TRUE(wire.ParseFromString(status.error_details()));
-    EXPECT_TRUE(wire.details_size() == 1 && wire.details(0).UnpackTo(&detail));
-    return detail;
-  }
-
-  static void ExpectNotImplemented(const grpc::Status& status) {
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-    const v1::ErrorDetail detail = DetailOf(status);
-    EXPECT_EQ(detail.reason(), v1::ErrorDetail::NOT_IMPLEMENTED);
-    EXPECT_FALSE(detail.remedy().empty());
-  }
-
-  const Caller alice_ = MakeCaller(1000, "alice");
-  const Caller bob_ = MakeCaller(1001, "bob");
-  Caller Admin() const {
-    Caller admin = MakeCaller(0, "root");
-    admin.admin = true;
-    return admin;
-  }
-
-  SystemClock clock_;
-  CurrentCatalog catalog_;
-  FakeRegistrationStore store_;
-  FakeKeyService keys_;
-  FakeMinter minter_;
-  FakeHttpClient http_{clock_};
-  AccessPolicy access_{store_};
-  JwtSigner signer_{keys_};
-  AssertionIssuer assertions_{signer_, clock_};
-  grpc::ResourceQuota quota_;
-  // Ends before what its tasks may call.
-  TimerThread scheduler_{clock_};
-  TokenManager tokens_{store_, minter_, scheduler_, clock_};
-  EnrollmentManager enrollments_{EnrollmentManager::Parts{catalog_, access_, store_, keys_, http_,
-                                                          tokens_, scheduler_, clock_}};
-  RevocationEndpoint revocation_{http_};
-  TokenRevoker revoker_{signer_, revocation_, clock_};
-  RegistrationRemover remover_{store_, keys_, tokens_, revoker_};
-  ServiceParts parts_{catalog_,
-                      access_,
-                      store_,
-                      keys_,
-                      tokens_,
-                      assertions_,
-                      enrollments_,
-                      remover_,
-                      scheduler_,
-                      clock_,
-                      {"1.2.3", "tpm", clock_.Boot(), clock_.Now(), {}, {}}};
-  const ServicesFactory public_services_ = PublicServices(parts_);
-  const ServicesFactory admin_services_ = AdminServices(parts_);
-};
 
 TEST_F(Services, ATokenComesWithEverythingThatBelongsToIt) {
   const std::string id = AddRegistration("mercy");
@@ -736,11 +558,7 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ListAccessRequests);
   EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ResolveAccessRequest);
   EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ExplainAccess);
-  EXPECT_STREAM_NOT_IMPLEMENTED(registrations, WatchRegistrations);
-  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, RotateKey);
   EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
-  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, SuspendRegistrations);
-  EXPECT_UNARY_NOT_IMPLEMENTED(registrations, ResumeRegistrations);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
   EXPECT_STREAM_NOT_IMPLEMENTED(tokens, WatchAccessToken);
