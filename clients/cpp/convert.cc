@@ -90,6 +90,12 @@ absl::string_view Name(HardwareState state) {
 absl::string_view Name(TokenSource source) {
   return NameOr(v1::TokenSource_Name(static_cast<int>(source)));
 }
+absl::string_view Name(EndSource source) {
+  return NameOr(v1::ExpectedEnd::Source_Name(static_cast<int>(source)));
+}
+absl::string_view Name(WatchEvent event) {
+  return NameOr(v1::WatchRegistrationsResponse::Event_Name(static_cast<int>(event)));
+}
 absl::string_view Name(EnrollmentStep step) {
   return NameOr(v1::WatchEnrollmentResponse::Step_Name(static_cast<int>(step)));
 }
@@ -123,6 +129,10 @@ Registration FromProto(const v1::Registration& in) {
   out.patient = in.patient();
   out.fhir_user = in.fhir_user();
   out.context_varies = in.context_varies();
+  if (in.has_expected_end() && in.expected_end().has_time()) {
+    out.expected_end = ExpectedEnd{*TimeIf(true, in.expected_end().time()),
+                                   static_cast<EndSource>(in.expected_end().source())};
+  }
   out.warnings = WarningNames(in.warnings());
   out.operations = EnumNames(
       in.operations(), [](int value) -> const std::string& { return v1::Operation_Name(value); });
@@ -158,8 +168,23 @@ EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in) {
 }
 
 Deletion FromProto(const v1::DeleteRegistrationResponse& in) {
-  return {in.registration_id(), in.server_may_still_list(), in.management_url(),
-          in.key_destroyed()};
+  return {in.registration_id(), in.server_may_still_list(), in.management_url(), in.key_destroyed(),
+          in.tokens_revoked()};
+}
+
+RegistrationEvent FromProto(const v1::WatchRegistrationsResponse& in) {
+  RegistrationEvent out;
+  out.event = static_cast<WatchEvent>(in.event());
+  if (in.has_registration()) out.registration = FromProto(in.registration());
+  out.ending_days = in.ending_days();
+  return out;
+}
+
+google::protobuf::Duration ToProto(absl::Duration in) {
+  google::protobuf::Duration out;
+  out.set_seconds(absl::IDivDuration(in, absl::Seconds(1), &in));
+  out.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(in)));
+  return out;
 }
 
 Jwks FromProto(const v1::GetJwksResponse& in) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
 #include "smartkey/admin_client.h"
 #include "smartkey/types.h"
 #include "smartkey/v1/admin.pb.h"
@@ -23,6 +25,9 @@ App FromProto(const v1::App& in);
 Hardware FromProto(const v1::Hardware& in);
 DaemonInfo FromProto(const v1::GetServerInfoResponse& in);
 DaemonStatus FromProto(const v1::GetStatusResponse& in);
+RegistrationEvent FromProto(const v1::WatchRegistrationsResponse& in);
+
+google::protobuf::Duration ToProto(absl::Duration in);
 
 // These two take the secret out of the message and leave no copy in it.
 AccessToken TakeFromProto(v1::GetAccessTokenResponse& in);

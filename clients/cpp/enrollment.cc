@@ -26,6 +26,9 @@ Request RequestFor(const EnrollmentWish& wish) {
   request.set_context_varies(wish.context_varies);
   request.set_renews(wish.renews);
   request.set_request_id(wish.request_id);
+  if (wish.access_for > absl::ZeroDuration()) {
+    *request.mutable_access_for() = ToProto(wish.access_for);
+  }
   return request;
 }
 

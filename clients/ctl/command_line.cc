@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <utility>
 
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
@@ -82,7 +83,11 @@ int ReportParseError(const CLI::App& app, const std::vector<std::string>& args,
 }
 
 int ReportError(const absl::Status& status, const Session& session) {
-  if (session.json) session.out << ToJsonDocument({{"error", ToJson(status)}});
+  if (session.json) {
+    nlohmann::json error = {{"error", ToJson(status)}};
+    session.out << (session.json_lines ? ToJsonLine(std::move(error))
+                                       : ToJsonDocument(std::move(error)));
+  }
   session.err << "smartkeyctl: " << Printable(status.message(), 1024) << "\n  "
               << Printable(RemedyOf(status)) << "\n";
   if (const auto wait = RetryAfterOf(status)) {
@@ -122,6 +127,11 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddRenew(app, session);
   AddList(app, session);
   AddShow(app, session);
+  AddWatch(app, session);
+  AddEdit(app, session);
+  AddSuspend(app, session);
+  AddResume(app, session);
+  AddRotate(app, session);
   AddDelete(app, session);
   AddToken(app, session);
   AddAssertion(app, session);
@@ -141,7 +151,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   if (!status.ok()) return ReportError(status, session);
   out.flush();
   if (!out) return ReportError(OutputFailure(), session);
-  return 0;
+  return static_cast<int>(session.exit_code);
 }
 
 }  // namespace smartkey::ctl

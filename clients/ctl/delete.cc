@@ -58,7 +58,8 @@ absl::Status RunDelete(const Session& session, const std::string& name, bool yes
   }
   nlohmann::json out = {{"registration_id", deletion->registration_id},
                         {"key_destroyed", deletion->key_destroyed},
-                        {"server_may_still_list", deletion->server_may_still_list}};
+                        {"server_may_still_list", deletion->server_may_still_list},
+                        {"tokens_revoked", deletion->tokens_revoked}};
   if (!deletion->management_url.empty()) out["management_url"] = deletion->management_url;
   session.out << ToJsonDocument(std::move(out));
   return absl::OkStatus();

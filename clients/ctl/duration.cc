@@ -10,6 +10,8 @@ namespace {
 
 absl::Duration UnitOf(char letter) {
   switch (letter) {
+    case 'y':
+      return 365 * absl::Hours(24);
     case 'd':
       return absl::Hours(24);
     case 'h':
@@ -27,7 +29,7 @@ absl::Duration UnitOf(char letter) {
 
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
   const absl::Status invalid = MakeError(
-      Reason::kInvalidArgument, "a duration is written like 90s, 5m, 1h30m or 2d, at most 366d");
+      Reason::kInvalidArgument, "a duration is written like 90s, 5m, 1h30m, 2d or 1y, at most 10y");
   absl::Duration total;
   absl::Duration last_unit = absl::InfiniteDuration();
   if (text.empty()) return invalid;
@@ -42,7 +44,7 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
     last_unit = unit;
     text.remove_prefix(digits + 1);
   }
-  if (total > 366 * absl::Hours(24)) return invalid;
+  if (total > 10 * UnitOf('y')) return invalid;
   return total;
 }
 

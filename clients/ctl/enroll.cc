@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "clients/ctl/access_for.h"
 #include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
@@ -26,6 +27,7 @@ struct EnrollArguments {
   std::string server;
   client::EnrollmentWish wish;
   std::string context = "fixed";
+  std::string access_for;
   BrowserArguments browser;
   std::string token_file;
 };
@@ -81,7 +83,10 @@ absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
   return EnrollInBrowser(**client, arguments.wish, *options, interrupt, session.err);
 }
 
-absl::Status RunEnroll(const Session& session, const EnrollArguments& arguments) {
+absl::Status RunEnroll(const Session& session, EnrollArguments& arguments) {
+  const auto access_for = ParseAccessFor(arguments.access_for);
+  if (!access_for.ok()) return access_for.status();
+  arguments.wish.access_for = *access_for;
   const auto registration = arguments.token_file.empty() ? EnrollWithBrowser(session, arguments)
                                                          : EnrollWithToken(session, arguments);
   if (!registration.ok()) return registration.status();
@@ -114,6 +119,7 @@ void AddEnroll(CLI::App& app, Session& session) {
       ->add_option("--context", arguments->context,
                    "'varies': tokens may name another patient each time")
       ->check(CLI::IsMember({"fixed", "varies"}));
+  AddAccessFor(*command, arguments->access_for);
   arguments->browser.AddTo(*command);
   command
       ->add_option("--with-token-file", arguments->token_file,

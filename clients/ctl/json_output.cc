@@ -112,6 +112,10 @@ json ToJson(const client::Registration& in) {
   Set(out, "next_attempt_at", in.next_attempt_at);
   Set(out, "patient", in.patient);
   Set(out, "fhir_user", in.fhir_user);
+  if (in.expected_end.has_value()) {
+    out["expected_end"] = {{"source", Text(Name(in.expected_end->source))}};
+    Set(out["expected_end"], "time", in.expected_end->time);
+  }
   Set(out, "management_url", in.management_url);
   return out;
 }
@@ -255,6 +259,11 @@ std::string ToJsonDocument(json content) {
   content["version"] = kFormatVersion;
   // ASCII: no control character of anybody's text reaches a terminal, C1 ones included.
   return content.dump(2, ' ', true, json::error_handler_t::replace) + "\n";
+}
+
+std::string ToJsonLine(json content) {
+  content["version"] = kFormatVersion;
+  return content.dump(-1, ' ', true, json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace smartkey::ctl

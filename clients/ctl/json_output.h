@@ -30,4 +30,7 @@ nlohmann::json RevealToJson(const client::ClientAssertion& assertion);
 // The whole output: `content` with "version", indented, in ASCII, with a newline.
 std::string ToJsonDocument(nlohmann::json content);
 
+// The same on one line: for commands that print one object after the other.
+std::string ToJsonLine(nlohmann::json content);
+
 }  // namespace smartkey::ctl

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/error.h"
 #include "clients/ctl/commands.h"
+#include "clients/ctl/duration.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
 #include "clients/ctl/table.h"
@@ -26,13 +32,55 @@ std::string Note(const client::Registration& registration) {
   return absl::StrCat("shared by ", OwnerText(registration.owner));
 }
 
+void PrintJson(const Session& session, const std::vector<client::Registration>& registrations) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& registration : registrations) list.push_back(ToJson(registration));
+  session.out << ToJsonDocument({{"registrations", std::move(list)}});
+}
+
+// Keeps those whose access will probably end within `within`, or should have ended already.
+void KeepEnding(absl::Duration within, std::vector<client::Registration>& registrations) {
+  const absl::Time last = absl::Now() + within;
+  std::erase_if(registrations, [last](const client::Registration& one) {
+    return !one.expected_end.has_value() || one.expected_end->time > last;
+  });
+}
+
+// What there is to be listed is a reason to act.
+void ShowEnding(const Session& session, const std::string& within,
+                const std::vector<client::Registration>& ending) {
+  if (ending.empty()) {
+    session.err << "No access is known to end within " << within << ".\n";
+    return;
+  }
+  Table table({"NAME", "STATE", "SERVER", "EXPECTED END"});
+  for (const auto& one : ending) {
+    table.AddRow({NameToType(one), StateText(one), one.server, ExpectedEndText(one)});
+  }
+  session.out << table.ToText();
+  session.err << "Before it ends: 'smartkeyctl renew NAME'\n";
+}
+
+absl::Status RunListEnding(Session& session, bool all, const std::string& ending) {
+  const auto within = ParseDuration(ending);
+  if (!within.ok()) return Annotate(within.status(), "--ending");
+  auto registrations = Fetch(session, all);
+  if (!registrations.ok()) return registrations.status();
+  KeepEnding(*within, *registrations);
+  if (!registrations->empty()) session.exit_code = ExitCode::kPersonMustAct;
+  if (session.json) {
+    PrintJson(session, *registrations);
+  } else {
+    ShowEnding(session, ending, *registrations);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunList(const Session& session, bool all) {
   auto registrations = Fetch(session, all);
   if (!registrations.ok()) return registrations.status();
   if (session.json) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const auto& registration : *registrations) list.push_back(ToJson(registration));
-    session.out << ToJsonDocument({{"registrations", std::move(list)}});
+    PrintJson(session, *registrations);
     return absl::OkStatus();
   }
   if (registrations->empty()) {
@@ -51,11 +99,24 @@ absl::Status RunList(const Session& session, bool all) {
 }  // namespace
 
 void AddList(CLI::App& app, Session& session) {
-  auto all = std::make_shared<bool>(false);
+  struct Arguments {
+    bool all = false;
+    std::string ending;
+  };
+  auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("list", "List the registrations you may use");
-  command->add_flag("--all", *all, "Those of all owners, over the admin socket");
-  command->callback(
-      [&session, all] { session.run = [&session, all] { return RunList(session, *all); }; });
+  command->add_flag("--all", arguments->all, "Those of all owners, over the admin socket");
+  command
+      ->add_option(
+          "--ending", arguments->ending,
+          "Only those whose access will probably end so soon: 14d; exits 4 if there are any")
+      ->type_name("DURATION");
+  command->callback([&session, arguments] {
+    session.run = [&session, arguments] {
+      return arguments->ending.empty() ? RunList(session, arguments->all)
+                                       : RunListEnding(session, arguments->all, arguments->ending);
+    };
+  });
 }
 
 }  // namespace smartkey::ctl

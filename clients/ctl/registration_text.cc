@@ -26,6 +26,41 @@ constexpr WarningRow kWarnings[] = {
     {"SERVER_DOES_NOT_NARROW", "the server ignores which scopes are asked for"},
 };
 
+std::string SuspendedByText(const client::Suspension& suspension) {
+  // Of old records the name is not known.
+  if (suspension.by_administrator && suspension.by.name.empty()) return "an administrator";
+  return absl::StrCat(OwnerText(suspension.by),
+                      suspension.by_administrator ? ", as administrator" : "");
+}
+
+void AddGeneration(const client::Generation& generation, Record& record) {
+  record.Add("Generation", absl::StrCat(generation.number));
+  record.Add("Client id", generation.client_id);
+  record.Add("Registered", generation.registered_at);
+  record.Add("First token", generation.first_token_at);
+  if (!generation.key.has_value()) return;
+  record.Add("Key",
+             absl::StrCat(generation.key->algorithm, " in ", Name(generation.key->provider)));
+  record.Add("Thumbprint", generation.key->thumbprint);
+  record.Add("Key attributes", AttributesText(*generation.key));
+}
+
+void AddState(const client::Registration& registration, Record& record) {
+  record.Add("State", absl::StrCat(StateText(registration), " (", Name(registration.state), ")"));
+  if (registration.suspended.has_value()) {
+    record.Add("Suspended by", SuspendedByText(*registration.suspended));
+    record.Add("Suspended since", registration.suspended->since);
+    record.Add("Reason given", registration.suspended->why);
+  }
+  if (registration.cause.has_value()) {
+    record.Add("Cause", ReasonName(registration.cause->reason));
+    record.Add("What to do", registration.cause->remedy);
+  }
+  for (const std::string& warning : registration.warnings) {
+    record.Add("Note", WarningText(warning));
+  }
+}
+
 }  // namespace
 
 std::string StateText(const client::Registration& registration) {
@@ -56,6 +91,45 @@ std::string AttributesText(const client::Key& key) {
 std::string NameToType(const client::Registration& registration) {
   if (registration.relation != client::Relation::kAdministered) return registration.name;
   return absl::StrCat(OwnerText(registration.owner), "/", registration.name);
+}
+
+std::string RegistrationText(const client::Registration& registration) {
+  Record record;
+  record.Add("Name", registration.name);
+  record.Add("Id", registration.id);
+  record.Add("Label", registration.label);
+  record.Add("Owner", OwnerText(registration.owner));
+  AddState(registration, record);
+  record.Add("App", registration.app);
+  record.Add("Server", registration.server);
+  record.Add("FHIR base", registration.fhir_base);
+  record.Add("Token endpoint", registration.token_endpoint);
+  record.Add("Scopes", registration.scopes);
+  record.Add("Patient", registration.context_varies ? "varies" : registration.patient);
+  record.Add("User", registration.fhir_user);
+  record.Add("Enrolled", registration.created_at);
+  record.Add("Last token", registration.last_token_at);
+  record.Add("Next attempt", registration.next_attempt_at);
+  record.Add("Expected end", ExpectedEndText(registration));
+  if (registration.generation.has_value()) AddGeneration(*registration.generation, record);
+  record.Add("Portal", registration.management_url);
+  return record.ToText();
+}
+
+std::string ExpectedEndText(const client::Registration& registration) {
+  if (!registration.expected_end.has_value()) return "";
+  absl::string_view source = "";
+  switch (registration.expected_end->source) {
+    case client::EndSource::kPerson:
+      source = " (as you said)";
+      break;
+    case client::EndSource::kEarlierGenerations:
+      source = " (earlier ones lasted as long)";
+      break;
+    case client::EndSource::kUnspecified:
+      break;
+  }
+  return absl::StrCat(TimeText(registration.expected_end->time), source);
 }
 
 std::string EnrolledText(const client::Registration& registration) {

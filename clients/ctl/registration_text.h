@@ -24,6 +24,12 @@ std::string AttributesText(const client::Key& key);
 // A name as it has to be typed: of an administered registration with its owner before it.
 std::string NameToType(const client::Registration& registration);
 
+// When it will probably end and who says so; empty: not known.
+std::string ExpectedEndText(const client::Registration& registration);
+
+// Everything that there is to show of one.
+std::string RegistrationText(const client::Registration& registration);
+
 // What is shown after an enrollment.
 std::string EnrolledText(const client::Registration& registration);
 

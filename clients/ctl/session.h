@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/error.h"
 #include "smartkey/admin_client.h"
 #include "smartkey/client.h"
 
@@ -26,6 +27,12 @@ struct Session {
 
   // Set by the parser to what the chosen command does.
   std::function<absl::Status()> run;
+  // With --json: the command prints one object after the other, each on a line of its own; so is an
+  // error then.
+  bool json_lines = false;
+  // What the program ends with when that succeeds: kOk, unless the result itself is a reason for
+  // somebody to act.
+  ExitCode exit_code = ExitCode::kOk;
 
   // The public socket, unless --socket names another.
   absl::StatusOr<std::unique_ptr<client::Client>> Connect() const;

@@ -98,6 +98,10 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::GetAccessTokenRequest token_request ABSL_GUARDED_BY(mu);
   v1::UpdateRegistrationRequest update ABSL_GUARDED_BY(mu);
   v1::ListRegistrationsRequest list ABSL_GUARDED_BY(mu);
+  v1::SuspendRegistrationsRequest suspend ABSL_GUARDED_BY(mu);
+  v1::ResumeRegistrationsRequest resume ABSL_GUARDED_BY(mu);
+  v1::RotateKeyRequest rotate ABSL_GUARDED_BY(mu);
+  v1::WatchRegistrationsRequest watch ABSL_GUARDED_BY(mu);
 
   // What was received is noted before the call is, for those who wait for the call.
   template <typename Value>
@@ -257,6 +261,61 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     response->set_management_url("https://ehr.example.com/apps");
     response->set_key_destroyed(true);
     return Find(request->registration());
+  }
+
+  // The first is changed by it, another one is so already.
+  grpc::Status SuspendRegistrations(grpc::ServerContext* context,
+                                    const v1::SuspendRegistrationsRequest* request,
+                                    v1::SuspendRegistrationsResponse* response) override {
+    Note(&Services::suspend, *request);
+    const grpc::Status status = Enter("SuspendRegistrations", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    if (!registration.has_suspended()) response->add_registration_ids(registration.id());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ResumeRegistrations(grpc::ServerContext* context,
+                                   const v1::ResumeRegistrationsRequest* request,
+                                   v1::ResumeRegistrationsResponse* response) override {
+    Note(&Services::resume, *request);
+    const grpc::Status status = Enter("ResumeRegistrations", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    response->add_registration_ids(registration.id());
+    response->add_still_suspended_ids("r-2");
+    return grpc::Status::OK;
+  }
+
+  grpc::Status RotateKey(grpc::ServerContext* context, const v1::RotateKeyRequest* request,
+                         v1::RotateKeyResponse* response) override {
+    Note(&Services::rotate, *request);
+    const grpc::Status status = Enter("RotateKey", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    *response->mutable_registration() = registration;
+    return Find(request->registration());
+  }
+
+  // Everything that may come, once; then the end, unless calls hang.
+  grpc::Status WatchRegistrations(
+      grpc::ServerContext* context, const v1::WatchRegistrationsRequest* request,
+      grpc::ServerWriter<v1::WatchRegistrationsResponse>* writer) override {
+    Note(&Services::watch, *request);
+    v1::WatchRegistrationsResponse current, synced, ending, removed;
+    {
+      MutexLock lock(mu);
+      *current.mutable_registration() = registration;
+    }
+    current.set_event(v1::WatchRegistrationsResponse::CURRENT);
+    synced.set_event(v1::WatchRegistrationsResponse::SYNCED);
+    ending = current;
+    ending.set_event(v1::WatchRegistrationsResponse::ENDING);
+    ending.set_ending_days(7);
+    removed.set_event(v1::WatchRegistrationsResponse::REMOVED);
+    removed.mutable_registration()->set_id(current.registration().id());
+    for (const auto& event : {current, synced, ending, removed}) writer->Write(event);
+    return Enter("WatchRegistrations", context);
   }
 
   grpc::Status GetAccessToken(grpc::ServerContext* context,
@@ -448,6 +507,26 @@ v1::UpdateRegistrationRequest FakeDaemon::update() const {
 v1::ListRegistrationsRequest FakeDaemon::list() const {
   MutexLock lock(services_->mu);
   return services_->list;
+}
+
+v1::SuspendRegistrationsRequest FakeDaemon::suspend() const {
+  MutexLock lock(services_->mu);
+  return services_->suspend;
+}
+
+v1::ResumeRegistrationsRequest FakeDaemon::resume() const {
+  MutexLock lock(services_->mu);
+  return services_->resume;
+}
+
+v1::RotateKeyRequest FakeDaemon::rotate() const {
+  MutexLock lock(services_->mu);
+  return services_->rotate;
+}
+
+v1::WatchRegistrationsRequest FakeDaemon::watch() const {
+  MutexLock lock(services_->mu);
+  return services_->watch;
 }
 
 bool FakeDaemon::WaitForCall(const std::string& method) const {

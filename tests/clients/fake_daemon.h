@@ -55,6 +55,10 @@ class FakeDaemon {
   v1::GetAccessTokenRequest token_request() const;
   v1::UpdateRegistrationRequest update() const;
   v1::ListRegistrationsRequest list() const;
+  v1::SuspendRegistrationsRequest suspend() const;
+  v1::ResumeRegistrationsRequest resume() const;
+  v1::RotateKeyRequest rotate() const;
+  v1::WatchRegistrationsRequest watch() const;
 
   // False if it was not received within ten seconds.
   bool WaitForCall(const std::string& method) const;

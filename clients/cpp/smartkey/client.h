@@ -41,6 +41,8 @@ struct EnrollmentWish {
   std::string renews;  // Name or id of the registration to renew; its name and label stay. Empty: a
                        // new one.
   std::string request_id;  // A repeated call with the same one finds the first. Empty: none.
+  // For how long the person means to allow the access, to be warned before its end. Zero: not said.
+  absl::Duration access_for = absl::ZeroDuration();
 };
 
 // Which token. Name or id of a registration; or else app, FHIR base and, if needed, patient.
@@ -59,6 +61,40 @@ struct RegistrationFilter {
   std::string fhir_base;
   std::string server;
   std::string owner;  // User name or "uid:N".
+};
+
+// Which registrations to suspend or resume: one of these.
+struct SuspensionTarget {
+  std::string registration;  // Name or id.
+  std::string server;        // All of this server.
+  std::string owner;         // All of this user: name or "uid:N". Others' on the admin socket only.
+  bool all = false;          // All that the caller may manage.
+};
+
+// What to change of a registration. Absent: stays as it is.
+struct RegistrationChange {
+  absl::optional<std::string> name;           // IDENTIFYING
+  absl::optional<std::string> label;          // Empty: removes it. IDENTIFYING
+  absl::optional<absl::Duration> access_for;  // From now on; zero: takes back what was said.
+};
+
+// The registrations of a caller as they change. Next() and Cancel() may be called from two threads;
+// nothing else. Destroying it ends it; it must not outlive its Client. There is no need to read
+// fast: what changes meanwhile comes as one event for each registration.
+class RegistrationWatch {
+ public:
+  struct Rep;
+  explicit RegistrationWatch(std::unique_ptr<Rep> rep);
+  ~RegistrationWatch();
+
+  // Waits for the next event: kCurrent for each registration, then kSynced, then changes. nullopt:
+  // the one registration that was watched is gone. Errors: as for every call; kShuttingDown when
+  // the daemon stops; kCancelled after Cancel().
+  absl::StatusOr<absl::optional<RegistrationEvent>> Next();
+  void Cancel();
+
+ private:
+  std::unique_ptr<Rep> rep_;
 };
 
 // The steps of one enrollment as they happen. Next() and Cancel() may be called from two threads;
@@ -125,13 +161,27 @@ class Client {
                                                               CallOptions options = {});
   absl::StatusOr<Registration> GetRegistration(const std::string& registration,
                                                CallOptions options = {});
-  // Absent: stays as it is. An empty label removes it.
   absl::StatusOr<Registration> UpdateRegistration(const std::string& registration,
-                                                  const absl::optional<std::string>& name,
-                                                  const absl::optional<std::string>& label,
+                                                  const RegistrationChange& change,
                                                   CallOptions options = {});
   absl::StatusOr<Deletion> DeleteRegistration(const std::string& registration,
                                               CallOptions options = {});
+  // Stops tokens and assertions at once. Returns the ids of those that changed. Default deadline of
+  // this and Resume: 60 s.
+  absl::StatusOr<std::vector<std::string>> SuspendRegistrations(const SuspensionTarget& target,
+                                                                const std::string& why = "",
+                                                                CallOptions options = {});
+  absl::StatusOr<Resumption> ResumeRegistrations(const SuspensionTarget& target,
+                                                 CallOptions options = {});
+  // Another key without a login, where the server lets that be done. `algorithm` empty: as before.
+  // Errors: kRotationNeedsBrowser: renew instead.
+  absl::StatusOr<Registration> RotateKey(const std::string& registration,
+                                         const std::string& algorithm = "",
+                                         CallOptions options = {});
+  // Every change from now on, of one registration or of those that fit. No deadline unless given.
+  absl::StatusOr<std::unique_ptr<RegistrationWatch>> WatchRegistrations(
+      const RegistrationFilter& filter = {}, const std::string& registration = "",
+      CallOptions options = {});
 
   // Step 3, cached. Default deadline: 60 s.
   absl::StatusOr<AccessToken> GetAccessToken(const TokenWish& wish, CallOptions options = {});

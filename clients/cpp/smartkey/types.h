@@ -44,6 +44,16 @@ enum class HardwareState : int { kUnspecified = 0, kReady = 1, kDegraded = 2, kA
 
 enum class TokenSource : int { kUnspecified = 0, kCache = 1, kFresh = 2, kStaleValid = 3 };
 
+enum class EndSource : int { kUnspecified = 0, kPerson = 1, kEarlierGenerations = 2 };
+
+enum class WatchEvent : int {
+  kUnspecified = 0,
+  kCurrent = 1,
+  kRemoved = 2,
+  kSynced = 3,
+  kEnding = 4,
+};
+
 enum class EnrollmentStep : int {
   kUnspecified = 0,
   kWaitingForBrowser = 1,
@@ -62,6 +72,8 @@ absl::string_view Name(KeyProviderType provider);
 absl::string_view Name(HardwareState state);
 absl::string_view Name(TokenSource source);
 absl::string_view Name(EnrollmentStep step);
+absl::string_view Name(EndSource source);
+absl::string_view Name(WatchEvent event);
 
 // Why something is as it is, where no call failed.
 struct Cause {
@@ -102,6 +114,12 @@ struct Suspension {
   absl::optional<absl::Time> since;
 };
 
+// When the access will probably end: a reason to renew before, never a certainty.
+struct ExpectedEnd {
+  absl::Time time;
+  EndSource source = EndSource::kUnspecified;
+};
+
 struct Registration {
   std::string id;
   std::string name;   // IDENTIFYING
@@ -126,6 +144,7 @@ struct Registration {
   std::string patient;    // IDENTIFYING
   std::string fhir_user;  // IDENTIFYING
   bool context_varies = false;
+  absl::optional<ExpectedEnd> expected_end;
   std::vector<std::string> warnings;    // "SAME_APP_SAME_SERVER", ...
   std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
   std::string management_url;
@@ -193,6 +212,18 @@ struct Deletion {
   bool server_may_still_list = false;
   std::string management_url;
   bool key_destroyed = false;
+  uint32_t tokens_revoked = 0;
+};
+
+struct Resumption {
+  std::vector<std::string> registration_ids;
+  std::vector<std::string> still_suspended_ids;  // By an administrator.
+};
+
+struct RegistrationEvent {
+  WatchEvent event = WatchEvent::kUnspecified;
+  absl::optional<Registration> registration;  // With kRemoved only its id is set.
+  uint32_t ending_days = 0;                   // With kEnding: 14, 7 or 1.
 };
 
 struct Server {

@@ -145,10 +145,67 @@ TEST_F(ClientTest, ARegistrationIsGivenFieldForField) {
 }
 
 TEST_F(ClientTest, AnUpdateSendsOnlyWhatIsGiven) {
-  ASSERT_TRUE(client_->UpdateRegistration("mercy", absl::nullopt, "").ok());
+  ASSERT_TRUE(client_->UpdateRegistration("mercy", {.label = ""}).ok());
   EXPECT_FALSE(daemon_.update().has_name());
   EXPECT_TRUE(daemon_.update().has_label());
   EXPECT_EQ(daemon_.update().label(), "");
+  EXPECT_FALSE(daemon_.update().has_access_for());
+  ASSERT_TRUE(client_->UpdateRegistration("mercy", {.access_for = absl::Hours(48)}).ok());
+  EXPECT_EQ(daemon_.update().access_for().seconds(), 2 * 86400);
+}
+
+TEST_F(ClientTest, SuspensionsNameTheirTargetAndSayWhatChanged) {
+  EXPECT_THAT(*client_->SuspendRegistrations({.registration = "mercy"}, "lost laptop"),
+              ElementsAre("r-1"));
+  EXPECT_EQ(daemon_.suspend().target().registration(), "mercy");
+  EXPECT_EQ(daemon_.suspend().why(), "lost laptop");
+  ASSERT_TRUE(client_->SuspendRegistrations({.server = "mercy"}).ok());
+  EXPECT_EQ(daemon_.suspend().target().server(), "mercy");
+  ASSERT_TRUE(client_->SuspendRegistrations({.owner = "uid:1000"}).ok());
+  EXPECT_EQ(daemon_.suspend().target().owner(), "uid:1000");
+  const auto resumption = client_->ResumeRegistrations({.all = true});
+  ASSERT_TRUE(resumption.ok());
+  EXPECT_TRUE(daemon_.resume().target().all());
+  EXPECT_THAT(resumption->registration_ids, ElementsAre("r-1"));
+  EXPECT_THAT(resumption->still_suspended_ids, ElementsAre("r-2"));
+}
+
+TEST_F(ClientTest, AWatchGivesEachEventAndEnds) {
+  daemon_.EditRegistration([](v1::Registration& registration) {
+    registration.mutable_expected_end()->mutable_time()->set_seconds(4102444800);
+    registration.mutable_expected_end()->set_source(v1::ExpectedEnd::PERSON);
+  });
+  auto watch = client_->WatchRegistrations({.app = "org.example.viewer"}, "mercy");
+  ASSERT_TRUE(watch.ok());
+  std::vector<WatchEvent> events;
+  for (;;) {
+    auto event = (*watch)->Next();
+    ASSERT_TRUE(event.ok()) << event.status();
+    if (!event->has_value()) break;
+    events.push_back((*event)->event);
+    if ((*event)->event != WatchEvent::kEnding) continue;
+    EXPECT_EQ((*event)->ending_days, 7u);
+    EXPECT_EQ((*event)->registration->expected_end->time, absl::FromUnixSeconds(4102444800));
+    EXPECT_EQ((*event)->registration->expected_end->source, EndSource::kPerson);
+  }
+  EXPECT_THAT(events, ElementsAre(WatchEvent::kCurrent, WatchEvent::kSynced, WatchEvent::kEnding,
+                                  WatchEvent::kRemoved));
+  EXPECT_EQ(daemon_.watch().registration(), "mercy");
+  EXPECT_EQ(daemon_.watch().filter().app(), "org.example.viewer");
+  EXPECT_FALSE((*watch)->Next()->has_value());
+}
+
+TEST_F(ClientTest, AWatchCanBeCancelledWhileItWaits) {
+  daemon_.Hang();
+  auto watch = client_->WatchRegistrations();
+  ASSERT_TRUE(watch.ok());
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE((*watch)->Next().ok());
+  std::thread canceller([&] {
+    daemon_.WaitForCall("WatchRegistrations");
+    (*watch)->Cancel();
+  });
+  EXPECT_EQ(ReasonOf((*watch)->Next().status()), Reason::kCancelled);
+  canceller.join();
 }
 
 TEST_F(ClientTest, TheOtherCallsAnswer) {
