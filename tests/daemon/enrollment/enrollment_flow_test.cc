@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/model/expected_end.h"
 #include "tests/daemon/enrollment/enrollment_fixture.h"
 
 namespace smartkey {
@@ -244,6 +245,28 @@ TEST_F(EnrollmentTest, Renewed_SwapsTheGenerationAndKeepsNameLabelAndId) {
   EXPECT_FALSE(keys_.HasKey(old_key));
   EXPECT_EQ(keys_.keys(), 1);
   EXPECT_EQ(TokenFor(before->id), "access-token-canary-new");
+}
+
+TEST_F(EnrollmentTest, AccessIsSaidToLast_CountsForThatGenerationAlone) {
+  EnrollmentRequest request = Request();
+  request.access_for = absl::Hours(24 * 90);
+  const auto before = Enroll(request);
+  EXPECT_EQ(before->newest().access_for, absl::Hours(24 * 90));
+
+  EnrollmentRequest renewal = Request();
+  renewal.renews = before->id;
+  renewal.access_for = absl::Hours(24 * 365);
+  const absl::StatusOr<BegunEnrollment> begun = Begin(renewal);
+  ASSERT_TRUE(begun.ok());
+  EXPECT_EQ(FindExpectedEnd(*store().Find(before->id), clock_.Now())->time,
+            before->newest().registered_at + absl::Hours(24 * 90))
+      << "the old one's end, while it serves";
+  ASSERT_TRUE(Complete(*begun)->ok());
+  EXPECT_EQ(store().Find(before->id)->newest().access_for, absl::Hours(24 * 365));
+
+  renewal.access_for = absl::ZeroDuration();
+  ASSERT_TRUE(Complete(*Begin(renewal))->ok());
+  EXPECT_FALSE(FindExpectedEnd(*store().Find(before->id), clock_.Now()).has_value());
 }
 
 TEST_F(EnrollmentTest, RenewalIsForAnotherPatient_IsDroppedAndTheOldOneServes) {

@@ -148,6 +148,18 @@ TEST(ChooseAlgorithm, NothingInCommon_SaysWhatThereIs) {
   EXPECT_NE(status.message().find("PS512"), absl::string_view::npos);
 }
 
+TEST(PlanEnrollment, AccessIsSaidToLast_IsTakenIfItCanBe) {
+  EnrollmentRequest request = Request();
+  request.access_for = absl::Hours(24 * 365);
+  const absl::StatusOr<EnrollmentPlan> plan = PlanEnrollment(TwoAppsTwoServers(), request, true);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->access_for, absl::Hours(24 * 365));
+  request.access_for = absl::Hours(24 * 366 * 11);
+  EXPECT_EQ(Refusal(request), Reason::kInvalidArgument);
+  request.access_for = -absl::Hours(1);
+  EXPECT_EQ(Refusal(request), Reason::kInvalidArgument);
+}
+
 TEST(ChooseAlgorithm, AskedForByName_NeedsTheHardwareAlone) {
   const auto chosen =
       ChooseAlgorithm(Algorithm::kEs256, {Algorithm::kEs256}, {"RS384"}, ServerProfile::kEpic);

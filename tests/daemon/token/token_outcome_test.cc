@@ -100,6 +100,7 @@ TEST(ApplyFailure, FiveRefusalsInADay_AreStillSuspectAndTheSixthIsEnough) {
   }
   ApplyFailure(registration, 1, refusal, kNow + absl::Hours(25));
   EXPECT_EQ(registration.generations[0].state, GenerationState::kReauthRequired);
+  EXPECT_EQ(registration.generations[0].ended_at, kNow) << "not when the refusals began";
   ApplyFailure(registration, 1, refusal, kNow + absl::Hours(26));
   EXPECT_EQ(registration.generations[0].state, GenerationState::kReauthRequired);
   EXPECT_EQ(registration.generations.size(), 1u);
@@ -140,13 +141,24 @@ TEST(ApplyToken, TokenAfterRefusals_ClearsThem) {
   Registration registration = InState(GenerationState::kReauthRequired);
   registration.generations[0].refusals = 9;
   registration.generations[0].first_refusal_at = kNow - absl::Hours(50);
+  registration.generations[0].ended_at = kNow - absl::Hours(50);
   registration.generations[0].last_error = Reason::kRefusedByServer;
   ASSERT_TRUE(ApplyToken(registration, 1, TokenFor("patient-1"), kNow).ok());
   const Generation& generation = registration.generations[0];
   EXPECT_EQ(generation.state, GenerationState::kActive);
   EXPECT_EQ(generation.refusals, 0);
   EXPECT_EQ(generation.first_refusal_at, absl::InfinitePast());
+  EXPECT_EQ(generation.ended_at, absl::InfinitePast());
   EXPECT_EQ(generation.last_error, Reason::kUnspecified);
+}
+
+TEST(ApplyToken, RenewedAfterItsAccessEnded_HowLongThatLastedIsKept) {
+  Registration registration = InState(GenerationState::kReauthRequired);
+  registration.generations[0].registered_at = kNow - absl::Hours(24 * 90);
+  registration.generations[0].ended_at = kNow - absl::Hours(24);
+  registration.generations.push_back(MakeGeneration(2, GenerationState::kVerifying, false));
+  ASSERT_TRUE(ApplyToken(registration, 2, TokenFor("patient-1"), kNow).ok());
+  EXPECT_EQ(registration.earlier_lifetimes, std::vector<absl::Duration>{absl::Hours(24 * 89)});
 }
 
 TEST(ApplyToken, AnotherPatientOrUser_IsRefusedAndNothingChanges) {
