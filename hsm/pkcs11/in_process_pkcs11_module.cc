@@ -80,10 +80,18 @@ absl::StatusOr<CK_FUNCTION_LIST*> InProcessPkcs11Module::Load() {
   std::string init_args = options_.init_args;
   if (!init_args.empty()) arguments.pReserved = init_args.data();
   MutexLock lock((*shared)->mu);
-  const CK_RV rv = (*shared)->functions->C_Initialize(&arguments);
+  CK_RV rv = (*shared)->functions->C_Initialize(&arguments);
+  if (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED && (*shared)->users == 0 &&
+      (*shared)->ours_to_finalize) {
+    // What Unload was refused.
+    (*shared)->functions->C_Finalize(nullptr);
+    rv = (*shared)->functions->C_Initialize(&arguments);
+  }
   if (rv == CKR_OK) {
     (*shared)->ours_to_finalize = true;
   } else if (rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
+    // It may be half up; nobody else had initialized it, or it would have said so.
+    (*shared)->functions->C_Finalize(nullptr);
     return Pkcs11Status(rv, "initialize module");
   }
   ++(*shared)->users;
@@ -96,9 +104,9 @@ void InProcessPkcs11Module::Unload() {
   if (shared == nullptr) return;
   MutexLock lock(shared->mu);
   if (--shared->users > 0 || !shared->ours_to_finalize) return;
-  shared->ours_to_finalize = false;
-  // What it answers changes nothing: a module that cannot finalize says so in C_Initialize.
-  shared->functions->C_Finalize(nullptr);
+  const CK_RV rv = shared->functions->C_Finalize(nullptr);
+  // Otherwise it stays ours: Load tries again, for sessions and a login are still in there.
+  if (rv == CKR_OK || rv == CKR_CRYPTOKI_NOT_INITIALIZED) shared->ours_to_finalize = false;
 }
 
 }  // namespace smartkey

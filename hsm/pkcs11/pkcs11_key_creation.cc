@@ -18,15 +18,22 @@ namespace {
 // As long as a thumbprint, so that a token which takes the one takes the other.
 constexpr size_t kIdOctets = 32;
 
+// Some tokens refuse a template with what others say when they are in trouble. Nothing is conceded
+// for the latter: a weaker key is no cure.
+bool MayPass(const absl::Status& status) {
+  const absl::optional<CK_RV> code = Pkcs11CodeOf(status);
+  return code.has_value() && IsTemplateRefusal(*code) &&
+         RecoveryOf(status) == Pkcs11Recovery::kReopen;
+}
+
 }  // namespace
 
 absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Run(Pkcs11Session& session, Pkcs11KeyFinder& finder) {
   if (absl::Status status = DestroyLeftovers(session, finder); !status.ok()) return status;
   first_id_ = RandomBytes(kIdOctets);
   leftovers_ = {first_id_};
-  absl::StatusOr<Pkcs11Session::KeyPair> pair = Generate(session);
+  absl::StatusOr<Pkcs11Session::KeyPair> pair = Generate(session, finder);
   if (!pair.ok()) {
-    // A token that reports a failure may have made the key all the same.
     DestroyLeftovers(session, finder).IgnoreError();
     return pair.status();
   }
@@ -52,20 +59,29 @@ absl::Status Pkcs11KeyCreation::DestroyLeftovers(Pkcs11Session& session, Pkcs11K
   return absl::OkStatus();
 }
 
-absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11KeyCreation::Generate(Pkcs11Session& session) {
+absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11KeyCreation::Generate(Pkcs11Session& session,
+                                                                   Pkcs11KeyFinder& finder) {
   // What the first attempt was answered is the reason; later ones may be refused for what they
   // concede.
   absl::Status refusal;
   for (const TemplateConcession& concession : TemplateConcessions()) {
+    public_half_is_stored_ = !concession.public_half_in_session;
     const KeyPairTemplate wanted =
         SigningKeyPairTemplate(KeyTypeFor(wish_.algorithm), first_id_, wish_.label, concession);
-    absl::StatusOr<Pkcs11Session::KeyPair> pair =
-        session.GenerateKeyPair(wanted.mechanism, wanted.public_half, wanted.private_half);
-    public_half_is_stored_ = !concession.public_half_in_session;
+    const auto attempt = [&] {
+      return session.GenerateKeyPair(wanted.mechanism, wanted.public_half, wanted.private_half);
+    };
+    absl::StatusOr<Pkcs11Session::KeyPair> pair = attempt();
+    // A token that reports a failure may have made the key all the same: none of it stays.
+    if (refusal.ok() && MayPass(pair.status())) {
+      if (absl::Status status = finder.DestroyKey(session, first_id_); !status.ok()) return status;
+      pair = attempt();
+    }
     if (pair.ok()) return pair;
     const absl::optional<CK_RV> code = Pkcs11CodeOf(pair.status());
     if (!code.has_value() || !IsTemplateRefusal(*code)) return pair;
     refusal.Update(pair.status());
+    if (absl::Status status = finder.DestroyKey(session, first_id_); !status.ok()) return status;
   }
   return refusal;
 }

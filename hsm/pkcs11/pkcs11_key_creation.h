@@ -36,7 +36,7 @@ class Pkcs11KeyCreation {
   absl::StatusOr<CreatedKey> Run(Pkcs11Session& session, Pkcs11KeyFinder& finder);
 
  private:
-  absl::StatusOr<Pkcs11Session::KeyPair> Generate(Pkcs11Session& session);
+  absl::StatusOr<Pkcs11Session::KeyPair> Generate(Pkcs11Session& session, Pkcs11KeyFinder& finder);
   absl::StatusOr<CreatedKey> Finish(Pkcs11Session& session, Pkcs11KeyFinder& finder,
                                     const Pkcs11Session::KeyPair& pair);
   absl::StatusOr<PublicKey> ReadPublicKey(Pkcs11Session& session,
