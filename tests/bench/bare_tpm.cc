@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<BareTpm>> BareTpm::Connect(const std::string& tct
   return std::unique_ptr<BareTpm>(new BareTpm(*std::move(context), std::move(blobs), loading));
 }
 
-absl::Status BareTpm::BeginRound() {
+absl::Status BareTpm::MakeParent() {
   const TPM2B_SENSITIVE_CREATE sensitive = {};
   const TPM2B_PUBLIC wanted = StorageRootTemplate();
   const TPM2B_DATA outside = {};
@@ -47,10 +47,32 @@ absl::Status BareTpm::BeginRound() {
                                         &pcrs, &handle, nullptr, nullptr, nullptr, nullptr);
   if (rc != TSS2_RC_SUCCESS) return TpmStatus(rc, "make storage root key");
   parent_ = EsysObject::Transient(*context_, handle);
-  if (loading_ != Loading::kOnce) return absl::OkStatus();
-  absl::StatusOr<EsysObject> key = Load(blobs_.front());
-  if (!key.ok()) return key.status();
-  key_ = *std::move(key);
+  return absl::OkStatus();
+}
+
+absl::Status BareTpm::SaveAll() {
+  saved_.clear();
+  for (const TpmKeyBlob& blob : blobs_) {
+    absl::StatusOr<EsysObject> key = Load(blob);
+    if (!key.ok()) return key.status();
+    TPMS_CONTEXT* saved = nullptr;
+    const TSS2_RC rc = Esys_ContextSave(context_->get(), key->get(), &saved);
+    if (rc != TSS2_RC_SUCCESS) return TpmStatus(rc, "save context");
+    saved_.emplace_back(saved);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BareTpm::BeginRound() {
+  if (absl::Status status = MakeParent(); !status.ok()) return status;
+  if (loading_ == Loading::kEachCall) return absl::OkStatus();
+  if (loading_ == Loading::kSaved) {
+    if (absl::Status status = SaveAll(); !status.ok()) return status;
+  } else {
+    absl::StatusOr<EsysObject> key = Load(blobs_.front());
+    if (!key.ok()) return key.status();
+    key_ = *std::move(key);
+  }
   parent_.Reset();
   return absl::OkStatus();
 }
@@ -66,6 +88,17 @@ absl::StatusOr<EsysObject> BareTpm::Load(const TpmKeyBlob& blob) {
                                ESYS_TR_NONE, &blob.private_area, &blob.public_area, &handle);
   if (rc != TSS2_RC_SUCCESS) return TpmStatus(rc, "load");
   return EsysObject::Transient(*context_, handle);
+}
+
+absl::StatusOr<EsysObject> BareTpm::LoadSaved(const TPMS_CONTEXT& saved) {
+  ESYS_TR handle = ESYS_TR_NONE;
+  const TSS2_RC rc = Esys_ContextLoad(context_->get(), &saved, &handle);
+  if (rc != TSS2_RC_SUCCESS) return TpmStatus(rc, "load context");
+  return EsysObject::Transient(*context_, handle);
+}
+
+absl::StatusOr<EsysObject> BareTpm::LoadForCall(size_t index) {
+  return loading_ == Loading::kSaved ? LoadSaved(*saved_[index]) : Load(blobs_[index]);
 }
 
 absl::StatusOr<std::string> BareTpm::Sign(const EsysObject& key) {
@@ -99,12 +132,12 @@ absl::StatusOr<DuelRound> BareTpm::Run(int calls) {
     const absl::Time start = absl::Now();
     const size_t index = static_cast<size_t>(call) % blobs_.size();
     EsysObject loaded;
-    if (loading_ == Loading::kEachCall) {
-      absl::StatusOr<EsysObject> key = Load(blobs_[index]);
+    if (loading_ != Loading::kOnce) {
+      absl::StatusOr<EsysObject> key = LoadForCall(index);
       if (!key.ok()) return key.status();
       loaded = *std::move(key);
     }
-    absl::StatusOr<std::string> signature = Sign(loading_ == Loading::kEachCall ? loaded : key_);
+    absl::StatusOr<std::string> signature = Sign(loaded ? loaded : key_);
     loaded.Reset();
     round.latencies.push_back(absl::Now() - start);
     if (!signature.ok()) return signature.status();

@@ -18,6 +18,7 @@ class BareTpm : public Contestant {
   enum class Loading {
     kOnce,      // the key, before the round; Esys_Sign is all that is timed
     kEachCall,  // Esys_Load, Esys_Sign, Esys_FlushContext; the parent stays loaded
+    kSaved,     // Esys_ContextLoad, Esys_Sign, Esys_FlushContext; saved before the round
   };
 
   // The keys' parent must be the transient one: made before each round, flushed after it, since the
@@ -34,14 +35,20 @@ class BareTpm : public Contestant {
   BareTpm(std::unique_ptr<EsysContext> context, std::vector<TpmKeyBlob> blobs, Loading loading)
       : context_(std::move(context)), blobs_(std::move(blobs)), loading_(loading) {}
 
+  absl::Status MakeParent();
   absl::StatusOr<EsysObject> Load(const TpmKeyBlob& blob);
+  absl::StatusOr<EsysObject> LoadSaved(const TPMS_CONTEXT& saved);
+  absl::Status SaveAll();
+  // The key to sign call `index` with, where each call loads its own.
+  absl::StatusOr<EsysObject> LoadForCall(size_t index);
   absl::StatusOr<std::string> Sign(const EsysObject& key);
 
   const std::unique_ptr<EsysContext> context_;
   const std::vector<TpmKeyBlob> blobs_;
   const Loading loading_;
-  EsysObject parent_;
-  EsysObject key_;  // kOnce
+  EsysObject parent_;                         // kEachCall
+  EsysObject key_;                            // kOnce
+  std::vector<EsysPtr<TPMS_CONTEXT>> saved_;  // kSaved
 };
 
 }  // namespace smartkey

@@ -9,9 +9,12 @@
 // Exit code 1 if anything failed or a signature did not verify; a missed target is no failure,
 // since a busy machine misses any. What the numbers mean: docs/PERFORMANCE.md.
 #include <benchmark/benchmark.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -24,6 +27,7 @@
 #include "base/scheduler.h"
 #include "hsm/key_worker.h"
 #include "hsm/pkcs11/in_process_pkcs11_module.h"
+#include "hsm/pkcs11/isolated_pkcs11_module.h"
 #include "hsm/pkcs11/pkcs11_key_provider.h"
 #include "hsm/tpm/tpm_key_provider.h"
 #include "nlohmann/json.hpp"
@@ -88,7 +92,7 @@ void Fight(benchmark::State& state, Session& session, const std::string& name, C
 }
 
 void TpmSigning(benchmark::State& state, Session& session, const std::string& name, int key_count,
-                BareTpm::Loading loading) {
+                BareTpm::Loading loading, double target) {
   absl::StatusOr<std::unique_ptr<Swtpm>> tpm = Swtpm::Start();
   if (!tpm.ok()) return Fail(state, session, tpm.status());
   Daemon daemon([&] {
@@ -100,7 +104,7 @@ void TpmSigning(benchmark::State& state, Session& session, const std::string& na
   absl::StatusOr<std::unique_ptr<BareTpm>> bare = BareTpm::Connect((*tpm)->tcti(), *keys, loading);
   if (!bare.ok()) return Fail(state, session, bare.status());
   WorkerContestant ours(daemon.worker, daemon.clock, *keys, /*callers=*/1);
-  Fight(state, session, name, ours, **bare, *keys, /*calls=*/200, /*target=*/0.9);
+  Fight(state, session, name, ours, **bare, *keys, /*calls=*/200, target);
 }
 
 std::unique_ptr<Pkcs11Module> SoftHsmModule(const SoftHsm& hsm) {
@@ -108,8 +112,25 @@ std::unique_ptr<Pkcs11Module> SoftHsmModule(const SoftHsm& hsm) {
       .path = SoftHsm::module_path(), .environment = hsm.environment()});
 }
 
-void SoftHsmSigning(benchmark::State& state, Session& session, const std::string& name, int callers,
-                    double target) {
+std::unique_ptr<Pkcs11Module> IsolatedSoftHsmModule(const SoftHsm& hsm) {
+  return std::make_unique<IsolatedPkcs11Module>(IsolatedPkcs11Module::Options{
+      .path = SoftHsm::module_path(), .environment = hsm.environment()});
+}
+
+enum class Callers { kSleeping, kPending };
+
+std::unique_ptr<Contestant> Through(Daemon& daemon, const std::vector<DuelKey>& keys, Callers kind,
+                                    int callers) {
+  if (kind == Callers::kPending) {
+    return std::make_unique<PendingContestant>(daemon.worker, daemon.clock, keys, callers);
+  }
+  return std::make_unique<WorkerContestant>(daemon.worker, daemon.clock, keys, callers);
+}
+
+// `module`: where ours runs. Bare is always in this process.
+void SoftHsmSigning(benchmark::State& state, Session& session, const std::string& name,
+                    std::unique_ptr<Pkcs11Module> (*module)(const SoftHsm&), Callers kind,
+                    int callers, double target) {
   absl::StatusOr<std::unique_ptr<SoftHsm>> hsm = SoftHsm::Create();
   if (!hsm.ok()) return Fail(state, session, hsm.status());
   // Also sets the module's environment, before there is a second thread.
@@ -123,7 +144,7 @@ void SoftHsmSigning(benchmark::State& state, Session& session, const std::string
                                    .pin_file = (*hsm)->pin_file(),
                                    .instance_id = "bench",
                                    .rejected_pin_file = (*hsm)->rejected_pin_file()},
-        SoftHsmModule(**hsm));
+        module(**hsm));
   });
   absl::StatusOr<std::vector<DuelKey>> keys =
       CreateDuelKeys(daemon.worker, 1, "smartkeyd:bench:r:");
@@ -131,8 +152,8 @@ void SoftHsmSigning(benchmark::State& state, Session& session, const std::string
   absl::StatusOr<std::unique_ptr<BarePkcs11>> bare =
       BarePkcs11::Connect(std::move(bare_module), SoftHsm::pin(), *keys);
   if (!bare.ok()) return Fail(state, session, bare.status());
-  WorkerContestant ours(daemon.worker, daemon.clock, *keys, callers);
-  Fight(state, session, name, ours, **bare, *keys, /*calls=*/4000, target);
+  const std::unique_ptr<Contestant> ours = Through(daemon, *keys, kind, callers);
+  Fight(state, session, name, *ours, **bare, *keys, /*calls=*/2000, target);
 }
 
 template <typename Body>
@@ -146,16 +167,29 @@ void Register(Session& session, const std::string& name, Body body) {
 
 void RegisterAll(Session& session) {
   using State = benchmark::State;
+  using Loading = BareTpm::Loading;
   Register(session, "swtpm/one_key", [](State& state, Session& s, const std::string& name) {
-    TpmSigning(state, s, name, /*key_count=*/1, BareTpm::Loading::kOnce);
+    TpmSigning(state, s, name, /*key_count=*/1, Loading::kOnce, /*target=*/0.9);
   });
-  Register(session, "swtpm/ten_keys_in_turn",
-           [](State& state, Session& s, const std::string& name) {
-             TpmSigning(state, s, name, /*key_count=*/10, BareTpm::Loading::kEachCall);
-           });
+  Register(session, "swtpm/ten_keys", [](State& state, Session& s, const std::string& name) {
+    TpmSigning(state, s, name, /*key_count=*/10, Loading::kEachCall, /*target=*/0.9);
+  });
+  Register(session, "swtpm/ten_keys_saved", [](State& state, Session& s, const std::string& name) {
+    TpmSigning(state, s, name, /*key_count=*/10, Loading::kSaved, /*target=*/0);
+  });
   Register(session, "softhsm/8_callers", [](State& state, Session& s, const std::string& name) {
-    SoftHsmSigning(state, s, name, /*callers=*/8, /*target=*/0.8);
+    SoftHsmSigning(state, s, name, &SoftHsmModule, Callers::kSleeping, 8, /*target=*/0.8);
   });
+  Register(session, "softhsm/1_caller", [](State& state, Session& s, const std::string& name) {
+    SoftHsmSigning(state, s, name, &SoftHsmModule, Callers::kSleeping, 1, /*target=*/0);
+  });
+  Register(session, "softhsm/8_pending", [](State& state, Session& s, const std::string& name) {
+    SoftHsmSigning(state, s, name, &SoftHsmModule, Callers::kPending, 8, /*target=*/0);
+  });
+  Register(
+      session, "softhsm_isolated/8_callers", [](State& state, Session& s, const std::string& name) {
+        SoftHsmSigning(state, s, name, &IsolatedSoftHsmModule, Callers::kSleeping, 8, /*target=*/0);
+      });
 }
 
 // Takes our own flags out of argv. False: one of them has no number.
@@ -177,10 +211,33 @@ bool ReadSettings(int& argc, char** argv, Settings& settings) {
   return true;
 }
 
+// Where modules in processes of their own are met; gone when this ends.
+class SocketDirectory {
+ public:
+  SocketDirectory() {
+    path_ = std::filesystem::temp_directory_path() / "bench-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  ~SocketDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 int Run(int argc, char** argv) {
   Session session;
   if (!ReadSettings(argc, argv, session.settings)) {
     std::fprintf(stderr, "key_signing_bench: --rounds and --calls want a number\n");
+    return 2;
+  }
+  const SocketDirectory sockets;
+  if (absl::Status status = IsolatedPkcs11Module::UseSocket(sockets.path() + "/module");
+      !status.ok()) {
+    std::fprintf(stderr, "key_signing_bench: %s\n", status.ToString().c_str());
     return 2;
   }
   benchmark::Initialize(&argc, argv);
@@ -204,6 +261,7 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   smartkey::TpmKeyProvider::QuietLibraryLog();
+  ::signal(SIGPIPE, SIG_IGN);
   smartkey::SetLogLevel(smartkey::LogLevel::kWarning);
   const int code = smartkey::Run(argc, argv);
   std::fflush(nullptr);

@@ -16,6 +16,31 @@ constexpr absl::Duration kDeadline = absl::Seconds(30);
 
 constexpr KeyService::CallerKey kFirstUid = 1000;
 
+KeyService::SignRequest RequestOf(int caller, const DuelKey& key, const Clock& clock) {
+  return {.caller = kFirstUid + static_cast<KeyService::CallerKey>(caller),
+          .key = key.reference,
+          .public_key = key.public_key,
+          .algorithm = SignatureAlgorithm::kEs256,
+          .message = DuelMessage(),
+          .deadline = clock.Boot() + kDeadline};
+}
+
+// What several callers did between `start` and `end`.
+absl::StatusOr<DuelRound> Together(std::vector<DuelRound> parts,
+                                   const std::vector<absl::Status>& results, absl::Time start,
+                                   absl::Time end) {
+  DuelRound round;
+  round.elapsed = end - start;
+  for (const absl::Status& result : results) {
+    if (!result.ok()) return result;
+  }
+  for (DuelRound& part : parts) {
+    round.latencies.insert(round.latencies.end(), part.latencies.begin(), part.latencies.end());
+    for (DuelSignature& made : part.signatures) round.signatures.push_back(std::move(made));
+  }
+  return round;
+}
+
 }  // namespace
 
 absl::Status WorkerContestant::Call(int first, int calls, DuelRound& round) {
@@ -24,12 +49,7 @@ absl::Status WorkerContestant::Call(int first, int calls, DuelRound& round) {
     std::promise<absl::StatusOr<std::string>> promise;
     std::future<absl::StatusOr<std::string>> future = promise.get_future();
     const absl::Time start = absl::Now();
-    service_.Sign({.caller = kFirstUid + static_cast<KeyService::CallerKey>(first),
-                   .key = keys_[key].reference,
-                   .public_key = keys_[key].public_key,
-                   .algorithm = SignatureAlgorithm::kEs256,
-                   .message = DuelMessage(),
-                   .deadline = clock_.Boot() + kDeadline},
+    service_.Sign(RequestOf(first, keys_[key], clock_),
                   [&promise](absl::StatusOr<std::string> signature) {
                     promise.set_value(std::move(signature));
                   });
@@ -69,15 +89,52 @@ absl::StatusOr<DuelRound> WorkerContestant::Run(int calls) {
     end = absl::Now();
   }
 
+  return Together(std::move(parts), results, start, end);
+}
+
+struct PendingContestant::Chain {
+  int caller = 0;
+  int left = 0;
   DuelRound round;
-  round.elapsed = end - start;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (!results[i].ok()) return results[i];
-    DuelRound& part = parts[i];
-    round.latencies.insert(round.latencies.end(), part.latencies.begin(), part.latencies.end());
-    for (DuelSignature& made : part.signatures) round.signatures.push_back(std::move(made));
+  absl::Status result;
+  std::promise<void> done;
+};
+
+void PendingContestant::Next(Chain& chain) {
+  if (chain.left == 0 || !chain.result.ok()) return chain.done.set_value();
+  const size_t key = static_cast<size_t>(--chain.left) % keys_.size();
+  service_.Sign(RequestOf(chain.caller, keys_[key], clock_),
+                [this, &chain, key, start = absl::Now()](absl::StatusOr<std::string> signature) {
+                  chain.round.latencies.push_back(absl::Now() - start);
+                  chain.result = signature.status();
+                  if (signature.ok()) {
+                    chain.round.signatures.push_back({key, *std::move(signature)});
+                  }
+                  Next(chain);
+                });
+}
+
+absl::StatusOr<DuelRound> PendingContestant::Run(int calls) {
+  std::vector<Chain> chains(static_cast<size_t>(pending_));
+  for (int i = 0; i < pending_; ++i) {
+    Chain& chain = chains[static_cast<size_t>(i)];
+    chain.caller = i;
+    chain.left = calls / pending_ + (i < calls % pending_ ? 1 : 0);
+    chain.round.latencies.reserve(static_cast<size_t>(calls));
+    chain.round.signatures.reserve(static_cast<size_t>(calls));
   }
-  return round;
+  const absl::Time start = absl::Now();
+  for (Chain& chain : chains) Next(chain);
+  for (Chain& chain : chains) chain.done.get_future().wait();
+  const absl::Time end = absl::Now();
+
+  std::vector<DuelRound> parts;
+  std::vector<absl::Status> results;
+  for (Chain& chain : chains) {
+    parts.push_back(std::move(chain.round));
+    results.push_back(chain.result);
+  }
+  return Together(std::move(parts), results, start, end);
 }
 
 absl::StatusOr<std::vector<DuelKey>> CreateDuelKeys(KeyService& service, int count,
