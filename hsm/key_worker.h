@@ -18,12 +18,12 @@ namespace smartkey {
 // nothing else does. A call whose deadline passes while it waits is answered then and there, also
 // while the hardware is stuck.
 //
-// Hardware that is absent is looked for again, at growing intervals, so that it may come late.
-// While an opening is under way calls wait for its end; between two they are refused at once. After
-// an answer that says "degraded" or "absent" the provider is opened once and the call repeated,
-// unless it makes a key; if that does not help either, the state is DEGRADED or ABSENT until a
-// later opening succeeds. The first signature of each key after each opening is verified; a wrong
-// one is given to nobody and counts as "degraded", with kSignatureWrong for an answer.
+// Hardware that is absent or fails is opened again, at growing intervals: it may come late, or
+// back. While an opening is under way calls wait for its end; between two they are refused at once.
+// After an answer that says "degraded" or "absent" the provider is opened once and the call
+// repeated, unless it makes a key; if that does not help either, the state is DEGRADED or ABSENT
+// until a later opening succeeds. The first signature of each key after each opening is verified; a
+// wrong one is given to nobody and counts as "degraded", with kSignatureWrong for an answer.
 //
 // A call that hangs past its limit is answered with kHardwareTimeout and all that wait with
 // kHardwareDegraded, and the provider is interrupted (KeyProvider::Interrupt). If that makes the
@@ -48,7 +48,7 @@ class KeyWorker : public KeyService {
     absl::Duration create_limit = absl::Seconds(180);
     absl::Duration open_limit = absl::Seconds(60);
     absl::Duration interrupt_grace = absl::Seconds(2);
-    absl::Duration first_retry = absl::Seconds(5);  // doubled while the hardware is absent
+    absl::Duration first_retry = absl::Seconds(1);  // doubled while the hardware fails
     absl::Duration longest_retry = absl::Seconds(60);
     int max_abandoned = 4;
     absl::Duration shutdown_limit = absl::Seconds(5);

@@ -91,6 +91,7 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   void SetReady(ProviderCapabilities capabilities) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // As ProviderHealth::NoteUnusable.
   absl::Duration SetUnusable(const absl::Status& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Duration SetHung(const absl::Status& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelTimer(Scheduler::TaskId& timer);
   // Later, if this is still there then.
   Scheduler::TaskId CallAfter(absl::Duration delay, absl::AnyInvocable<void(Core&)> call);

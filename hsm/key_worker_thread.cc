@@ -186,6 +186,13 @@ absl::Duration KeyWorker::Core::SetUnusable(const absl::Status& error) {
   return pause;
 }
 
+absl::Duration KeyWorker::Core::SetHung(const absl::Status& error) {
+  const ProviderState before = health_.state();
+  const absl::Duration pause = health_.NoteHung(error, clock_.Boot());
+  NoteStateAfter(before);
+  return pause;
+}
+
 void KeyWorker::Core::NoteOpening(const absl::Status& status) {
   const FinishedKeyOperation finished = {.kind = KeyOperationKind::kOpen,
                                          .outcome = ReasonOf(status),
@@ -213,7 +220,7 @@ void KeyWorker::Core::OnLate(uint64_t epoch, uint64_t step) {
     running_.late = true;
     running_.watchdog = CallAfter(options_.interrupt_grace,
                                   [epoch, step](Core& core) { core.OnHung(epoch, step); });
-    const absl::Duration pause = SetUnusable(waited);
+    const absl::Duration pause = SetHung(waited);
     // Opened at once, by this thread or its successor, unless it was the opening that hangs.
     opening_ = !running_.opening;
     if (running_.opening) ScheduleOpening(pause);

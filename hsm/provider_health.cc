@@ -14,25 +14,27 @@ ProviderHealth::ProviderHealth(absl::Duration first_retry, absl::Duration longes
     : first_retry_(first_retry),
       longest_retry_(longest_retry),
       error_(MakeError(Reason::kHardwareBusy, "the key hardware is being opened")),
-      since_(now) {}
+      since_(now),
+      pause_(first_retry) {}
 
 void ProviderHealth::NoteReady(ProviderCapabilities capabilities, BootTime now) {
-  failures_ = 0;
+  pause_ = first_retry_;
   capabilities_ = std::move(capabilities);
   Set(ProviderState::kReady, absl::OkStatus(), now);
 }
 
 absl::Duration ProviderHealth::NoteUnusable(const absl::Status& error, BootTime now) {
+  if (ReasonOf(error) == Reason::kSignatureWrong) pause_ = longest_retry_;
+  const absl::Duration pause = pause_;
+  pause_ = std::min(2 * pause_, longest_retry_);
   const bool absent = ReasonOf(error) == Reason::kHardwareAbsent;
-  absl::Duration pause = longest_retry_;
-  if (absent) {
-    pause = first_retry_;
-    for (int i = 0; i < failures_ && pause < longest_retry_; ++i) pause *= 2;
-    pause = std::min(pause, longest_retry_);
-  }
-  ++failures_;
   Set(absent ? ProviderState::kAbsent : ProviderState::kDegraded, error, now);
   return pause;
+}
+
+absl::Duration ProviderHealth::NoteHung(const absl::Status& error, BootTime now) {
+  pause_ = longest_retry_;
+  return NoteUnusable(error, now);
 }
 
 void ProviderHealth::Describe(ProviderStatus& status) const {

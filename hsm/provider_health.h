@@ -13,8 +13,9 @@ namespace smartkey {
 // opened again. Writes a line into the log when that changes. Not thread-safe.
 class ProviderHealth {
  public:
-  // Pauses before openings: `first_retry` while the hardware is absent, doubled up to
-  // `longest_retry`; that one whenever the hardware is there and does not work.
+  // Pauses before openings: `first_retry`, doubled with each failure in a row up to
+  // `longest_retry`; that one at once for hardware that hangs or signs wrong, which is not to be
+  // driven.
   ProviderHealth(absl::Duration first_retry, absl::Duration longest_retry, BootTime now);
 
   ProviderState state() const { return state_; }
@@ -24,6 +25,8 @@ class ProviderHealth {
   void NoteReady(ProviderCapabilities capabilities, BootTime now);
   // An opening failed, or did not help, with `error`. Returns the pause before the next.
   absl::Duration NoteUnusable(const absl::Status& error, BootTime now);
+  // A call hangs. The same, and no shorter pause before an opening has succeeded.
+  absl::Duration NoteHung(const absl::Status& error, BootTime now);
 
   // Fills in state, last_error, capabilities and since.
   void Describe(ProviderStatus& status) const;
@@ -37,7 +40,7 @@ class ProviderHealth {
   absl::Status error_;
   bool known_ = false;  // not before the first opening has ended
   BootTime since_;
-  int failures_ = 0;                                   // in a row
+  absl::Duration pause_;                               // before the next opening, if it fails
   absl::optional<ProviderCapabilities> capabilities_;  // of the last successful opening
 };
 

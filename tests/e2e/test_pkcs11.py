@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job with the key in a PKCS#11 token: SoftHSM2, its module in a process of its own."""
 
+import itertools
 import os
+import re
+import threading
 import unittest
 
 from hardware import PIN, Token
@@ -41,6 +44,48 @@ class Pkcs11(StackTest):
         self.assertIsNotNone(first)
         wait_for(lambda: self.stack.ctl(ALICE, "assertion", SERVER).code == 0, "the key to be usable again")
         self.assertNotIn(self.stack.hardware.module_pid(), (None, first))
+
+    def test_ModuleKilledAHundredTimesUnderLoad_NothingIsLost(self):
+        names = [f"reg-{n}" for n in range(10)]  # as many, since each may sign only so often
+        for name in names:
+            self.enrolled("--name", name)
+        ids = {r["id"] for r in self.registrations()}
+        daemon = self.stack.processes["smartkeyd"]
+        stop, signed, wrong = threading.Event(), [], []
+
+        def ask():
+            for name in itertools.cycle(names):
+                if stop.is_set():
+                    return
+                result = self.stack.ctl(ALICE, "--json", "assertion", name)
+                if result.code == 0:
+                    signed.append(name)
+                # Nothing else than this may be in the way.
+                elif not re.search("HARDWARE_(BUSY|ABSENT|DEGRADED)|RATE_LIMITED", result.out + result.err):
+                    wrong.append(str(result))
+
+        callers = [threading.Thread(target=ask) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        try:
+            for kills in range(100):
+                # Some are killed when they have just begun, most when they have served.
+                before = len(signed) - (kills % 5 == 0)
+                wait_for(lambda: len(signed) > before and self.stack.hardware.module_pid(), "the module to serve")
+                self.stack.hardware.kill_module()
+        finally:
+            stop.set()
+            for caller in callers:
+                caller.join()
+        self.assertEqual(wrong, [])
+        self.assertGreater(len(signed), 50)
+        self.assertIsNone(daemon.poll())
+        self.assertEqual({r["id"]: r["state"] for r in self.registrations()}, dict.fromkeys(ids, "ACTIVE"))
+        objects = self.stack.hardware.objects()
+        self.assertEqual({i: objects.count(f":{i}:1") for i in ids}, dict.fromkeys(ids, 2))  # both halves
+        self.assertEqual(len(self.stack.requests("/register")), len(names))
+        for name in names:
+            wait_for(lambda: self.stack.ctl(ALICE, "assertion", name).code == 0, "the key to be usable")
 
     def test_KilledDaemonLeavesNoModuleBehindAndServesWithTheSameKey(self):
         self.enrolled()
