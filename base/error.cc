@@ -252,7 +252,8 @@ constexpr ReasonRow kReasons[] = {
      "'tpm2_dictionarylockout --clear-lockout'"},
     {R::kTpmOwnerAuthRequired, "TPM_OWNER_AUTH_REQUIRED", Code::kFailedPrecondition,
      A::kAskAdministrator, E::kPersonMustAct,
-     "ask the administrator to put a storage root key at 0x81000001: only the TPM's owner can"},
+     "ask the administrator: 'smartkeyctl tpm provision --owner-password-file F', with the password "
+     "of the TPM's owner hierarchy in F"},
     {R::kPinMissing, "PIN_MISSING", Code::kFailedPrecondition, A::kUnlockHardware,
      E::kPersonMustAct, "ask the administrator to set pin_file for the token"},
     {R::kPinRejected, "PIN_REJECTED", Code::kFailedPrecondition, A::kUnlockHardware,

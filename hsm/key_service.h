@@ -75,7 +75,8 @@ class KeyService {
   // The keys that the hardware stores.
   virtual OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) = 0;
 
-  // As ParentProvisioner; kNotImplemented where the provider has none.
+  // As ParentProvisioner; kNotImplemented where the provider has none. Also taken while the
+  // hardware is not ready, since that may be what it lacks; afterwards it is opened anew.
   virtual OperationId ProvisionParent(
       Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) = 0;
 

@@ -50,7 +50,8 @@ KeyService::OperationId KeyWorker::Core::Submit(KeyOperation operation) {
       refused = MakeError(Reason::kShuttingDown, "the key service is ending");
     } else if (operation.deadline <= operation.submitted) {
       refused = MakeError(Reason::kDeadlineExceeded, "the deadline has passed already");
-    } else if (health_.state() != ProviderState::kReady && !opening_) {
+    } else if (health_.state() != ProviderState::kReady && !opening_ &&
+               operation.kind != KeyOperationKind::kProvision) {
       refused = health_.error();
     } else {
       refused = queue_.CheckRoom(operation.caller);

@@ -38,8 +38,10 @@ void KeyWorker::Core::Work(uint64_t epoch) {
     }
     while (AwaitWork(epoch)) {
       absl::optional<KeyOperation> operation;
+      bool opening = false;
       {
         MutexLock lock(mu_);
+        opening = opening_;
         if (epoch == epoch_ && !opening_) operation = queue_.Pop();
         if (operation.has_value()) {
           // The timer may be on its way; whoever has taken the operation from the queue answers it.
@@ -52,7 +54,7 @@ void KeyWorker::Core::Work(uint64_t epoch) {
       events_.Flush();
       if (operation.has_value()) {
         Execute(epoch, provider, *std::move(operation));
-      } else {
+      } else if (opening) {
         Open(epoch, provider);
       }
     }
@@ -76,8 +78,8 @@ void KeyWorker::Core::Work(uint64_t epoch) {
 
 bool KeyWorker::Core::AwaitWork(uint64_t epoch) {
   MutexLock lock(mu_);
-  while (epoch == epoch_ && !stopping_ && !opening_ &&
-         !(health_.state() == ProviderState::kReady && queue_.size() > 0)) {
+  // Hardware that is not ready has an empty queue, but for what may make it so.
+  while (epoch == epoch_ && !stopping_ && !opening_ && queue_.size() == 0) {
     changed_.Wait(mu_);
   }
   return epoch == epoch_ && !stopping_;
@@ -147,6 +149,12 @@ void KeyWorker::Core::Execute(uint64_t epoch, KeyProvider& provider, KeyOperatio
     if (!usable.ok()) {
       ScheduleOpening(SetUnusable(usable));
       unserved = TakeQueue();
+    }
+    // It is closed now, and may have another parent.
+    if (operation.kind == KeyOperationKind::kProvision && usable.ok() &&
+        ReasonOf(status) != Reason::kNotImplemented) {
+      opening_ = true;
+      next_opening_.reset();
     }
   }
   Settle(*std::move(answer), status);

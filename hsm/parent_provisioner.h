@@ -18,7 +18,8 @@ struct ProvisionedParent {
 
 // What a TPM can do beside keeping keys: keep its storage root key persistently, which saves making
 // it after each reset. An administrator asks for it; nothing else ever makes a persistent object.
-// Used from the KeyProvider's thread, and no longer than it.
+// Used from the KeyProvider's thread, and no longer than it; the provider need not be open, is not
+// afterwards, and has to be opened anew whatever came of it.
 class ParentProvisioner {
  public:
   virtual ~ParentProvisioner() = default;

@@ -36,4 +36,16 @@ absl::StatusOr<StoredKeys> AdminClient::ListStoredKeys(CallOptions options) {
   return stored;
 }
 
+absl::StatusOr<ProvisionedTpm> AdminClient::ProvisionTpm(const Secret& owner_password,
+                                                         CallOptions options) {
+  v1::ProvisionTpmRequest request;
+  request.set_owner_password(std::string(owner_password.RevealSecret()));
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::ProvisionTpm, request,
+                                 options.timeout.value_or(kShortCall));
+  WipeString(*request.mutable_owner_password());
+  if (!response.ok()) return response.status();
+  return ProvisionedTpm{response->handle(), response->name(), response->already_there()};
+}
+
 }  // namespace smartkey::client

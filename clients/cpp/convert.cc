@@ -287,6 +287,8 @@ DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   out.queue_depth = in.hardware().queue_depth();
   out.queue_limit = in.hardware().queue_limit();
   out.abandoned_operations = in.hardware().abandoned_operations();
+  out.hardware_next_attempt_at =
+      TimeIf(in.hardware().has_next_attempt_at(), in.hardware().next_attempt_at());
   out.store_available = in.store().available();
   out.store_cause = CauseIf(in.store().has_cause(), in.store().cause());
   out.schema_version = in.store().schema_version();

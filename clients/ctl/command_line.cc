@@ -9,6 +9,7 @@
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
@@ -68,17 +69,33 @@ int ReportUnknownCommand(const CLI::App& app, const std::string& typed, std::ost
   return kUsage;
 }
 
+// The program and the commands that were typed, the innermost last: smartkeyctl, tpm, provision.
+std::vector<const CLI::App*> ChosenCommands(const CLI::App& app) {
+  std::vector<const CLI::App*> chosen = {&app};
+  for (auto next = app.get_subcommands(); !next.empty(); next = chosen.back()->get_subcommands()) {
+    chosen.push_back(next.front());
+  }
+  return chosen;
+}
+
+// "smartkeyctl tpm" for the first two.
+std::string CommandLineOf(const std::vector<const CLI::App*>& chosen, size_t count) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < count; ++i) names.push_back(chosen[i]->get_name());
+  return absl::StrJoin(names, " ");
+}
+
 // CLI11's own exit codes (106, 109, ...) say nothing to anybody.
 int ReportParseError(const CLI::App& app, const std::vector<std::string>& args,
                      const CLI::ParseError& error, std::ostream& out, std::ostream& err) {
-  const auto chosen = app.get_subcommands();
+  const std::vector<const CLI::App*> chosen = ChosenCommands(app);
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help
-    out << (chosen.empty() ? app.help() : chosen.front()->help(app.get_name()));
+    out << chosen.back()->help(CommandLineOf(chosen, chosen.size() - 1));
     return 0;
   }
   if (const auto typed = UnknownCommand(app, args)) return ReportUnknownCommand(app, *typed, err);
-  err << "smartkeyctl: " << Printable(error.what()) << "\n  see 'smartkeyctl "
-      << (chosen.empty() ? "" : chosen.front()->get_name() + " ") << "--help'\n";
+  err << "smartkeyctl: " << Printable(error.what()) << "\n  see '"
+      << CommandLineOf(chosen, chosen.size()) << " --help'\n";
   return kUsage;
 }
 
@@ -140,6 +157,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddServers(app, session);
   AddApps(app, session);
   AddStatus(app, session);
+  AddTpm(app, session);
   AddVersion(app, session);
   try {
     // CLI11 takes them last first.

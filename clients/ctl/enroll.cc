@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <memory>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
-#include "base/unique_fd.h"
 #include "clients/ctl/access_for.h"
 #include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/secret_file.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -32,35 +27,11 @@ struct EnrollArguments {
   std::string token_file;
 };
 
-// From a file, or standard input for "-": never from the command line, which everybody can read.
 absl::StatusOr<Secret> ReadToken(const std::string& path) {
-  UniqueFd file;
-  if (path != "-") {
-    file.reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-    if (!file) {
-      return MakeError(Reason::kInvalidArgument,
-                       absl::StrCat("cannot read the token file ", Printable(path)));
-    }
-  }
-  const int fd = file ? file.get() : STDIN_FILENO;
-  std::string text(kLongestToken + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t n = read(fd, text.data() + size, text.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      WipeString(text);
-      return MakeError(Reason::kInvalidArgument, "the token cannot be read");
-    }
-    if (n == 0) break;
-    size += static_cast<size_t>(n);
-  }
-  Secret token = Secret::CopyOf(absl::StripAsciiWhitespace(absl::string_view(text.data(), size)));
-  WipeString(text);
+  absl::StatusOr<Secret> read = ReadSecretFile(path, "token", kLongestToken);
+  if (!read.ok()) return read.status();
+  Secret token = Secret::CopyOf(absl::StripAsciiWhitespace(read->RevealSecret()));
   if (token.empty()) return MakeError(Reason::kInvalidArgument, "there is no token to read");
-  if (size > kLongestToken) {
-    return MakeError(Reason::kInvalidArgument, "what was read is too long for a token");
-  }
   return token;
 }
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
-#include "base/base64url.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -156,7 +155,6 @@ json ToJson(const client::Key& key) {
               {"attributes", json::object()}};
   for (const auto& [name, value] : key.attributes) out["attributes"][name] = value;
   SetJsonText(out, "public_jwk", key.public_jwk);
-  Set(out, "tpm_public", Base64UrlEncode(key.tpm_public));
   // For other tools, which take standard base64: `tpm2_print -t TPM2B_PUBLIC`.
   Set(out, "tpm_public", absl::Base64Escape(key.tpm_public));
   Set(out, "created_at", key.created_at);
@@ -203,6 +201,7 @@ json ToJson(const client::DaemonStatus& in) {
   out["hardware"]["queue_depth"] = in.queue_depth;
   out["hardware"]["queue_limit"] = in.queue_limit;
   out["hardware"]["abandoned_operations"] = in.abandoned_operations;
+  Set(out["hardware"], "next_attempt_at", in.hardware_next_attempt_at);
   Set(out["store"], "cause", in.store_cause);
   for (const auto& count : in.registrations) {
     out["registrations"][Text(Name(count.state))] = count.count;

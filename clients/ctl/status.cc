@@ -39,9 +39,16 @@ Record StatusRecord(const client::DaemonStatus& status) {
     record.Add("  cause", ReasonName(status.hardware.cause->reason));
     record.Add("  what to do", status.hardware.cause->remedy);
   }
+  record.Add("  since", status.hardware.since);
+  record.Add("  next attempt", status.hardware_next_attempt_at);
   record.Add("  detail", status.hardware_detail);
   record.Add("  algorithms", status.hardware.algorithms);
-  record.Add("  queue", absl::StrCat(status.queue_depth, " waiting"));
+  record.Add("  queue",
+             absl::StrCat(status.queue_depth, " waiting, room for ", status.queue_limit));
+  if (status.abandoned_operations > 0) {
+    record.Add("  hung", absl::StrCat(status.abandoned_operations,
+                                      " operations were given up since the start"));
+  }
   record.Add("Database", status.store_available ? "available" : "NOT AVAILABLE");
   if (status.store_cause.has_value()) record.Add("  what to do", status.store_cause->remedy);
   if (status.unsaved_changes > 0) {

@@ -30,9 +30,7 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
   SetDuration(parts_.clock.Boot() - info.started, response->mutable_uptime());
   SetTime(info.config_loaded_at, response, &v1::GetStatusResponse::mutable_config_loaded_at);
 
-  const ProviderStatus keys = parts_.keys.status();
-  FillHardware(keys, info.key_provider, response->mutable_hardware()->mutable_hardware());
-  response->mutable_hardware()->set_queue_depth(keys.queued);
+  FillHardwareStatus(response->mutable_hardware());
 
   const absl::Status store = parts_.store.health();
   response->mutable_store()->set_available(store.ok());
@@ -57,6 +55,21 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
     message->set_file_disabled(problem.file_disabled);
   }
   return FinishNow(context, absl::OkStatus());
+}
+
+void AdminService::FillHardwareStatus(v1::HardwareStatus* hardware) const {
+  const ProviderStatus keys = parts_.keys.status();
+  FillHardware(keys, parts_.info.key_provider, parts_.clock, hardware->mutable_hardware());
+  if (keys.capabilities.has_value() && keys.state != ProviderState::kAbsent) {
+    hardware->set_detail(keys.capabilities->detail);
+  }
+  hardware->set_queue_depth(keys.queued);
+  hardware->set_queue_limit(keys.queue_limit);
+  hardware->set_abandoned_operations(keys.abandoned);
+  if (keys.next_attempt.has_value()) {
+    SetTime(parts_.clock.Now() + (*keys.next_attempt - parts_.clock.Boot()), hardware,
+            &v1::HardwareStatus::mutable_next_attempt_at);
+  }
 }
 
 void AdminService::FillRegistrations(v1::GetStatusResponse* response) const {
@@ -141,9 +154,23 @@ grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext*
 }
 
 grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext* context,
-                                                     const v1::ProvisionTpmRequest*,
-                                                     v1::ProvisionTpmResponse*) {
-  return FailNotImplemented(context, "ProvisionTpm");
+                                                     const v1::ProvisionTpmRequest* request,
+                                                     v1::ProvisionTpmResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  auto call = PendingUnaryCall<v1::ProvisionTpmResponse>::Start(response, parts_.scheduler,
+                                                                TimeLeft(*context, kHardwareLimit));
+  const KeyService::OperationId id = parts_.keys.ProvisionParent(
+      Secret::CopyOf(request->owner_password()), [call](absl::StatusOr<ProvisionedParent> parent) {
+        call->Finish(parent.status(), [&](v1::ProvisionTpmResponse& answer) {
+          answer.set_handle(parent->handle);
+          answer.set_name(parent->name);
+          answer.set_already_there(parent->already_there);
+        });
+      });
+  call->OnAbandon([&keys = parts_.keys, id] { keys.Cancel(id); });
+  return call->reactor();
 }
 
 grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerContext* context,

@@ -7,7 +7,7 @@
 namespace smartkey {
 
 // smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
-// GetStatus and ListStoredKeys work so far. Thread-safe.
+// GetStatus, ListStoredKeys and ProvisionTpm work so far. Thread-safe.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
@@ -33,6 +33,7 @@ class AdminService final : public v1::AdminService::CallbackService {
                                            v1::ListStoredKeysResponse* response) override;
 
  private:
+  void FillHardwareStatus(v1::HardwareStatus* hardware) const;
   void FillRegistrations(v1::GetStatusResponse* response) const;
   void FillServers(v1::GetStatusResponse* response) const;
 

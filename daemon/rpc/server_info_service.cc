@@ -33,7 +33,8 @@ void FillApp(const App& app, v1::App* message) {
 }  // namespace
 
 void FillHardware(const ProviderStatus& status, const std::string& configured_provider,
-                  v1::Hardware* hardware) {
+                  const Clock& clock, v1::Hardware* hardware) {
+  SetTime(clock.Now() - (clock.Boot() - status.since), hardware, &v1::Hardware::mutable_since);
   switch (status.state) {
     case ProviderState::kReady:
       hardware->set_state(v1::READY);
@@ -67,7 +68,8 @@ grpc::ServerUnaryReactor* ServerInfoService::GetServerInfo(grpc::CallbackServerC
     return FinishNow(context, status);
   }
   response->set_version(parts_.info.version);
-  FillHardware(parts_.keys.status(), parts_.info.key_provider, response->mutable_hardware());
+  FillHardware(parts_.keys.status(), parts_.info.key_provider, parts_.clock,
+               response->mutable_hardware());
   response->set_instance_id(parts_.store.instance_id());
   response->set_admin(caller_.admin);
   return FinishNow(context, absl::OkStatus());

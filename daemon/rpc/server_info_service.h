@@ -29,6 +29,6 @@ class ServerInfoService final : public v1::ServerInfoService::CallbackService {
 
 // What everybody may know of the key hardware.
 void FillHardware(const ProviderStatus& status, const std::string& configured_provider,
-                  v1::Hardware* hardware);
+                  const Clock& clock, v1::Hardware* hardware);
 
 }  // namespace smartkey

@@ -140,7 +140,9 @@ absl::StatusOr<std::string> WriteTpmKeyBlob(const TpmKeyBlob& blob) {
   return out;
 }
 
-absl::StatusOr<TpmKeyBlob> ParseTpmKeyBlob(absl::string_view bytes) {
+namespace {
+
+absl::StatusOr<TpmKeyBlob> ParseAnyBlob(absl::string_view bytes) {
   Reader reader(bytes);
   const uint8_t version = reader.U8();
   if (!reader.ok() || version == 0) return Damaged("tpm key blob: no format version");
@@ -167,10 +169,29 @@ absl::StatusOr<TpmKeyBlob> ParseTpmKeyBlob(absl::string_view bytes) {
   if (absl::Status status = ReadAreas(public_bytes, private_bytes, blob); !status.ok()) {
     return status;
   }
-  // A key that is not of our making has no business here, whatever the TPM would say to it.
-  const absl::optional<SignatureAlgorithm> algorithm = AlgorithmOfTemplate(blob.template_id);
-  if (!algorithm.has_value() || !MatchesTemplate(blob.public_area.publicArea, *algorithm)) {
+  return blob;
+}
+
+}  // namespace
+
+// What is not of our making has no business here, whatever the TPM would say to it.
+
+absl::StatusOr<TpmKeyBlob> ParseTpmKeyBlob(absl::string_view bytes) {
+  absl::StatusOr<TpmKeyBlob> blob = ParseAnyBlob(bytes);
+  if (!blob.ok()) return blob;
+  const absl::optional<SignatureAlgorithm> algorithm = AlgorithmOfTemplate(blob->template_id);
+  if (!algorithm.has_value() || !MatchesTemplate(blob->public_area.publicArea, *algorithm)) {
     return Damaged("tpm key blob: public area does not match its template");
+  }
+  return blob;
+}
+
+absl::StatusOr<TpmKeyBlob> ParseTpmSealedBlob(absl::string_view bytes) {
+  absl::StatusOr<TpmKeyBlob> blob = ParseAnyBlob(bytes);
+  if (!blob.ok()) return blob;
+  if (blob->template_id != static_cast<uint16_t>(TpmTemplateId::kSealedSecretV1) ||
+      !MatchesSealedSecret(blob->public_area.publicArea)) {
+    return Damaged("sealed secret: public area does not match its template");
   }
   return blob;
 }

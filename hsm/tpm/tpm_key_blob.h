@@ -31,6 +31,7 @@ enum class TpmParentKind : uint8_t {
 //   u16 + octets  TPM2B_PUBLIC, marshalled
 //   u16 + octets  TPM2B_PRIVATE, marshalled
 // and nothing after it. A format never changes; a new one is a new version beside the old.
+// A sealed secret is kept in the same form, told by its template id.
 struct TpmKeyBlob {
   TpmParentKind parent_kind = TpmParentKind::kTransientEccV1;
   uint16_t template_id = 0;
@@ -47,6 +48,8 @@ absl::StatusOr<std::string> WriteTpmKeyBlob(const TpmKeyBlob& blob);
 // Reads any bytes. What it accepts, WriteTpmKeyBlob writes back to the same bytes.
 // Errors: kKeyDamaged (not a blob of ours), kKeyUnavailable (written by a newer release).
 absl::StatusOr<TpmKeyBlob> ParseTpmKeyBlob(absl::string_view bytes);
+// The same for a sealed secret. Neither reads the other's.
+absl::StatusOr<TpmKeyBlob> ParseTpmSealedBlob(absl::string_view bytes);
 
 // The marshalled TPM2B_PUBLIC.
 absl::StatusOr<std::string> MarshalPublic(const TPM2B_PUBLIC& area);

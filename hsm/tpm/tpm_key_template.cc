@@ -21,15 +21,16 @@ constexpr TPMA_OBJECT kStorageAttributes =
     TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
     TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
 
+constexpr TPMA_OBJECT kSealedAttributes =
+    TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA;
+
 // A parent may have been made by somebody else: only what our keys' safety and use hang on.
 constexpr TPMA_OBJECT kParentNeeds = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
                                      TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA |
                                      TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
 
 TPMI_ALG_HASH HashFor(SignatureAlgorithm algorithm) {
-  return algorithm == SignatureAlgorithm::kEs384 || algorithm == SignatureAlgorithm::kRs384
-             ? TPM2_ALG_SHA384
-             : TPM2_ALG_SHA256;
+  return NeedsSha384(algorithm) ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256;
 }
 
 absl::string_view Octets(const BYTE* data, UINT16 size) {
@@ -76,6 +77,10 @@ absl::optional<SignatureAlgorithm> AlgorithmOfTemplate(uint16_t id) {
   return absl::nullopt;
 }
 
+bool NeedsSha384(SignatureAlgorithm algorithm) {
+  return algorithm == SignatureAlgorithm::kEs384 || algorithm == SignatureAlgorithm::kRs384;
+}
+
 TPM2B_PUBLIC SigningKeyTemplate(SignatureAlgorithm algorithm) {
   TPM2B_PUBLIC result = {};
   TPMT_PUBLIC& area = result.publicArea;
@@ -102,6 +107,16 @@ TPM2B_PUBLIC SigningKeyTemplate(SignatureAlgorithm algorithm) {
   return result;
 }
 
+TPM2B_PUBLIC SealedSecretTemplate() {
+  TPM2B_PUBLIC result = {};
+  TPMT_PUBLIC& area = result.publicArea;
+  area.type = TPM2_ALG_KEYEDHASH;
+  area.nameAlg = TPM2_ALG_SHA256;
+  area.objectAttributes = kSealedAttributes;
+  area.parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL;
+  return result;
+}
+
 TPM2B_PUBLIC StorageRootTemplate() {
   TPM2B_PUBLIC result = {};
   TPMT_PUBLIC& area = result.publicArea;
@@ -125,6 +140,12 @@ bool IsStorageParent(const TPMT_PUBLIC& area) {
   const bool asymmetric = area.type == TPM2_ALG_ECC || area.type == TPM2_ALG_RSA;
   return asymmetric && (area.objectAttributes & kParentNeeds) == kParentNeeds &&
          (area.objectAttributes & TPMA_OBJECT_SIGN_ENCRYPT) == 0;
+}
+
+bool MatchesSealedSecret(const TPMT_PUBLIC& area) {
+  return area.type == TPM2_ALG_KEYEDHASH && area.nameAlg == TPM2_ALG_SHA256 &&
+         area.objectAttributes == kSealedAttributes && area.authPolicy.size == 0 &&
+         area.parameters.keyedHashDetail.scheme.scheme == TPM2_ALG_NULL;
 }
 
 bool MatchesTemplate(const TPMT_PUBLIC& area, SignatureAlgorithm algorithm) {

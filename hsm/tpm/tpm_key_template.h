@@ -24,16 +24,21 @@ enum class TpmTemplateId : uint16_t {
   kEs384V1 = 2,
   kRs256V1 = 3,
   kRs384V1 = 4,
+  kSealedSecretV1 = 5,
 };
 
 TpmTemplateId TemplateIdFor(SignatureAlgorithm algorithm);
-// Absent for ids that this release does not know.
+// Absent for ids that are of no signing key, or not known to this release.
 absl::optional<SignatureAlgorithm> AlgorithmOfTemplate(uint16_t id);
 
 // A key that only signs, only with this scheme and hash, made in the TPM, bound to it and to its
 // parent, without authorization and outside the dictionary attack protection (noDA: a power cut
 // must not lock it).
 TPM2B_PUBLIC SigningKeyTemplate(SignatureAlgorithm algorithm);
+
+// A sealed secret: data that only this TPM gives out again, under its parent; without authorization
+// and noDA, as the keys.
+TPM2B_PUBLIC SealedSecretTemplate();
 
 // The ECC P-256 storage root key of the TCG (TPM v2.0 Provisioning Guidance, section 7.5.1; EK
 // Credential Profile, template L-2, as a storage key): what systemd and others make, too.
@@ -45,6 +50,12 @@ bool IsStorageParent(const TPMT_PUBLIC& area);
 
 // True if `area` is what SigningKeyTemplate(algorithm) asks for, unique part aside.
 bool MatchesTemplate(const TPMT_PUBLIC& area, SignatureAlgorithm algorithm);
+
+// True if `area` is what SealedSecretTemplate asks for, unique part aside.
+bool MatchesSealedSecret(const TPMT_PUBLIC& area);
+
+// ES384 and RS384.
+bool NeedsSha384(SignatureAlgorithm algorithm);
 
 // The parameters whose support TPM2_TestParms tells.
 TPMT_PUBLIC_PARMS ParametersOf(const TPM2B_PUBLIC& area);

@@ -3,13 +3,17 @@
 
 #include <tss2/tss2_tpm2_types.h>
 
-#include "absl/strings/str_cat.h"
+#include <string>
+
+#include "absl/strings/cord.h"
 #include "absl/strings/str_format.h"
 
 namespace smartkey {
 namespace {
 
 using enum TpmRecovery;
+
+constexpr absl::string_view kRecoveryPayload = "smartkey/tpm-recovery";
 
 constexpr TpmCodeRow kRows[] = {
     // Dictionary attack protection. Our keys are noDA; only what others protect gets here.
@@ -56,6 +60,10 @@ constexpr TpmCodeRow kRows[] = {
     {TPM2_RC_CONTEXT_GAP, "session context gap", Reason::kHardwareDegraded, kReopen},
     {TPM2_RC_TOO_MANY_CONTEXTS, "context counter exhausted", Reason::kHardwareDegraded, kReopen},
 
+    // No room for what is to stay: only making the storage root key persistent needs any.
+    {TPM2_RC_NV_SPACE, "no room for another persistent object", Reason::kHardwareFull, kNone},
+    {TPM2_RC_NV_DEFINED, "the handle is taken", Reason::kTpmHandleTaken, kNone},
+
     // Not now.
     {TPM2_RC_RETRY, "not able to start the command", Reason::kHardwareBusy, kRetry},
     {TPM2_RC_YIELDED, "command suspended", Reason::kHardwareBusy, kRetry},
@@ -79,7 +87,9 @@ constexpr TpmCodeRow kRows[] = {
     {TSS2_TCTI_RC_NOT_SUPPORTED, "tcti not supported", Reason::kHardwareAbsent, kReopen},
     {TSS2_TCTI_RC_BAD_VALUE, "bad tcti configuration or value", Reason::kHardwareAbsent, kReopen},
     {TSS2_TCTI_RC_NOT_PERMITTED, "not permitted to open", Reason::kHardwareAbsent, kReopen},
-    {TSS2_TCTI_RC_TRY_AGAIN, "no answer yet", Reason::kHardwareBusy, kRetry},
+    // Where an answer is fetched, the ESAPI asks again by itself. Where a command is sent, it is out
+    // of step afterwards.
+    {TSS2_TCTI_RC_TRY_AGAIN, "not able to send", Reason::kHardwareDegraded, kReopen},
     {TSS2_TCTI_RC_MALFORMED_RESPONSE, "malformed response", Reason::kHardwareDegraded, kReopen},
     {TSS2_TCTI_RC_BAD_SEQUENCE, "commands out of step", Reason::kHardwareDegraded, kReopen},
 };
@@ -122,7 +132,16 @@ const TpmCodeRow& RowForTpmCode(TSS2_RC code) {
 absl::Status TpmStatus(TSS2_RC code, absl::string_view operation) {
   if (code == TSS2_RC_SUCCESS) return absl::OkStatus();
   const TpmCodeRow& row = RowForTpmCode(code);
-  return MakeError(row.reason, absl::StrFormat("tpm %s: %s (0x%x)", operation, row.meaning, code));
+  absl::Status status =
+      MakeError(row.reason, absl::StrFormat("tpm %s: %s (0x%x)", operation, row.meaning, code));
+  status.SetPayload(kRecoveryPayload, absl::Cord(std::string(1, static_cast<char>(row.recovery))));
+  return status;
+}
+
+TpmRecovery TpmRecoveryOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kRecoveryPayload);
+  return payload.has_value() && !payload->empty() ? static_cast<TpmRecovery>((*payload)[0])
+                                                  : TpmRecovery::kNone;
 }
 
 bool IsParameterError(TSS2_RC code) {

@@ -40,8 +40,12 @@ TSS2_RC NormalizedTpmCode(TSS2_RC code);
 // kHardwareDegraded and kReopen for those of a library.
 const TpmCodeRow& RowForTpmCode(TSS2_RC code);
 
-// OK for success, else the row's reason with "tpm OPERATION: MEANING (0x...)".
+// OK for success, else the row's reason with "tpm OPERATION: MEANING (0x...)", and its recovery for
+// TpmRecoveryOf.
 absl::Status TpmStatus(TSS2_RC code, absl::string_view operation);
+
+// What may help after a status of TpmStatus; kNone for any other.
+TpmRecovery TpmRecoveryOf(const absl::Status& status);
 
 // True if the TPM found fault with a parameter: the bytes sent, not its own state.
 bool IsParameterError(TSS2_RC code);

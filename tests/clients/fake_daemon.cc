@@ -102,6 +102,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::ResumeRegistrationsRequest resume ABSL_GUARDED_BY(mu);
   v1::RotateKeyRequest rotate ABSL_GUARDED_BY(mu);
   v1::WatchRegistrationsRequest watch ABSL_GUARDED_BY(mu);
+  v1::ProvisionTpmRequest provision ABSL_GUARDED_BY(mu);
 
   // What was received is noted before the call is, for those who wait for the call.
   template <typename Value>
@@ -398,7 +399,12 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     hardware.mutable_hardware()->set_state(v1::READY);
     hardware.mutable_hardware()->set_provider(v1::TPM);
     hardware.mutable_hardware()->add_algorithms("ES384");
+    hardware.mutable_hardware()->mutable_since()->set_seconds(kEnrolledAt);
+    hardware.set_detail("firmware 1.2");
+    hardware.set_queue_depth(2);
     hardware.set_queue_limit(64);
+    hardware.set_abandoned_operations(1);
+    hardware.mutable_next_attempt_at()->set_seconds(kTokenEndsAt);
     response->mutable_store()->set_available(true);
     response->mutable_store()->set_schema_version(1);
     v1::StateCount& count = *response->add_registrations();
@@ -414,6 +420,14 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     problem.set_message("unknown key 'sever'; did you mean 'server'?");
     problem.set_file_disabled(true);
     return Enter("GetStatus", context);
+  }
+
+  grpc::Status ProvisionTpm(grpc::ServerContext* context, const v1::ProvisionTpmRequest* request,
+                            v1::ProvisionTpmResponse* response) override {
+    Note(&Services::provision, *request);
+    response->set_handle(0x81000001);
+    response->set_name(std::string("\x00\x0b\xca\xfe", 4));
+    return Enter("ProvisionTpm", context);
   }
 
   grpc::Status ListStoredKeys(grpc::ServerContext* context, const v1::ListStoredKeysRequest*,
@@ -527,6 +541,11 @@ v1::RotateKeyRequest FakeDaemon::rotate() const {
 v1::WatchRegistrationsRequest FakeDaemon::watch() const {
   MutexLock lock(services_->mu);
   return services_->watch;
+}
+
+v1::ProvisionTpmRequest FakeDaemon::provision() const {
+  MutexLock lock(services_->mu);
+  return services_->provision;
 }
 
 bool FakeDaemon::WaitForCall(const std::string& method) const {

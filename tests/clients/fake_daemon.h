@@ -59,6 +59,7 @@ class FakeDaemon {
   v1::ResumeRegistrationsRequest resume() const;
   v1::RotateKeyRequest rotate() const;
   v1::WatchRegistrationsRequest watch() const;
+  v1::ProvisionTpmRequest provision() const;
 
   // False if it was not received within ten seconds.
   bool WaitForCall(const std::string& method) const;

@@ -1,68 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // The key provider contract on a real swtpm.
 #include <memory>
-#include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "hsm/tpm/esys_context.h"
-#include "hsm/tpm/tpm_key_provider.h"
-#include "tests/contract/key_provider_contract.h"
-#include "tests/support/swtpm.h"
+#include "tests/contract/tpm_hardware.h"
 
 namespace smartkey {
 namespace {
 
-class TpmUnderTest : public HardwareUnderTest {
+class OwnTpmUnderTest : public TpmUnderTest {
  public:
-  explicit TpmUnderTest(std::unique_ptr<Swtpm> tpm) : tpm_(std::move(tpm)) {}
-
-  std::unique_ptr<KeyProvider> NewProvider(const std::string& /*instance*/) override {
-    return std::make_unique<TpmKeyProvider>(
-        TpmKeyProvider::Options{.tcti = tpm_->tcti(), .machine_id = "one machine"});
-  }
-
-  absl::Status Reboot() override { return tpm_->Restart(); }
-  void Unplug() override { tpm_->Kill(); }
-  absl::Status PlugIn() override { return tpm_->PowerOn(); }
-  absl::Status Replace() override { return tpm_->Replace(); }
-
-  absl::StatusOr<std::string> Leftovers() override {
-    absl::StatusOr<std::unique_ptr<EsysContext>> context = EsysContext::Create(tpm_->tcti());
-    if (!context.ok()) return context.status();
-    std::string counts;
-    for (const auto& [name, first] :
-         {std::pair<absl::string_view, TPM2_HANDLE>{"transient", TPM2_TRANSIENT_FIRST},
-          {"sessions", TPM2_LOADED_SESSION_FIRST},
-          {"saved sessions", TPM2_ACTIVE_SESSION_FIRST},
-          {"persistent", TPM2_PERSISTENT_FIRST},
-          {"nv", TPM2_NV_INDEX_FIRST}}) {
-      absl::StatusOr<TPML_HANDLE> handles = (*context)->ListHandles(first);
-      if (!handles.ok()) return handles.status();
-      absl::StrAppend(&counts, name, " ", handles->count, " ");
-    }
-    return counts;
-  }
-
-  std::vector<SignatureAlgorithm> algorithms() const override {
-    return {SignatureAlgorithm::kEs384, SignatureAlgorithm::kRs384, SignatureAlgorithm::kEs256,
-            SignatureAlgorithm::kRs256};
-  }
-  bool stores_keys() const override { return false; }
-  std::vector<KeyAttribute> required_attributes() const override {
-    return {{"fixedtpm", true},     {"fixedparent", true}, {"sensitivedataorigin", true},
-            {"userwithauth", true}, {"noda", true},        {"sign", true},
-            {"decrypt", false},     {"restricted", false}};
-  }
+  explicit OwnTpmUnderTest(std::unique_ptr<Swtpm> tpm)
+      : TpmUnderTest(*tpm, tpm->tcti()), owned_(std::move(tpm)) {}
 
  private:
-  std::unique_ptr<Swtpm> tpm_;
+  const std::unique_ptr<Swtpm> owned_;
 };
 
 absl::StatusOr<std::unique_ptr<HardwareUnderTest>> MakeTpm() {
   absl::StatusOr<std::unique_ptr<Swtpm>> tpm = Swtpm::Start();
   if (!tpm.ok()) return tpm.status();
-  return std::make_unique<TpmUnderTest>(*std::move(tpm));
+  return std::make_unique<OwnTpmUnderTest>(*std::move(tpm));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tpm, KeyProviderContract,

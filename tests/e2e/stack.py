@@ -68,6 +68,7 @@ class Result:
 
 class Stack:
     service = SERVICE
+    daemon_environment = {}  # what smartkeyd finds beside the usual
     failed = Failed
     wait_for = staticmethod(wait_for)
 
@@ -217,7 +218,7 @@ allow_loopback_http = true
         with open(self.daemon_log, "ab") as log:
             self.processes["smartkeyd"] = self.spawn(
                 SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                env=self.daemon_environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_for_daemon()
 

@@ -81,11 +81,32 @@ KeyService::OperationId FakeKeyService::ListKeys(
 }
 
 KeyService::OperationId FakeKeyService::ProvisionParent(
-    Secret /*owner_auth*/, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
+    Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
+  {
+    MutexLock lock(mu_);
+    owner_auths_.emplace_back(owner_auth.RevealSecret());
+  }
   auto shared = Share(std::move(done));
   return Start(
-      [shared] { (*shared)(MakeError(Reason::kNotImplemented, "a fake has no parent key")); },
+      [this, shared] {
+        absl::StatusOr<ProvisionedParent> parent;
+        {
+          MutexLock lock(mu_);
+          parent = parent_;
+        }
+        (*shared)(std::move(parent));
+      },
       [shared](absl::Status status) { (*shared)(std::move(status)); });
+}
+
+void FakeKeyService::set_parent(absl::StatusOr<ProvisionedParent> parent) {
+  MutexLock lock(mu_);
+  parent_ = std::move(parent);
+}
+
+std::vector<std::string> FakeKeyService::owner_auths() const {
+  MutexLock lock(mu_);
+  return owner_auths_;
 }
 
 KeyService::OperationId FakeKeyService::Start(absl::AnyInvocable<void()> run,
@@ -210,7 +231,7 @@ void FakeKeyService::LoseKey(const KeyReference& reference) {
 ProviderStatus FakeKeyService::status() const {
   MutexLock lock(mu_);
   ProviderStatus status = status_;
-  status.queued = static_cast<int>(held_.size());
+  status.queued += static_cast<int>(held_.size());
   return status;
 }
 

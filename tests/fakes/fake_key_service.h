@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/mutex.h"
 #include "hsm/key_service.h"
 #include "tests/fakes/software_key.h"
@@ -33,8 +34,7 @@ class FakeKeyService : public KeyService {
   OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
   OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) override;
   OperationId ProvisionParent(
-      Secret owner_auth,
-      absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
+      Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
   ProviderStatus status() const override;
 
@@ -49,6 +49,8 @@ class FakeKeyService : public KeyService {
   void set_create_status(absl::Status status);
   void set_destroy_status(absl::Status status);
   void set_status(ProviderStatus status);
+  // What ProvisionParent answers; kNotImplemented until then.
+  void set_parent(absl::StatusOr<ProvisionedParent> parent);
   // Signatures come out with one bit wrong: hardware that lies.
   void set_wrong_signatures(bool wrong);
 
@@ -70,7 +72,8 @@ class FakeKeyService : public KeyService {
   int destroys() const;
   int held() const;
   bool HasKey(const KeyReference& reference) const;
-  int keys() const;  // made and not destroyed
+  std::vector<std::string> owner_auths() const;  // of ProvisionParent
+  int keys() const;                              // made and not destroyed
   std::vector<SignRequest> sign_requests() const;
   std::vector<CreateRequest> create_requests() const;
 
@@ -103,6 +106,9 @@ class FakeKeyService : public KeyService {
   ProviderStatus status_ ABSL_GUARDED_BY(mu_);
   OperationId next_id_ ABSL_GUARDED_BY(mu_) = 1;
   int next_key_ ABSL_GUARDED_BY(mu_) = 1;
+  std::vector<std::string> owner_auths_ ABSL_GUARDED_BY(mu_);
+  absl::StatusOr<ProvisionedParent> parent_ ABSL_GUARDED_BY(mu_) =
+      MakeError(Reason::kNotImplemented, "a fake has no parent key");
   int destroys_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<SignRequest> sign_requests_ ABSL_GUARDED_BY(mu_);
   std::vector<CreateRequest> create_requests_ ABSL_GUARDED_BY(mu_);

@@ -131,6 +131,17 @@ class SourceLint(PlantedTree):
         python = "# " + source_lint.LICENSE_LINE + "\n@unittest." "skip\n"
         self.assertEqual(len(self.problems("a.py", python)), 1)
 
+    def test_a_lasting_change_of_the_tpm_outside_its_one_file_is_found(self):
+        evict = HEAD + "rc = Esys_EvictControl(context);\n"
+        self.assertEqual(self.problems("hsm/tpm/tpm_provisioning.cc", evict), [])
+        self.assertEqual(self.problems("tests/hsm/tpm/tpm_fixture.h", evict), [])
+        self.assertEqual(len(self.problems("hsm/tpm/tpm_parents.cc", evict)), 1)
+        for call in ("Esys_EvictControl_Async", "Tss2_Sys_EvictControl", "Esys_NV_DefineSpace", "Esys_Clear",
+                     "Esys_HierarchyChangeAuth", "Esys_DictionaryAttackLockReset"):
+            with self.subTest(call=call):
+                line = HEAD + f"rc = {call}(context);\n"
+                self.assertEqual(len(self.problems("hsm/tpm/tpm_provisioning.cc", line)), 1)
+
 
 class DocLint(PlantedTree):
     def test_documents_that_point_to_what_is_there_pass(self):

@@ -7,7 +7,8 @@ Usage: source_lint.py [ROOT]     prints one line for each violation, exits 1 if 
 - the first line (the second after `#!`) names the license;
 - a header has `#pragma once`;
 - no file has more than 1,000 lines;
-- nothing is left undone under a note, and no test is switched off.
+- nothing is left undone under a note, and no test is switched off;
+- what changes a TPM for good is called in one file only.
 """
 
 import pathlib
@@ -22,6 +23,13 @@ LICENSE_LINE = "SPDX-License-Identifier: Apache-2.0"
 # In pieces, so that this file does not find itself.
 UNDONE = re.compile(r"\b(?:%s)\b" % "|".join(("TO" "DO", "FIX" "ME", "X" "XX")))
 SWITCHED_OFF = re.compile(r"\bDISABLED" r"_\w|\bGTEST" r"_SKIP\b|unittest\." r"skip|\bskip" r"Test\(")
+
+# What stays in a TPM after us, or takes something of others out of it. Tests play other programs.
+LASTING = re.compile(r"\b(?:Esys|Tss2_Sys)_(?:EvictControl|NV_DefineSpace|NV_UndefineSpace|Clear|ClearControl|"
+                     r"ChangeEPS|ChangePPS|HierarchyChangeAuth|SetPrimaryPolicy|DictionaryAttack\w+)"
+                     r"(?:_Async|_Finish)?\b")
+MAY_LAST = "hsm/tpm/tpm_provisioning.cc"
+ONLY_THIS_MAY_LAST = "Esys_EvictControl"
 
 SOURCES = (".cc", ".h", ".py", ".sh", ".proto", ".cmake")
 TEXTS = (".md", ".toml", ".html", ".service", ".socket")
@@ -53,6 +61,10 @@ def check_file(path, text):
             problems.append((number, "something is left undone here: do it, or say so in the docs"))
         if is_source and SWITCHED_OFF.search(line):
             problems.append((number, "a test is switched off: mend it or take it out"))
+        for call in LASTING.findall(line) if path.endswith((".cc", ".h")) and not path.startswith("tests/") else ():
+            if path != MAY_LAST or call != ONLY_THIS_MAY_LAST:
+                problems.append((number, f"{call} changes the TPM for good: only 'smartkeyctl tpm provision' may, "
+                                         f"with {ONLY_THIS_MAY_LAST} in {MAY_LAST}"))
     return problems
 
 

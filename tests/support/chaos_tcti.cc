@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 namespace smartkey {
@@ -109,6 +110,9 @@ TSS2_RC Transmit(TSS2_TCTI_CONTEXT* context, size_t size, const uint8_t* command
       return TSS2_RC_SUCCESS;
     case TpmFault::Kind::kTransmitCode:
       return connection.fault.code;
+    case TpmFault::Kind::kDelay:
+      std::this_thread::sleep_for(std::chrono::milliseconds(connection.fault.delay_ms));
+      break;
     case TpmFault::Kind::kHang:
       connection.state->Hang();
       break;
@@ -253,10 +257,9 @@ bool ChaosTcti::happened() const {
   return state_->happened;
 }
 
-bool ChaosTcti::AwaitHanging() const {
-  std::unique_lock<std::mutex> lock(state_->mu);
-  return state_->changed.wait_for(lock, std::chrono::seconds(30),
-                                  [this] { return state_->hanging; });
+bool ChaosTcti::hanging() const {
+  const std::lock_guard<std::mutex> lock(state_->mu);
+  return state_->hanging;
 }
 
 void ChaosTcti::Release() {

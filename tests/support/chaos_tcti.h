@@ -17,6 +17,7 @@ struct TpmFault {
     kTpmCode,       // The TPM gets no command, and its answer is `code`.
     kTransmitCode,  // The TPM gets no command, and sending it returns `code`.
     kReceiveCode,   // The TPM does it, its answer is lost, and fetching that returns `code`.
+    kDelay,         // Sending takes `delay_ms` longer.
     kHang,          // Sending blocks until Release(), then goes on as if nothing had been.
     kDrop,          // The connection breaks: this command and all that follow on it return an I/O
                     // error. A new connection works.
@@ -24,7 +25,8 @@ struct TpmFault {
   };
   Kind kind = Kind::kTpmCode;
   TSS2_RC code = 0;
-  std::function<std::string(std::string)> replace;
+  std::function<std::string(std::string)> replace = nullptr;
+  int delay_ms = 0;
 };
 
 // A TCTI (transport to a TPM) that wraps a real one and does what a test tells it: a program under
@@ -47,8 +49,8 @@ class ChaosTcti {
   // Whether what was armed last has happened, at least once.
   bool happened() const;
 
-  // Waits until a command hangs. False after 30 seconds.
-  bool AwaitHanging() const;
+  // Whether a command hangs now.
+  bool hanging() const;
   void Release();
 
   // The command codes (TPM2_CC_...) that were sent since the last call, or tried to be.

@@ -45,6 +45,7 @@ struct DaemonStatus {
   uint32_t queue_depth = 0;
   uint32_t queue_limit = 0;
   uint32_t abandoned_operations = 0;
+  absl::optional<absl::Time> hardware_next_attempt_at;
 
   bool store_available = false;
   absl::optional<Cause> store_cause;
@@ -84,6 +85,13 @@ struct StoredKeys {
   uint32_t of_other_instances = 0;
 };
 
+// The storage root key of a TPM; as smartkey.v1.ProvisionTpmResponse.
+struct ProvisionedTpm {
+  uint32_t handle = 0;
+  std::string name;  // Octets.
+  bool already_there = false;
+};
+
 // smartkeyd on its second socket, for root and the administrators' group. ListRegistrations() shows
 // those of all owners there, DeleteRegistration() deletes any of them; tokens are not to be had.
 // Thread-safe.
@@ -98,6 +106,13 @@ class AdminClient : public Client {
 
   // Asks the hardware. Default deadline: 30 s. Errors: those of the hardware, as kHardwareAbsent.
   absl::StatusOr<StoredKeys> ListStoredKeys(CallOptions options = {});
+
+  // Makes the TPM's storage root key persistent; `owner_password` is that of the owner hierarchy,
+  // and empty where it has none. Default deadline: 30 s. Errors: kTpmOwnerAuthRequired (wrong or
+  // missing: it is tried once), kTpmHandleTaken, kHardwareFull, kTpmLockout, kNotImplemented (not a
+  // TPM), kInvalidArgument (longer than a TPM takes), kHardwareAbsent and the like.
+  absl::StatusOr<ProvisionedTpm> ProvisionTpm(const Secret& owner_password,
+                                              CallOptions options = {});
 
  private:
   using Client::Client;

@@ -34,11 +34,16 @@ TEST(CommandLine, HelpIsNoError) {
   const Outcome help = Ctl({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* command : {"enroll", "list", "show", "delete", "token", "assertion", "jwks",
-                              "servers", "apps", "status", "version"}) {
+                              "servers", "apps", "status", "tpm", "version"}) {
     EXPECT_THAT(help.out, HasSubstr(command));
   }
   EXPECT_THAT(help.err, IsEmpty());
   EXPECT_THAT(Ctl({"token", "--help"}).out, HasSubstr("smartkeyctl token"));
+  EXPECT_THAT(Ctl({"tpm", "--help"}).out, HasSubstr("provision"));
+  const Outcome nested = Ctl({"tpm", "provision", "--help"});
+  EXPECT_EQ(nested.code, 0);
+  EXPECT_THAT(nested.out, HasSubstr("smartkeyctl tpm provision"));
+  EXPECT_THAT(nested.out, HasSubstr("--owner-password-file"));
 }
 
 TEST(CommandLine, WhatCannotBeParsedIsExitCodeTwo) {
@@ -49,6 +54,9 @@ TEST(CommandLine, WhatCannotBeParsedIsExitCodeTwo) {
       {"token", "mercy", "--nonsense"},
       {"list", "--socket"},
       {"enroll"},
+      {"tpm"},
+      {"tpm", "provsion"},
+      {"tpm", "provision", "--nonsense"},
       {"enroll", "mercy", "--context", "sometimes"},
       {"enroll", "mercy", "--no-browser", "--with-token-file", "-"},
       {"--nonsense", "list"},

@@ -126,11 +126,44 @@ TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {
   EXPECT_THAT(status, HasSubstr("READY, TPM"));
   EXPECT_THAT(status, HasSubstr("4711, running for 1h1m1s"));
   EXPECT_THAT(status, HasSubstr("x.toml:7: unknown key"));
+  EXPECT_THAT(status, HasSubstr("2026-01-01 00:00:00 UTC"));
+  EXPECT_THAT(status, HasSubstr("2100-01-01 00:00:00 UTC"));
+  EXPECT_THAT(status, HasSubstr("firmware 1.2"));
+  EXPECT_THAT(status, HasSubstr("2 waiting, room for 64"));
+  EXPECT_THAT(status, HasSubstr("1 operations were given up"));
+  EXPECT_EQ(CtlJson({"status"})["hardware"]["next_attempt_at"], "2100-01-01T00:00:00Z");
   EXPECT_THAT(Ctl({"version"}).out, HasSubstr("smartkeyd 9.8.7"));
   EXPECT_EQ(CtlJson({"servers"})["servers"][0]["name"], "mercy");
   EXPECT_EQ(CtlJson({"apps"})["apps"][0]["id"], "org.example.viewer");
   EXPECT_EQ(CtlJson({"status"})["registrations"]["ACTIVE"], 3);
   EXPECT_EQ(CtlJson({"version"})["daemon_version"], "9.8.7");
+}
+
+TEST_F(SmartkeyctlTest, TpmProvisionReadsThePasswordFromAFileOrStdinOnly) {
+  Outcome outcome = Ctl({"tpm", "provision"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("is persistent now"));
+  EXPECT_THAT(outcome.out, HasSubstr("0x81000001"));
+  EXPECT_THAT(outcome.out, HasSubstr("000bcafe"));
+  EXPECT_EQ(daemon_.provision().owner_password(), "");
+
+  outcome = Ctl({"tpm", "provision", "--owner-password-file", "-"}, " fake owner password \n");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(daemon_.provision().owner_password(), " fake owner password ");
+  EXPECT_THAT(outcome.out + outcome.err, Not(HasSubstr("fake owner")));
+
+  const std::string file = dir_.File("password");
+  std::ofstream(file) << "from-the-file";
+  EXPECT_EQ(CtlJson({"tpm", "provision", "--owner-password-file", file})["handle"], "0x81000001");
+  EXPECT_EQ(daemon_.provision().owner_password(), "from-the-file");
+
+  EXPECT_EQ(Ctl({"tpm", "provision", "--owner-password-file", "-"}, "\n").code, 2);
+  EXPECT_EQ(Ctl({"tpm", "provision", "--owner-password-file", dir_.File("none")}).code, 2);
+  EXPECT_EQ(Ctl({"tpm", "provision", "a-password"}).code, 2) << "no way to say it in argv";
+  daemon_.FailWith(WireError(Reason::kTpmOwnerAuthRequired));
+  outcome = Ctl({"tpm", "provision"});
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_THAT(outcome.err, HasSubstr("--owner-password-file"));
 }
 
 TEST_F(SmartkeyctlTest, DeleteNeedsAWordFromSomebody) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes the key blobs that every later release must be able to load: a TPM's state and one key of
-// each algorithm in it.
+// Makes the blobs that every later release must be able to load: a TPM's state, one key of each
+// algorithm in it, and a sealed secret.
 //
 //   make_golden_tpm_keys DIRECTORY
 //
-// writes DIRECTORY/swtpm/ (the state of a swtpm, for Swtpm::StartFrom) and DIRECTORY/tpm_keys.json:
-// a list of {algorithm, blob, x, y} or {algorithm, blob, n, e}, octets in base64url. Existing files
-// are not overwritten.
+// writes DIRECTORY/swtpm/ (the state of a swtpm, for Swtpm::StartFrom), DIRECTORY/tpm_keys.json, a
+// list of {algorithm, blob, x, y} or {algorithm, blob, n, e}, and DIRECTORY/sealed_secret.json,
+// {format_version, sealed, secret}. Octets are in base64url. Existing files are not overwritten.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -25,14 +25,17 @@ int Fail(const std::string& what) {
   return 1;
 }
 
+// The secret that is no secret.
+constexpr absl::string_view kGoldenSecret = "golden, and known to everybody";
+
 int Run(const std::filesystem::path& directory) {
-  if (std::filesystem::exists(directory / "swtpm") ||
-      std::filesystem::exists(directory / "tpm_keys.json")) {
-    return Fail("there are golden keys already");
+  for (const char* name : {"swtpm", "tpm_keys.json", "sealed_secret.json"}) {
+    if (std::filesystem::exists(directory / name)) return Fail("there are golden keys already");
   }
   absl::StatusOr<std::unique_ptr<Swtpm>> tpm = Swtpm::Start();
   if (!tpm.ok()) return Fail(tpm.status().ToString());
   nlohmann::json keys = nlohmann::json::array();
+  nlohmann::json sealed_secret;
   {
     TpmKeyProvider provider({.tcti = (*tpm)->tcti(), .machine_id = "golden"});
     const absl::StatusOr<ProviderCapabilities> capabilities = provider.Open();
@@ -51,6 +54,12 @@ int Run(const std::filesystem::path& directory) {
       }
       keys.push_back(entry);
     }
+    const absl::StatusOr<std::string> sealed =
+        provider.secret_sealer()->Seal(Secret::CopyOf(kGoldenSecret));
+    if (!sealed.ok()) return Fail(sealed.status().ToString());
+    sealed_secret = {{"format_version", static_cast<int>(sealed->front())},
+                     {"sealed", Base64UrlEncode(*sealed)},
+                     {"secret", Base64UrlEncode(kGoldenSecret)}};
   }
   (*tpm)->Kill();  // so that its state is at rest
   std::filesystem::create_directories(directory / "swtpm");
@@ -59,6 +68,7 @@ int Run(const std::filesystem::path& directory) {
     std::filesystem::copy(file.path(), directory / "swtpm");
   }
   std::ofstream(directory / "tpm_keys.json") << keys.dump(2) << "\n";
+  std::ofstream(directory / "sealed_secret.json") << sealed_secret.dump(2) << "\n";
   return 0;
 }
 

@@ -1,71 +1,116 @@
 // SPDX-License-Identifier: Apache-2.0
-// When the TPM provider may say that a key is lost: with a TPM that fails at each place in turn.
+// What is said of a key whose TPM does not know it any more.
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "gtest/gtest.h"
-#include "hsm/tpm/esys_context.h"
-#include "hsm/tpm/tpm_key_blob.h"
-#include "hsm/tpm/tpm_key_provider.h"
+#include "tests/hsm/tpm/tpm_fixture.h"
 #include "tests/support/chaos_tcti.h"
-#include "tests/support/swtpm.h"
 
 namespace smartkey {
 namespace {
 
-constexpr SignatureAlgorithm kEs256 = SignatureAlgorithm::kEs256;
-
-class TpmLostKeyTest : public testing::Test {
+class TpmLostKeyTest : public TpmFixture {
  protected:
-  void SetUp() override {
-    absl::StatusOr<std::unique_ptr<Swtpm>> tpm = Swtpm::Start();
-    ASSERT_TRUE(tpm.ok()) << tpm.status();
-    tpm_ = *std::move(tpm);
+  void ExpectLost(const CreatedKey& key, const std::string& machine_id, Reason wanted) {
+    std::unique_ptr<TpmKeyProvider> provider = Opened(machine_id);
+    EXPECT_EQ(ReasonOf(Signs(*provider, key)), wanted);
+    EXPECT_EQ(ReasonOf(provider->CheckKey(key.reference, key.public_key)), wanted);
+    // Nothing is made in its place, and new keys are possible.
+    EXPECT_TRUE(Signs(*provider, MadeBy(*provider)).ok());
+    EXPECT_EQ(Handles(TPM2_PERSISTENT_FIRST), 0u);
   }
-
-  CreatedKey MakeKey(const std::string& tcti) {
-    TpmKeyProvider provider({.tcti = tcti, .machine_id = "old"});
-    EXPECT_TRUE(provider.Open().ok());
-    absl::StatusOr<CreatedKey> key = provider.CreateKey(kEs256, "label");
-    EXPECT_TRUE(key.ok()) << key.status();
-    return *std::move(key);
-  }
-
-  // A new owner seed: every parent of before is gone, the TPM is the same.
-  void Clear() {
-    std::unique_ptr<EsysContext> raw = EsysContext::Create(tpm_->tcti()).value();
-    ASSERT_EQ(
-        Esys_Clear(raw->get(), ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE),
-        TSS2_RC_SUCCESS);
-  }
-
-  static Reason ReasonOfSigning(TpmKeyProvider& provider, const CreatedKey& key) {
-    return ReasonOf(provider.Sign(key.reference, key.public_key, kEs256, "message").status());
-  }
-
-  std::unique_ptr<Swtpm> tpm_;
 };
 
+struct Happening {
+  const char* name;
+  bool cleared;
+  bool another_tpm;
+  const char* machine_id;  // afterwards; "machine" before
+  Reason with_identity;    // where the endorsement hierarchy tells which TPM it is
+  Reason without;          // where only the machine id does
+};
+
+constexpr Reason kCleared = Reason::kKeyLostTpmCleared;
+constexpr Reason kElsewhere = Reason::kKeyLostOtherMachine;
+
+const std::vector<Happening>& Happenings() {
+  static const auto& all = *new std::vector<Happening>{
+      {"the TPM was cleared", true, false, "machine", kCleared, kCleared},
+      {"cleared, and the system installed anew", true, false, "new", kCleared, kElsewhere},
+      {"cleared, and no machine id any more", true, false, "", kCleared, kCleared},
+      {"mainboard swapped, disk kept", false, true, "machine", kElsewhere, kCleared},
+      {"disk moved into another machine, which has its own id", false, true, "new", kElsewhere,
+       kElsewhere},
+      {"disk moved, no machine id", false, true, "", kElsewhere, kCleared},
+      {"another TPM, cleared as well", true, true, "machine", kElsewhere, kCleared},
+  };
+  return all;
+}
+
+TEST_F(TpmLostKeyTest, TheTpmTellsWhichOneItIs) {
+  for (const Happening& happening : Happenings()) {
+    SCOPED_TRACE(happening.name);
+    const CreatedKey key = MadeBy(*Opened("machine"));
+    if (happening.another_tpm) {
+      ASSERT_TRUE(tpm_->Replace().ok());
+    }
+    if (happening.cleared) Clear();
+    ExpectLost(key, happening.machine_id, happening.with_identity);
+  }
+}
+
+TEST_F(TpmLostKeyTest, TheTpmDoesNotTellWhichOneItIs_TheMachineIdDoes) {
+  for (const Happening& happening : Happenings()) {
+    SCOPED_TRACE(happening.name);
+    SetHierarchyAuth(ESYS_TR_RH_ENDORSEMENT, "secret");
+    const CreatedKey key = MadeBy(*Opened("machine"));
+    EXPECT_EQ(ParseTpmKeyBlob(key.reference.blob)->tpm_identity, "");
+    if (happening.another_tpm) {
+      ASSERT_TRUE(tpm_->Replace().ok());
+    }
+    if (happening.cleared) Clear();  // which takes the endorsement hierarchy's password, too
+    ExpectLost(key, happening.machine_id, happening.without);
+    ASSERT_TRUE(tpm_->Replace().ok());
+  }
+}
+
+TEST_F(TpmLostKeyTest, OnlyTheMachineIdChanged_NothingIsLost) {
+  const CreatedKey key = MadeBy(*Opened("machine"));
+  EXPECT_TRUE(Signs(*Opened("new"), key).ok());
+}
+
+TEST_F(TpmLostKeyTest, TheTpmComesBack_SoDoesTheKey) {
+  const CreatedKey key = MadeBy(*Opened());
+  std::unique_ptr<Swtpm> other = Swtpm::Start().value();
+  std::swap(tpm_, other);
+  ExpectLost(key, "machine", kElsewhere);
+  std::swap(tpm_, other);
+  EXPECT_TRUE(Signs(*Opened(), key).ok());
+}
+
 // "Lost" is written down for good, so nothing but a TPM in order may say it.
-TEST_F(TpmLostKeyTest, TpmFailsAnywhereWhileItIsAsked_IsNotCalledAnotherLoss) {
-  const CreatedKey key = MakeKey(tpm_->tcti());
+TEST_F(TpmLostKeyTest, TpmFailsWhileItIsAskedWhoItIs_IsNotCalledALoss) {
+  const CreatedKey key = MadeBy(*Opened());
   Clear();
   ChaosTcti chaos(tpm_->tcti());
   TpmKeyProvider provider({.tcti = chaos.tcti(), .machine_id = "new"});
   ASSERT_TRUE(provider.Open().ok());
   chaos.TakeCommands();
-  ASSERT_EQ(ReasonOfSigning(provider, key), Reason::kKeyLostTpmCleared);
+  ASSERT_EQ(ReasonOf(Signs(provider, key)), kCleared);
   const int commands = static_cast<int>(chaos.TakeCommands().size());
   ASSERT_GT(commands, 1);
   for (int nth = 1; nth <= commands; ++nth) {
     for (const TSS2_RC code : {TPM2_RC_OBJECT_MEMORY, TPM2_RC_FAILURE, TPM2_RC_INITIALIZE}) {
       ASSERT_TRUE(provider.Open().ok());
       chaos.Arm(nth, {.kind = TpmFault::Kind::kTpmCode, .code = code}, /*times=*/1000);
-      const Reason reason = ReasonOfSigning(provider, key);
+      const Reason reason = ReasonOf(Signs(provider, key));
       EXPECT_TRUE(chaos.happened());
       chaos.Disarm();
-      EXPECT_TRUE(reason == Reason::kKeyLostTpmCleared || reason == Reason::kHardwareDegraded)
+      EXPECT_TRUE(reason == kCleared || reason == Reason::kHardwareDegraded)
           << ReasonName(reason) << " at command " << nth;
     }
   }

@@ -39,6 +39,8 @@ constexpr Expected kExpected[] = {
     {TPM2_RC_KEY, Reason::kKeyDamaged, TpmRecovery::kNone},
     {TPM2_RC_ECC_POINT, Reason::kKeyDamaged, TpmRecovery::kNone},
     {TPM2_RC_ATTRIBUTES, Reason::kKeyDamaged, TpmRecovery::kNone},
+    {TPM2_RC_NV_SPACE, Reason::kHardwareFull, TpmRecovery::kNone},
+    {TPM2_RC_NV_DEFINED, Reason::kTpmHandleTaken, TpmRecovery::kNone},
     {TPM2_RC_HANDLE, Reason::kHardwareDegraded, TpmRecovery::kReload},
     {TPM2_RC_REFERENCE_H0, Reason::kHardwareDegraded, TpmRecovery::kReload},
     {TPM2_RC_REFERENCE_S0, Reason::kHardwareDegraded, TpmRecovery::kReload},
@@ -67,7 +69,7 @@ constexpr Expected kExpected[] = {
     {TSS2_TCTI_RC_NOT_SUPPORTED, Reason::kHardwareAbsent, TpmRecovery::kReopen},
     {TSS2_TCTI_RC_BAD_VALUE, Reason::kHardwareAbsent, TpmRecovery::kReopen},
     {TSS2_TCTI_RC_NOT_PERMITTED, Reason::kHardwareAbsent, TpmRecovery::kReopen},
-    {TSS2_TCTI_RC_TRY_AGAIN, Reason::kHardwareBusy, TpmRecovery::kRetry},
+    {TSS2_TCTI_RC_TRY_AGAIN, Reason::kHardwareDegraded, TpmRecovery::kReopen},
     {TSS2_TCTI_RC_MALFORMED_RESPONSE, Reason::kHardwareDegraded, TpmRecovery::kReopen},
     {TSS2_TCTI_RC_BAD_SEQUENCE, Reason::kHardwareDegraded, TpmRecovery::kReopen},
 };
