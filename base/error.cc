@@ -313,7 +313,7 @@ constexpr ReasonRow kReasons[] = {
     // The daemon itself.
     {R::kStoreUnavailable, "STORE_UNAVAILABLE", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
-     "ask the administrator to look at 'smartkeyctl status' and the state directory"},
+     "ask the administrator to look at 'smartkeyctl store status' and the state directory"},
     {R::kStoreFull, "STORE_FULL", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct, "ask the administrator to free disk space"},
     {R::kStoreTooNew, "STORE_TOO_NEW", Code::kFailedPrecondition, A::kAskAdministrator,

@@ -8,6 +8,11 @@
 #include "smartkey/v1/admin.grpc.pb.h"
 
 namespace smartkey::client {
+namespace {
+
+constexpr absl::Duration kDiskCall = absl::Seconds(60);
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(std::string socket_path) {
   auto channel = Channel::Open(socket_path.empty() ? AdminSocketPath() : std::move(socket_path));
@@ -46,6 +51,39 @@ absl::StatusOr<ProvisionedTpm> AdminClient::ProvisionTpm(const Secret& owner_pas
   WipeString(*request.mutable_owner_password());
   if (!response.ok()) return response.status();
   return ProvisionedTpm{response->handle(), response->name(), response->already_there()};
+}
+
+absl::StatusOr<StoreRecovery> AdminClient::RecoverStore(const std::string& copy,
+                                                        CallOptions options) {
+  v1::RecoverStoreRequest request;
+  request.set_copy(copy);
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::RecoverStore, request,
+                                 options.timeout.value_or(kDiskCall));
+  if (!response.ok()) return response.status();
+  StoreRecovery recovery;
+  recovery.from_memory = response->from_memory();
+  recovery.from_damaged_file = response->from_damaged_file();
+  recovery.from_copy = response->from_copy();
+  if (response->has_copy()) recovery.copy = FromProto(response->copy());
+  recovery.incomplete = response->incomplete();
+  recovery.set_aside = response->set_aside();
+  return recovery;
+}
+
+absl::StatusOr<std::string> AdminClient::ResetStore(CallOptions options) {
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::ResetStore, v1::ResetStoreRequest(),
+                                 options.timeout.value_or(kDiskCall));
+  if (!response.ok()) return response.status();
+  return response->set_aside();
+}
+
+absl::Status AdminClient::AdoptStore(CallOptions options) {
+  return channel()
+      .Call(v1::AdminService::NewStub(channel().grpc()), &v1::AdminService::Stub::AdoptStore,
+            v1::AdoptStoreRequest(), options.timeout.value_or(kShortCall))
+      .status();
 }
 
 }  // namespace smartkey::client

@@ -225,6 +225,9 @@ DaemonInfo FromProto(const v1::GetServerInfoResponse& in) {
   out.hardware = FromProto(in.hardware());
   out.instance_id = in.instance_id();
   out.admin = in.admin();
+  out.store_available = !in.has_store() || in.store().available();
+  out.store_cause = CauseIf(in.store().has_cause(), in.store().cause());
+  out.store_problem = in.store().problem();
   return out;
 }
 
@@ -277,6 +280,10 @@ ServerHealth FromProto(const v1::ServerStatus& in) {
 
 }  // namespace
 
+StoreCopy FromProto(const v1::StoreCopy& in) {
+  return {in.file(), TimeIf(in.has_made_at(), in.made_at())};
+}
+
 DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   DaemonStatus out;
   out.version = in.version();
@@ -293,6 +300,11 @@ DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   out.store_cause = CauseIf(in.store().has_cause(), in.store().cause());
   out.schema_version = in.store().schema_version();
   out.unsaved_changes = in.store().unsaved_changes();
+  for (const auto& copy : in.store().copies()) out.store_copies.push_back(FromProto(copy));
+  out.store_problem = in.store().problem();
+  out.store_copying_error = CauseIf(in.store().has_copying_error(), in.store().copying_error());
+  out.store_set_aside = Strings(in.store().set_aside());
+  out.store_of_another_machine = in.store().of_another_machine();
   for (const auto& count : in.registrations()) {
     out.registrations.push_back({static_cast<RegistrationState>(count.state()), count.count()});
   }

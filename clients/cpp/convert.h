@@ -26,6 +26,7 @@ Hardware FromProto(const v1::Hardware& in);
 DaemonInfo FromProto(const v1::GetServerInfoResponse& in);
 DaemonStatus FromProto(const v1::GetStatusResponse& in);
 RegistrationEvent FromProto(const v1::WatchRegistrationsResponse& in);
+StoreCopy FromProto(const v1::StoreCopy& in);
 
 google::protobuf::Duration ToProto(absl::Duration in);
 

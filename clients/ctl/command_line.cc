@@ -157,6 +157,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddServers(app, session);
   AddApps(app, session);
   AddStatus(app, session);
+  AddStore(app, session);
   AddTpm(app, session);
   AddVersion(app, session);
   try {

@@ -172,14 +172,39 @@ json ToJson(const client::StoredKeys& stored) {
   return {{"keys", std::move(keys)}, {"of_other_instances", stored.of_other_instances}};
 }
 
+json ToJson(const client::StoreCopy& in) {
+  json out = {{"file", in.file}};
+  Set(out, "made_at", in.made_at);
+  return out;
+}
+
+json ToJson(const client::StoreRecovery& in) {
+  json out = {{"from_memory", in.from_memory},
+              {"from_damaged_file", in.from_damaged_file},
+              {"from_copy", in.from_copy},
+              {"incomplete", in.incomplete}};
+  if (in.copy.has_value()) out["copy"] = ToJson(*in.copy);
+  Set(out, "set_aside", in.set_aside);
+  return out;
+}
+
+json StoreToJson(const client::DaemonStatus& in) {
+  json out = {
+      {"available", in.store_available},       {"schema_version", in.schema_version},
+      {"unsaved_changes", in.unsaved_changes}, {"copies", json::array()},
+      {"set_aside", in.store_set_aside},       {"of_another_machine", in.store_of_another_machine}};
+  Set(out, "cause", in.store_cause);
+  Set(out, "problem", in.store_problem);
+  for (const client::StoreCopy& copy : in.store_copies) out["copies"].push_back(ToJson(copy));
+  Set(out, "copying_error", in.store_copying_error);
+  return out;
+}
+
 json ToJson(const client::DaemonStatus& in) {
   json out = {{"daemon_version", in.version},
               {"pid", in.pid},
               {"hardware", ToJson(in.hardware)},
-              {"store",
-               {{"available", in.store_available},
-                {"schema_version", in.schema_version},
-                {"unsaved_changes", in.unsaved_changes}}},
+              {"store", StoreToJson(in)},
               {"registrations", json::object()},
               {"suspended_registrations", in.suspended_registrations},
               {"pending_enrollments", in.pending_enrollments},
@@ -202,7 +227,6 @@ json ToJson(const client::DaemonStatus& in) {
   out["hardware"]["queue_limit"] = in.queue_limit;
   out["hardware"]["abandoned_operations"] = in.abandoned_operations;
   Set(out["hardware"], "next_attempt_at", in.hardware_next_attempt_at);
-  Set(out["store"], "cause", in.store_cause);
   for (const auto& count : in.registrations) {
     out["registrations"][Text(Name(count.state))] = count.count;
   }

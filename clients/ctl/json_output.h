@@ -20,6 +20,9 @@ nlohmann::json ToJson(const client::Server& server);
 nlohmann::json ToJson(const client::App& app);
 nlohmann::json ToJson(const client::Hardware& hardware);
 nlohmann::json ToJson(const client::DaemonStatus& status);
+// What `store status` shows: the part "store" of the above.
+nlohmann::json StoreToJson(const client::DaemonStatus& status);
+nlohmann::json ToJson(const client::StoreRecovery& recovery);
 nlohmann::json ToJson(const client::Key& key);
 nlohmann::json ToJson(const client::StoredKeys& stored);
 

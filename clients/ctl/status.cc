@@ -50,7 +50,13 @@ Record StatusRecord(const client::DaemonStatus& status) {
                                       " operations were given up since the start"));
   }
   record.Add("Database", status.store_available ? "available" : "NOT AVAILABLE");
-  if (status.store_cause.has_value()) record.Add("  what to do", status.store_cause->remedy);
+  if (status.store_cause.has_value()) {
+    record.Add("  problem", status.store_problem);
+    record.Add("  what to do", status.store_cause->remedy);
+  }
+  if (status.store_of_another_machine) {
+    record.Add("  notice", "written on another computer: see 'smartkeyctl store status'");
+  }
   if (status.unsaved_changes > 0) {
     record.Add("  unsaved",
                absl::StrCat(status.unsaved_changes, " changes: do not stop smartkeyd"));

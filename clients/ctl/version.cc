@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
 #include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
@@ -13,15 +15,23 @@ absl::Status RunVersion(const Session& session) {
   auto info = (*client)->GetServerInfo();
   if (session.json) {
     if (!info.ok()) return info.status();
+    nlohmann::json store = {{"available", info->store_available}};
+    if (info->store_cause.has_value()) store["cause"] = ToJson(*info->store_cause);
+    if (!info->store_problem.empty()) store["problem"] = info->store_problem;
     session.out << ToJsonDocument({{"client_version", SMARTKEY_VERSION},
                                    {"daemon_version", info->version},
                                    {"features", info->features},
-                                   {"hardware", ToJson(info->hardware)}});
+                                   {"hardware", ToJson(info->hardware)},
+                                   {"store", std::move(store)}});
     return absl::OkStatus();
   }
   session.out << "smartkeyctl " << SMARTKEY_VERSION << "\n";
   if (!info.ok()) return info.status();
   session.out << "smartkeyd " << Printable(info->version) << "\n";
+  if (info->store_cause.has_value()) {
+    session.err << "Its database is not available: " << Printable(info->store_problem) << "\n  "
+                << Printable(info->store_cause->remedy) << "\n";
+  }
   return absl::OkStatus();
 }
 

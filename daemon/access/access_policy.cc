@@ -52,7 +52,8 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
     return MakeError(Reason::kNotPermitted,
                      "a registration belongs to a person: enroll on the public socket");
   }
-  return absl::OkStatus();
+  // Before a person is sent through a login for nothing.
+  return store_.availability();
 }
 
 absl::Status AccessPolicy::Check(const Caller& caller, const Registration& registration,
@@ -98,7 +99,11 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
       found = one;
     }
   }
-  if (found == nullptr) return RegistrationNotFound();
+  if (found == nullptr) {
+    // It may well exist: this says so to everybody alike.
+    if (absl::Status status = store_.availability(); !status.ok()) return status;
+    return RegistrationNotFound();
+  }
   if (absl::Status status = Check(caller, *found, operation); !status.ok()) return status;
   return found;
 }
@@ -127,7 +132,10 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
     }
     selected.push_back(std::move(one));
   }
-  if (selected.empty()) return RegistrationNotFound();
+  if (selected.empty()) {
+    if (absl::Status status = store_.availability(); !status.ok()) return status;
+    return RegistrationNotFound();
+  }
   return selected;
 }
 

@@ -42,12 +42,13 @@ class AccessPolicy {
   absl::Status CheckCaller(const Caller& caller) const;
 
   // May it begin an enrollment, and own what comes of it? Errors: those of CheckCaller, kNotPermitted for a
-  // caller on the admin socket (a registration belongs to a person).
+  // caller on the admin socket (a registration belongs to a person), those of the store's availability().
   absl::Status CheckEnroll(const Caller& caller) const;
 
   // Finds a registration by id or by name: the caller's own; for an administrator also "alice/mercy".
   // Errors: those of CheckCaller, kRegistrationNotFound, kRegistrationAmbiguous, kOwnerChanged (the uid is
-  // the owner's, the name no longer), kNotPermitted (an administrator asking for a token).
+  // the owner's, the name no longer), kNotPermitted (an administrator asking for a token); instead of
+  // kRegistrationNotFound those of the store's availability(), to everybody.
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
                                                    Operation operation) const;
@@ -58,7 +59,8 @@ class AccessPolicy {
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
       const Caller& caller, const RegistrationTarget& target) const;
 
-  // What the caller may see, by creation time. Empty for a caller who may ask for nothing.
+  // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and while the
+  // store is unavailable: whoever says that there is none looks at that first.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;
 
   // The same decision for a registration at hand.

@@ -111,6 +111,8 @@ absl::Status RegistrationFeed::Core::Admit(const Caller& caller) {
 absl::StatusOr<RegistrationFeed::WatchId> RegistrationFeed::Core::Watch(
     const Caller& caller, Filter filter, std::function<void()> wake) {
   if (absl::Status status = access_.CheckCaller(caller); !status.ok()) return status;
+  // Nobody is told that there are none.
+  if (absl::Status status = store_.availability(); !status.ok()) return status;
   auto watcher = std::make_shared<Watcher>();
   watcher->caller = caller;
   watcher->filter = std::move(filter);

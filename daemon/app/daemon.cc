@@ -15,6 +15,7 @@
 #include "daemon/access/access_policy.h"
 #include "daemon/access/registration_feed.h"
 #include "daemon/app/key_provider_factory.h"
+#include "daemon/app/machine_identity.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/registration_suspender.h"
@@ -28,6 +29,7 @@
 #include "daemon/rpc/process_setup.h"
 #include "daemon/rpc/services.h"
 #include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "daemon/store/store_upkeep.h"
 #include "daemon/token/assertion_issuer.h"
 #include "daemon/token/token_manager.h"
 #include "daemon/token/token_minter.h"
@@ -84,6 +86,7 @@ struct Daemon::Parts {
   CurrentCatalog catalog;
   std::unique_ptr<TimerThread> scheduler;
   std::unique_ptr<SqliteRegistrationStore> store;
+  std::unique_ptr<StoreUpkeep> upkeep;
   std::unique_ptr<CurlHttpClient> http;
   std::unique_ptr<KeyWorker> keys;
   std::unique_ptr<AccessPolicy> access;
@@ -109,7 +112,8 @@ Daemon::Daemon(Parts& parts) : parts_(parts) {}
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, const Clock& clock) {
   auto parts = std::make_unique<Parts>(config, clock);
   Parts& p = *parts;
-  auto store = SqliteRegistrationStore::Open(config.daemon.state_dir);
+  auto store = SqliteRegistrationStore::Open(
+      {config.daemon.state_dir, MachineIdentity(ReadMachineId())}, clock);
   if (!store.ok()) return Annotate(store.status(), "opening the database");
   p.store = *std::move(store);
   absl::StatusOr<KeyWorker::ProviderFactory> provider =
@@ -158,7 +162,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
       MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
   if (!admin_listener.ok()) return admin_listener.status();
 
-  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.keys, *p.tokens,
+  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.store, *p.keys, *p.tokens,
                                     *p.assertions, *p.enrollments, *p.remover, *p.suspender,
                                     *p.feed, *p.scheduler, clock, MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
@@ -170,9 +174,20 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   // From here on callbacks are under way in other threads, which may need any of the parts: they
   // are not destroyed any more (see Shutdown).
   Parts& running = *parts.release();
-  running.remover->Recover();
-  running.enrollments->Recover();
-  ReportStrayKeys(*running.keys, *running.store);
+  const auto take_up = [&running, pkcs11 = config.key_provider.type == "pkcs11",
+                        instance = running.store->instance_id()] {
+    if (pkcs11 && running.store->instance_id() != instance) {
+      Log(LogLevel::kWarning,
+          "restart smartkeyd: which keys in the token are its own could not be known at the start");
+    }
+    running.remover->Recover();
+    running.enrollments->Recover();
+    ReportStrayKeys(*running.keys, *running.store);
+  };
+  // Where they cannot be read now, later: nobody has been told of any until then.
+  if (running.store->availability().ok()) take_up();
+  running.store->OnTakenUp(take_up);
+  running.upkeep = std::make_unique<StoreUpkeep>(*running.store, *running.scheduler);
 
   std::vector<ConnectionServer::Endpoint> endpoints;
   endpoints.push_back({*std::move(listener), PublicServices(*p.services), false, absl::nullopt});

@@ -12,11 +12,12 @@ namespace smartkey {
 // The daemon put together: the one place that names technologies (TPM, curl, SQLite, gRPC).
 //
 // Starts degraded when the key hardware is absent: cached tokens and everything that needs no key
-// work, and the hardware is looked for again. Does not start without its state directory.
+// work, and the hardware is looked for again. Starts without its record when that cannot be read:
+// it says so to everybody who asks for registrations, and goes on as soon as it can be.
 class Daemon {
  public:
   // Opens the record, clears up after the last run, and serves. Errors: kAlreadyRunning,
-  // kStoreUnavailable, kStoreTooNew, kConfigInvalid. `clock` must outlive the result.
+  // kConfigInvalid. `clock` must outlive the result.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Config& config, const Clock& clock);
 
   // Stops accepting, lets running calls end or cancels them, and waits until the record is on disk;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/key_provider_factory.h"
 
-#include <fstream>
 #include <map>
 #include <memory>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "daemon/app/machine_identity.h"
 #include "hsm/pkcs11/in_process_pkcs11_module.h"
 #include "hsm/pkcs11/isolated_pkcs11_module.h"
 #include "hsm/pkcs11/pkcs11_key_provider.h"
@@ -16,13 +15,6 @@
 
 namespace smartkey {
 namespace {
-
-std::string ReadMachineId() {
-  std::ifstream file("/etc/machine-id");
-  std::string id;
-  std::getline(file, id);
-  return std::string(absl::StripAsciiWhitespace(id));
-}
 
 std::map<std::string, std::string> EnvironmentOf(const KeyProviderConfig& config) {
   std::map<std::string, std::string> environment;

@@ -32,10 +32,7 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
 
   FillHardwareStatus(response->mutable_hardware());
 
-  const absl::Status store = parts_.store.health();
-  response->mutable_store()->set_available(store.ok());
-  if (!store.ok()) *response->mutable_store()->mutable_cause() = ToErrorDetail(store);
-
+  FillStore(response->mutable_store());
   FillRegistrations(response);
   FillServers(response);
   response->set_pending_enrollments(parts_.enrollments.pending());
@@ -177,6 +174,10 @@ grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerConte
                                                        const v1::ListStoredKeysRequest*,
                                                        v1::ListStoredKeysResponse* response) {
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  // Without the registrations every key would be called one that nobody needs.
+  if (absl::Status status = parts_.store.availability(); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::ListStoredKeysResponse>::Start(

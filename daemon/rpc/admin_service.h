@@ -7,7 +7,7 @@
 namespace smartkey {
 
 // smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
-// GetStatus, ListStoredKeys and ProvisionTpm work so far. Thread-safe.
+// GetStatus, ListStoredKeys, ProvisionTpm and those of the store work so far. Thread-safe.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
@@ -31,11 +31,21 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ListStoredKeys(grpc::CallbackServerContext* context,
                                            const v1::ListStoredKeysRequest* request,
                                            v1::ListStoredKeysResponse* response) override;
+  grpc::ServerUnaryReactor* RecoverStore(grpc::CallbackServerContext* context,
+                                         const v1::RecoverStoreRequest* request,
+                                         v1::RecoverStoreResponse* response) override;
+  grpc::ServerUnaryReactor* ResetStore(grpc::CallbackServerContext* context,
+                                       const v1::ResetStoreRequest* request,
+                                       v1::ResetStoreResponse* response) override;
+  grpc::ServerUnaryReactor* AdoptStore(grpc::CallbackServerContext* context,
+                                       const v1::AdoptStoreRequest* request,
+                                       v1::AdoptStoreResponse* response) override;
 
  private:
   void FillHardwareStatus(v1::HardwareStatus* hardware) const;
   void FillRegistrations(v1::GetStatusResponse* response) const;
   void FillServers(v1::GetStatusResponse* response) const;
+  void FillStore(v1::StoreStatus* response) const;
 
   const ServiceParts& parts_;
   const Caller caller_;

@@ -51,6 +51,10 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
+  // An empty list would say that there are none.
+  if (absl::Status status = parts_.store.availability(); !status.ok()) {
+    return FinishNow(context, status);
+  }
   std::vector<Snapshot> all = parts_.access.List(caller_);
   all.erase(
       std::remove_if(all.begin(), all.end(),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
 
@@ -72,6 +73,11 @@ grpc::ServerUnaryReactor* ServerInfoService::GetServerInfo(grpc::CallbackServerC
                response->mutable_hardware());
   response->set_instance_id(parts_.store.instance_id());
   response->set_admin(caller_.admin);
+  response->mutable_store()->set_available(parts_.store.availability().ok());
+  if (const absl::Status store = parts_.store.health(); !store.ok()) {
+    *response->mutable_store()->mutable_cause() = ToErrorDetail(store);
+    response->mutable_store()->set_problem(Printable(store.message()));
+  }
   return FinishNow(context, absl::OkStatus());
 }
 

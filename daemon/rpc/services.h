@@ -17,6 +17,7 @@
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/connection_server.h"
 #include "daemon/store/registration_store.h"
+#include "daemon/store/store_maintenance.h"
 #include "daemon/token/assertion_issuer.h"
 #include "daemon/token/token_manager.h"
 #include "hsm/key_service.h"
@@ -47,6 +48,7 @@ struct ServiceParts {
   const CurrentCatalog& catalog;
   const AccessPolicy& access;
   RegistrationStore& store;
+  StoreMaintenance& maintenance;
   KeyService& keys;
   TokenManager& tokens;
   const AssertionIssuer& assertions;

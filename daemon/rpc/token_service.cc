@@ -95,7 +95,10 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
                     fitting.end());
     }
   }
-  if (fitting.empty()) return RegistrationNotFound();
+  if (fitting.empty()) {
+    if (absl::Status status = parts_.store.availability(); !status.ok()) return status;
+    return RegistrationNotFound();
+  }
   if (fitting.size() > 1) {
     return MakeError(Reason::kRegistrationAmbiguous,
                      "several registrations fit: say which one, or the patient");

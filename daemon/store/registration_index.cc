@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -149,6 +150,28 @@ void CutTimesToMilliseconds(Registration& registration) {
     CutToMillisecond(share.created_at);
     CutToMillisecond(share.ends_at);
   }
+}
+
+bool LosesAKey(const Registration& before, const Registration& after) {
+  for (const Generation& old : before.generations) {
+    if (old.key.blob.empty()) continue;
+    const bool kept = std::any_of(after.generations.begin(), after.generations.end(),
+                                  [&](const Generation& g) { return g.key == old.key; });
+    if (!kept) return true;
+  }
+  return false;
+}
+
+bool LosesARight(const Registration& before, const Registration& after) {
+  if (after.suspension && !before.suspension) return true;
+  const auto terms = [](const Share& share) {
+    return std::tie(share.id, share.principal, share.uid, share.gid, share.unit, share.scopes,
+                    share.operations, share.ends_at);
+  };
+  return std::any_of(before.shares.begin(), before.shares.end(), [&](const Share& old) {
+    return std::none_of(after.shares.begin(), after.shares.end(),
+                        [&](const Share& share) { return terms(share) == terms(old); });
+  });
 }
 
 }  // namespace smartkey

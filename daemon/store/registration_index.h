@@ -57,4 +57,11 @@ class RegistrationIndex {
 // keep: a snapshot is the same before and after a restart.
 void CutTimesToMilliseconds(Registration& registration);
 
+// True if some key of `before` is in no generation of `after`: its blob has to vanish everywhere.
+bool LosesAKey(const Registration& before, const Registration& after);
+
+// True if `before` allows what `after` no longer does: a share that was withdrawn or changed, or
+// use while it was not suspended. An older state that is taken up again must not allow it anew.
+bool LosesARight(const Registration& before, const Registration& after);
+
 }  // namespace smartkey

@@ -52,9 +52,14 @@ class RegistrationStore {
   virtual void Observe(Observer observer) = 0;
 
   // This installation's id, made when the database was. Part of key labels.
-  virtual const std::string& instance_id() const = 0;
+  // While the store is unavailable it may be empty.
+  virtual std::string instance_id() const = 0;
 
-  // OK, or why writes fail at the moment.
+  // OK once the registrations have been read; otherwise why they cannot be. Then there seem to be
+  // none, and none is to be said not to exist: whoever does not find one returns this. Stays OK.
+  virtual absl::Status availability() const = 0;
+
+  // OK, or why writes fail at the moment. Not OK while availability() is not.
   virtual absl::Status health() const = 0;
 };
 

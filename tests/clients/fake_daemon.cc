@@ -90,6 +90,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::Registration registration ABSL_GUARDED_BY(mu) = MercyRegistration();
   std::string redirect_uri ABSL_GUARDED_BY(mu) = "http://127.0.0.1/callback";
   std::function<void(v1::GetAccessTokenResponse&)> edit_token ABSL_GUARDED_BY(mu);
+  std::function<void(v1::GetStatusResponse&)> edit_status ABSL_GUARDED_BY(mu);
   bool enrollment_ended ABSL_GUARDED_BY(mu) = false;
   bool completing ABSL_GUARDED_BY(mu) = false;
   v1::BeginEnrollmentRequest begin ABSL_GUARDED_BY(mu);
@@ -407,6 +408,13 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     hardware.mutable_next_attempt_at()->set_seconds(kTokenEndsAt);
     response->mutable_store()->set_available(true);
     response->mutable_store()->set_schema_version(1);
+    v1::StoreCopy& copy = *response->mutable_store()->add_copies();
+    copy.set_file("copies/smartkeyd-20261125.db");
+    copy.mutable_made_at()->set_seconds(1'795'000'000);
+    {
+      MutexLock lock(mu);
+      if (edit_status) edit_status(*response);
+    }
     v1::StateCount& count = *response->add_registrations();
     count.set_state(v1::ACTIVE);
     count.set_count(3);
@@ -428,6 +436,30 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     response->set_handle(0x81000001);
     response->set_name(std::string("\x00\x0b\xca\xfe", 4));
     return Enter("ProvisionTpm", context);
+  }
+
+  grpc::Status RecoverStore(grpc::ServerContext* context, const v1::RecoverStoreRequest* request,
+                            v1::RecoverStoreResponse* response) override {
+    response->set_from_damaged_file(3);
+    // A copy that is named holds none.
+    response->set_from_copy(request->copy().empty() ? 2 : 0);
+    response->mutable_copy()->set_file(request->copy().empty() ? "copies/smartkeyd-20261125.db"
+                                                               : request->copy());
+    response->mutable_copy()->mutable_made_at()->set_seconds(1'795'000'000);
+    response->set_incomplete(true);
+    response->set_set_aside("set-aside/20261126-070000");
+    return Enter("RecoverStore", context);
+  }
+
+  grpc::Status ResetStore(grpc::ServerContext* context, const v1::ResetStoreRequest*,
+                          v1::ResetStoreResponse* response) override {
+    response->set_set_aside("set-aside/20261126-070000");
+    return Enter("ResetStore", context);
+  }
+
+  grpc::Status AdoptStore(grpc::ServerContext* context, const v1::AdoptStoreRequest*,
+                          v1::AdoptStoreResponse*) override {
+    return Enter("AdoptStore", context);
   }
 
   grpc::Status ListStoredKeys(grpc::ServerContext* context, const v1::ListStoredKeysRequest*,
@@ -476,6 +508,11 @@ void FakeDaemon::Hang() {
 void FakeDaemon::EditRegistration(std::function<void(v1::Registration&)> edit) {
   MutexLock lock(services_->mu);
   edit(services_->registration);
+}
+
+void FakeDaemon::EditStatus(std::function<void(v1::GetStatusResponse&)> edit) {
+  MutexLock lock(services_->mu);
+  services_->edit_status = std::move(edit);
 }
 
 void FakeDaemon::EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit) {

@@ -42,8 +42,9 @@ class FakeDaemon {
   void FailWith(grpc::Status status);
   // Calls wait for their cancellation or deadline.
   void Hang();
-  // Changes the answer about the registration, or the token, before it is sent.
+  // Changes the answer about the registration, the status or the token, before it is sent.
   void EditRegistration(std::function<void(v1::Registration&)> edit);
+  void EditStatus(std::function<void(v1::GetStatusResponse&)> edit);
   void EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit);
   void SetRedirectUri(std::string registered);
 

@@ -65,6 +65,7 @@ absl::Status FakeRegistrationStore::DoInsert(Registration registration) {
 
 absl::StatusOr<RegistrationStore::Snapshot> FakeRegistrationStore::DoUpdate(
     const std::string& id, absl::AnyInvocable<absl::Status(Registration&)> change) {
+  if (absl::Status status = availability(); !status.ok()) return status;
   const Snapshot before = Find(id);
   if (before == nullptr) return RegistrationNotFound();
   Registration registration = *before;
@@ -88,6 +89,7 @@ absl::StatusOr<RegistrationStore::Snapshot> FakeRegistrationStore::DoUpdate(
 absl::Status FakeRegistrationStore::DoRemove(const std::string& id) {
   {
     MutexLock lock(mu_);
+    if (!availability_.ok()) return availability_;
     if (index_.Find(id) == nullptr) return RegistrationNotFound();
     if (absl::Status status = TakeFailure(); !status.ok()) return status;
     index_.Erase(id);
@@ -111,6 +113,7 @@ void FakeRegistrationStore::Observe(Observer observer) {
 }
 
 absl::Status FakeRegistrationStore::TakeFailure() {
+  if (!availability_.ok()) return availability_;
   if (!failure_.ok() && writes_before_failure_ == 0) return failure_;
   if (!failure_.ok()) --writes_before_failure_;
   ++writes_;
@@ -119,7 +122,18 @@ absl::Status FakeRegistrationStore::TakeFailure() {
 
 absl::Status FakeRegistrationStore::health() const {
   MutexLock lock(mu_);
+  if (!availability_.ok()) return availability_;
   return writes_before_failure_ == 0 ? failure_ : absl::OkStatus();
+}
+
+absl::Status FakeRegistrationStore::availability() const {
+  MutexLock lock(mu_);
+  return availability_;
+}
+
+void FakeRegistrationStore::BeUnavailable(absl::Status error) {
+  MutexLock lock(mu_);
+  availability_ = std::move(error);
 }
 
 void FakeRegistrationStore::Enqueue(Task task) {

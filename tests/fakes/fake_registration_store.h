@@ -39,7 +39,8 @@ class FakeRegistrationStore : public RegistrationStore {
               absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) override;
   void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) override;
   void Observe(Observer observer) override;
-  const std::string& instance_id() const override { return instance_id_; }
+  std::string instance_id() const override { return instance_id_; }
+  absl::Status availability() const override;
   absl::Status health() const override;
 
   // From now on writes wait for Run().
@@ -54,6 +55,10 @@ class FakeRegistrationStore : public RegistrationStore {
   void FailWrites(absl::Status error);
   // The next `count` writes succeed, those after them fail with `error`.
   void FailWritesAfter(int count, absl::Status error);
+
+  // Nothing can be read from now on: it is as if there were no registrations, and availability() is
+  // this error. Only for a store that is empty.
+  void BeUnavailable(absl::Status error);
 
   // Copies of everything "on disk", for the next store.
   std::vector<Registration> Contents() const;
@@ -82,6 +87,7 @@ class FakeRegistrationStore : public RegistrationStore {
   bool held_ ABSL_GUARDED_BY(mu_) = false;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
+  absl::Status availability_ ABSL_GUARDED_BY(mu_);
   int writes_before_failure_ ABSL_GUARDED_BY(mu_) = 0;
   int writes_ ABSL_GUARDED_BY(mu_) = 0;
 };

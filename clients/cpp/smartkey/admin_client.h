@@ -29,6 +29,22 @@ struct ConfigProblem {
   bool file_disabled = false;
 };
 
+// A copy of the database.
+struct StoreCopy {
+  std::string file;                    // its path below the state directory
+  absl::optional<absl::Time> made_at;  // absent: it cannot be read
+};
+
+// As smartkey.v1.RecoverStoreResponse, which explains each.
+struct StoreRecovery {
+  uint32_t from_memory = 0;
+  uint32_t from_damaged_file = 0;
+  uint32_t from_copy = 0;
+  absl::optional<StoreCopy> copy;
+  bool incomplete = false;
+  std::string set_aside;
+};
+
 // Field for field as smartkey.v1.GetStatusResponse, which explains each.
 struct DaemonStatus {
   struct StateCount {
@@ -49,8 +65,13 @@ struct DaemonStatus {
 
   bool store_available = false;
   absl::optional<Cause> store_cause;
+  std::string store_problem;
   uint32_t schema_version = 0;
   uint32_t unsaved_changes = 0;
+  std::vector<StoreCopy> store_copies;  // newest first
+  absl::optional<Cause> store_copying_error;
+  std::vector<std::string> store_set_aside;
+  bool store_of_another_machine = false;
 
   std::vector<StateCount> registrations;
   uint32_t suspended_registrations = 0;
@@ -113,6 +134,19 @@ class AdminClient : public Client {
   // TPM), kInvalidArgument (longer than a TPM takes), kHardwareAbsent and the like.
   absl::StatusOr<ProvisionedTpm> ProvisionTpm(const Secret& owner_password,
                                               CallOptions options = {});
+
+  // Takes up what is still known after the database was damaged or lost; with `copy` only that one.
+  // Default deadline: 60 s. Errors: kInvalidArgument if it is in order or there is no such copy,
+  // kStoreUnavailable if nothing is known any more.
+  absl::StatusOr<StoreRecovery> RecoverStore(const std::string& copy, CallOptions options = {});
+
+  // Begins anew with an empty database in the place of one that cannot be read. Gives the folder
+  // that has the old files now; empty if there were none. Default deadline: 60 s. Errors:
+  // kInvalidArgument if it can be read.
+  absl::StatusOr<std::string> ResetStore(CallOptions options = {});
+
+  // This computer is now the one that uses the database. Default deadline: 30 s.
+  absl::Status AdoptStore(CallOptions options = {});
 
  private:
   using Client::Client;

@@ -261,6 +261,9 @@ struct DaemonInfo {
   Hardware hardware;
   std::string instance_id;
   bool admin = false;
+  bool store_available = true;        // false: there seem to be no registrations, see the cause
+  absl::optional<Cause> store_cause;  // why it cannot be read, or takes no changes
+  std::string store_problem;          // the same in words
 };
 
 }  // namespace smartkey::client

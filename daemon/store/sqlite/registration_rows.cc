@@ -1,39 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/registration_rows.h"
 
-#include <array>
+#include <algorithm>
 #include <map>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/json.h"
+#include "daemon/store/sqlite/column_visitors.h"
 #include "daemon/store/sqlite/sqlite_status.h"
 
 namespace smartkey {
 namespace {
 
-// Marks bytes that are not text, and a time whose NULL means for ever.
-template <typename String>
-struct Blob {
-  String& bytes;
-};
-template <typename String>
-Blob(String&) -> Blob<String>;
-template <typename Time>
-struct EndTime {
-  Time& time;
-};
-template <typename Time>
-EndTime(Time&) -> EndTime<Time>;
-
-using SuspensionColumns = std::array<const char*, 5>;
-constexpr SuspensionColumns kSuspensionColumns = {"suspended_by_uid", "suspended_by_name",
-                                                  "suspended_by_admin", "suspended_why",
-                                                  "suspended_since"};
-
-// The columns of each table, each named once with its field. `Visitor` is one of the three classes
-// below; `Row` is const when the row is written.
+// The columns of each table, each named once with its field. `Visitor` is one of the three of
+// column_visitors.h; `Row` is const when the row is written.
 template <typename Visitor, typename Row>
 void VisitRegistration(Visitor& column, Row& r) {
   column("id", r.id);
@@ -110,204 +92,6 @@ void VisitShare(Visitor& column, Row& s) {
   column("created_by", s.created_by);
 }
 
-absl::string_view KeyTypeName(KeyType type) {
-  switch (type) {
-    case KeyType::kEcP256:
-      return "P-256";
-    case KeyType::kEcP384:
-      return "P-384";
-    case KeyType::kRsa:
-      return "RSA";
-  }
-  return "";
-}
-
-class ColumnNames {
- public:
-  template <typename Field>
-  void operator()(const char* name, const Field&) {
-    names_.push_back(name);
-  }
-  void operator()(const SuspensionColumns& names, const absl::optional<Suspension>&) {
-    names_.insert(names_.end(), names.begin(), names.end());
-  }
-  const std::vector<std::string>& names() const { return names_; }
-
- private:
-  std::vector<std::string> names_;
-};
-
-class ColumnWriter {
- public:
-  explicit ColumnWriter(SqliteStatement& statement) : statement_(statement) {}
-
-  void operator()(const char*, bool value) { statement_.BindInt(value ? 1 : 0); }
-  void operator()(const char*, int value) { statement_.BindInt(value); }
-  void operator()(const char*, int64_t value) { statement_.BindInt(value); }
-  void operator()(const char*, uid_t value) { statement_.BindInt(int64_t{value}); }
-  void operator()(const char*, RegistrationKind value) { statement_.BindInt(int64_t(value)); }
-  void operator()(const char*, GenerationState value) { statement_.BindInt(int64_t(value)); }
-  void operator()(const char*, Reason value) { statement_.BindInt(int64_t(value)); }
-  void operator()(const char*, SignatureAlgorithm value) {
-    statement_.BindText(AlgorithmName(value));
-  }
-  void operator()(const char*, KeyType value) { statement_.BindText(KeyTypeName(value)); }
-  void operator()(const char*, const std::string& value) { statement_.BindText(value); }
-  void operator()(const char*, Blob<const std::string> value) { statement_.BindBlob(value.bytes); }
-  void operator()(const char*, const Identifying& value) {
-    statement_.BindText(value.RevealIdentifying());
-  }
-  void operator()(const char*, absl::Time value) {
-    if (value == absl::InfinitePast()) return statement_.BindNull();
-    statement_.BindInt(absl::ToUnixMillis(value));
-  }
-  void operator()(const char*, EndTime<const absl::Time> value) {
-    if (value.time == absl::InfiniteFuture()) return statement_.BindNull();
-    statement_.BindInt(absl::ToUnixMillis(value.time));
-  }
-  void operator()(const char*, absl::Duration value) {
-    statement_.BindInt(absl::ToInt64Seconds(value));
-  }
-  void operator()(const char*, const std::vector<absl::Duration>& value) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const absl::Duration one : value) list.push_back(absl::ToInt64Seconds(one));
-    statement_.BindText(ToJsonText(list));
-  }
-  void operator()(const char*, const std::vector<std::string>& value) {
-    statement_.BindText(ToJsonText(nlohmann::json(value)));
-  }
-  void operator()(const char*, const std::vector<KeyAttribute>& value) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const KeyAttribute& attribute : value) {
-      list.push_back({{"name", attribute.name}, {"value", attribute.value}});
-    }
-    statement_.BindText(ToJsonText(list));
-  }
-  void operator()(const SuspensionColumns& names, const absl::optional<Suspension>& value) {
-    if (!value) {
-      for (size_t i = 0; i < names.size(); ++i) statement_.BindNull();
-      return;
-    }
-    statement_.BindInt(int64_t{value->by_uid});
-    statement_.BindText(value->by_name);
-    statement_.BindInt(value->by_administrator ? 1 : 0);
-    statement_.BindText(value->why);
-    (*this)("", value->since);
-  }
-
- private:
-  SqliteStatement& statement_;
-};
-
-class ColumnReader {
- public:
-  explicit ColumnReader(SqliteStatement& statement) : statement_(statement) {}
-
-  // What was wrong first, if anything.
-  const absl::Status& status() const { return status_; }
-
-  void operator()(const char*, bool& value) { value = statement_.NextInt() != 0; }
-  void operator()(const char*, int& value) { value = static_cast<int>(statement_.NextInt()); }
-  void operator()(const char*, int64_t& value) { value = statement_.NextInt(); }
-  void operator()(const char*, uid_t& value) { value = static_cast<uid_t>(statement_.NextInt()); }
-  void operator()(const char* name, RegistrationKind& value) {
-    value = static_cast<RegistrationKind>(NextNumber(name, 1, 3));
-  }
-  void operator()(const char* name, GenerationState& value) {
-    value =
-        static_cast<GenerationState>(NextNumber(name, static_cast<int>(GenerationState::kPending),
-                                                static_cast<int>(GenerationState::kDeleting)));
-  }
-  void operator()(const char*, Reason& value) {
-    // Shown only; an unknown number is no reason to refuse the database.
-    value = ReasonFromNumber(static_cast<int>(statement_.NextInt())).value_or(Reason::kUnspecified);
-  }
-  void operator()(const char* name, SignatureAlgorithm& value) {
-    const absl::optional<SignatureAlgorithm> read = AlgorithmFromName(statement_.NextBytes());
-    if (!read) return Damaged(name);
-    value = *read;
-  }
-  void operator()(const char* name, KeyType& value) {
-    const std::string read = statement_.NextBytes();
-    for (const KeyType type : {KeyType::kEcP256, KeyType::kEcP384, KeyType::kRsa}) {
-      if (KeyTypeName(type) != read) continue;
-      value = type;
-      return;
-    }
-    Damaged(name);
-  }
-  void operator()(const char*, std::string& value) { value = statement_.NextBytes(); }
-  void operator()(const char*, Blob<std::string> value) { value.bytes = statement_.NextBytes(); }
-  void operator()(const char*, Identifying& value) { value = Identifying(statement_.NextBytes()); }
-  void operator()(const char*, absl::Time& value) { value = NextTime(absl::InfinitePast()); }
-  void operator()(const char*, EndTime<absl::Time> value) {
-    value.time = NextTime(absl::InfiniteFuture());
-  }
-  void operator()(const char*, absl::Duration& value) {
-    value = absl::Seconds(statement_.NextInt());
-  }
-  void operator()(const char* name, std::vector<absl::Duration>& value) {
-    const nlohmann::json list = NextList(name);
-    for (const nlohmann::json& item : list) {
-      if (!item.is_number_integer()) return Damaged(name);
-      value.push_back(absl::Seconds(item.get<int64_t>()));
-    }
-  }
-  void operator()(const char* name, std::vector<std::string>& value) {
-    const nlohmann::json list = NextList(name);
-    for (const nlohmann::json& item : list) {
-      if (!item.is_string()) return Damaged(name);
-      value.push_back(item.get<std::string>());
-    }
-  }
-  void operator()(const char* name, std::vector<KeyAttribute>& value) {
-    const nlohmann::json list = NextList(name);
-    for (const nlohmann::json& item : list) {
-      const absl::optional<std::string> attribute = FindString(item, "name");
-      if (!attribute || !item.contains("value") || !item["value"].is_boolean())
-        return Damaged(name);
-      value.push_back({*attribute, item["value"].get<bool>()});
-    }
-  }
-  void operator()(const SuspensionColumns& names, absl::optional<Suspension>& value) {
-    if (statement_.NextIsNull()) {
-      for (size_t i = 0; i < names.size(); ++i) statement_.SkipNext();
-      return;
-    }
-    value.emplace();
-    value->by_uid = static_cast<uid_t>(statement_.NextInt());
-    value->by_name = statement_.NextBytes();
-    value->by_administrator = statement_.NextInt() != 0;
-    value->why = statement_.NextBytes();
-    value->since = NextTime(absl::InfinitePast());
-  }
-
- private:
-  void Damaged(const char* column) {
-    if (status_.ok()) status_ = DamagedDatabase(absl::StrCat("a value of ", column, " is unknown"));
-  }
-  int NextNumber(const char* column, int least, int most) {
-    const int64_t number = statement_.NextInt();
-    if (number >= least && number <= most) return static_cast<int>(number);
-    Damaged(column);
-    return least;
-  }
-  absl::Time NextTime(absl::Time if_null) {
-    if (!statement_.NextIsNull()) return absl::FromUnixMillis(statement_.NextInt());
-    statement_.SkipNext();
-    return if_null;
-  }
-  nlohmann::json NextList(const char* column) {
-    absl::StatusOr<nlohmann::json> list = ParseJson(statement_.NextBytes());
-    if (list.ok() && list->is_array()) return *std::move(list);
-    Damaged(column);
-    return nlohmann::json::array();
-  }
-
-  SqliteStatement& statement_;
-  absl::Status status_;
-};
-
 std::vector<std::string> RegistrationColumns() {
   ColumnNames columns;
   Registration none;
@@ -337,73 +121,125 @@ std::string InsertSql(absl::string_view table, std::vector<std::string> columns,
                       absl::StrJoin(std::vector<std::string>(columns.size(), "?"), ", "), ")");
 }
 
-absl::StatusOr<std::map<std::string, Registration>> ReadRegistrationRows(SqliteConnection& db) {
-  absl::StatusOr<SqliteStatement> rows = db.Prepare(
-      absl::StrCat("SELECT ", absl::StrJoin(RegistrationColumns(), ", "), " FROM registrations"));
-  if (!rows.ok()) return rows.status();
-  std::map<std::string, Registration> by_id;
-  for (;;) {
-    absl::StatusOr<bool> row = rows->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return by_id;
-    Registration registration;
-    ColumnReader reader(*rows);
-    VisitRegistration(reader, registration);
-    if (!reader.status().ok()) return reader.status();
-    by_id[registration.id] = std::move(registration);
-  }
-}
-
-// Reads rows that belong to a registration: `sql` selects registration_id first, then what `read`
-// takes.
-template <typename Read>
-absl::Status ReadChildRows(SqliteConnection& db, const std::string& sql,
-                           std::map<std::string, Registration>& by_id, Read read) {
+// Calls `read` for each row; the first error, of the database or of `read`, ends it.
+absl::Status ScanRows(SqliteConnection& db, const std::string& sql,
+                      absl::FunctionRef<absl::Status(SqliteStatement&)> read) {
   absl::StatusOr<SqliteStatement> rows = db.Prepare(sql);
   if (!rows.ok()) return rows.status();
   for (;;) {
     absl::StatusOr<bool> row = rows->Step();
     if (!row.ok()) return row.status();
     if (!*row) return absl::OkStatus();
-    const auto parent = by_id.find(rows->NextBytes());
-    if (parent == by_id.end()) return DamagedDatabase("a row belongs to no registration");
-    ColumnReader reader(*rows);
-    read(reader, parent->second);
-    if (!reader.status().ok()) return reader.status();
+    if (absl::Status status = read(*rows); !status.ok()) return status;
   }
+}
+
+// Strict while `complete` is null. Otherwise rows that cannot be read are left out and make it
+// false: a damaged page ends a scan, so the table is read from both of its ends, without an index.
+// `read` is then given most rows twice.
+absl::Status ReadTable(SqliteConnection& db, const std::string& select, absl::string_view order,
+                       bool* complete, absl::FunctionRef<absl::Status(SqliteStatement&)> read) {
+  if (complete == nullptr) return ScanRows(db, absl::StrCat(select, " ORDER BY ", order), read);
+  for (const char* direction : {"ASC", "DESC"}) {
+    const absl::Status scanned =
+        ScanRows(db, absl::StrCat(select, " NOT INDEXED ORDER BY rowid ", direction),
+                 [&](SqliteStatement& row) {
+                   if (!read(row).ok()) *complete = false;
+                   return absl::OkStatus();
+                 });
+    if (!scanned.ok()) *complete = false;
+  }
+  return absl::OkStatus();
+}
+
+using ById = std::map<std::string, Registration>;
+
+absl::Status ReadRegistrationTable(SqliteConnection& db, bool* complete, ById& by_id) {
+  return ReadTable(
+      db,
+      absl::StrCat("SELECT ", absl::StrJoin(RegistrationColumns(), ", "), " FROM registrations"),
+      "id", complete, [&](SqliteStatement& row) {
+        Registration registration;
+        ColumnReader reader(row);
+        VisitRegistration(reader, registration);
+        if (reader.status().ok()) by_id.emplace(registration.id, std::move(registration));
+        return reader.status();
+      });
+}
+
+// The rows of a table that belong to registrations, given to `add` with theirs.
+template <typename Row>
+absl::Status ReadChildTable(SqliteConnection& db, absl::string_view table,
+                            const std::vector<std::string>& columns, absl::string_view order,
+                            void (*visit)(ColumnReader&, Row&), bool* complete, ById& by_id,
+                            void (*add)(Registration&, Row)) {
+  return ReadTable(
+      db, absl::StrCat("SELECT registration_id, ", absl::StrJoin(columns, ", "), " FROM ", table),
+      absl::StrCat("registration_id, ", order), complete, [&](SqliteStatement& row) {
+        const auto parent = by_id.find(row.NextBytes());
+        if (parent == by_id.end()) {
+          return DamagedDatabase("a row belongs to no registration");
+        }
+        Row child;
+        ColumnReader reader(row);
+        visit(reader, child);
+        if (reader.status().ok()) add(parent->second, std::move(child));
+        return reader.status();
+      });
+}
+
+absl::Status ReadTables(SqliteConnection& db, bool* complete, ById& by_id) {
+  absl::Status status = ReadRegistrationTable(db, complete, by_id);
+  if (!status.ok()) return status;
+  status = ReadChildTable<Generation>(
+      db, "generations", GenerationColumns(), "number",
+      [](ColumnReader& reader, Generation& row) { VisitGeneration(reader, row); }, complete, by_id,
+      [](Registration& parent, Generation row) {
+        if (parent.FindGeneration(row.number) == nullptr) {
+          parent.generations.push_back(std::move(row));
+        }
+      });
+  if (!status.ok()) return status;
+  return ReadChildTable<Share>(
+      db, "shares", ShareColumns(), "position",
+      [](ColumnReader& reader, Share& row) { VisitShare(reader, row); }, complete, by_id,
+      [](Registration& parent, Share row) {
+        for (const Share& share : parent.shares) {
+          if (share.id == row.id) return;
+        }
+        parent.shares.push_back(std::move(row));
+      });
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<Registration>> ReadRegistrations(SqliteConnection& db) {
-  absl::StatusOr<std::map<std::string, Registration>> by_id = ReadRegistrationRows(db);
-  if (!by_id.ok()) return by_id.status();
-
-  absl::Status status = ReadChildRows(
-      db,
-      absl::StrCat("SELECT registration_id, ", absl::StrJoin(GenerationColumns(), ", "),
-                   " FROM generations ORDER BY registration_id, number"),
-      *by_id, [](ColumnReader& reader, Registration& parent) {
-        VisitGeneration(reader, parent.generations.emplace_back());
-      });
-  if (!status.ok()) return status;
-  status =
-      ReadChildRows(db,
-                    absl::StrCat("SELECT registration_id, ", absl::StrJoin(ShareColumns(), ", "),
-                                 " FROM shares ORDER BY registration_id, position"),
-                    *by_id, [](ColumnReader& reader, Registration& parent) {
-                      VisitShare(reader, parent.shares.emplace_back());
-                    });
-  if (!status.ok()) return status;
-
+  ById by_id;
+  if (absl::Status status = ReadTables(db, nullptr, by_id); !status.ok()) return status;
   std::vector<Registration> all;
-  for (auto& [id, registration] : *by_id) {
+  for (auto& [id, registration] : by_id) {
     if (registration.generations.empty()) {
       return DamagedDatabase("a registration has no generation");
     }
     all.push_back(std::move(registration));
   }
   return all;
+}
+
+SalvagedRegistrations SalvageRegistrations(SqliteConnection& db) {
+  SalvagedRegistrations salvaged;
+  ById by_id;
+  ReadTables(db, &salvaged.complete, by_id).IgnoreError();  // it says so in `complete`
+  for (auto& [id, registration] : by_id) {
+    if (registration.generations.empty()) {
+      salvaged.complete = false;
+      continue;
+    }
+    std::sort(registration.generations.begin(), registration.generations.end(),
+              [](const Generation& a, const Generation& b) { return a.number < b.number; });
+    salvaged.registrations.push_back(std::move(registration));
+  }
+  return salvaged;
 }
 
 absl::Status WriteRegistration(SqliteConnection& db, const Registration& registration) {

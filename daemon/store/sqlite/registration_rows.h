@@ -17,6 +17,14 @@ namespace smartkey {
 // Every registration with its generations and shares.
 absl::StatusOr<std::vector<Registration>> ReadRegistrations(SqliteConnection& db);
 
+// What can be read of a damaged database, one table row at a time: registrations that have at least
+// one generation left. Whether all of its generations and shares are there nobody knows.
+struct SalvagedRegistrations {
+  std::vector<Registration> registrations;
+  bool complete = true;  // false: some row could not be read
+};
+SalvagedRegistrations SalvageRegistrations(SqliteConnection& db);
+
 // Puts the registration in the place of the one with its id, if there is one.
 absl::Status WriteRegistration(SqliteConnection& db, const Registration& registration);
 

@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/schema.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "daemon/store/sqlite/sqlite_status.h"
 
 namespace smartkey {
 namespace {
-
-constexpr char kNewFile[] = "smartkeyd.db.new";
 
 // Version 1. Times are INTEGER, milliseconds since 1970 in UTC; NULL is never (ends_at: without
 // end; elsewhere: not yet). Enums are INTEGER with the numbers of the proto, algorithms and key
@@ -112,9 +104,13 @@ CREATE INDEX shares_by_registration ON shares (registration_id);
 
 // Version 2. Suspensions say who, as what, and since when; NULL in suspended_by_uid is "not
 // suspended", NULL in suspended_since "not known". access_for is 0 where the person did not say.
+// meta: machine_identity is '' where that is not known; copied_at is when this file was copied, or
+// was last made to be; copies_to_purge is 1 while copies may hold what was deleted from here.
 // A generation's own patient: until then every generation that served had named the pinned one.
 constexpr char kToVersion2[] = R"sql(
 ALTER TABLE meta ADD COLUMN machine_identity TEXT NOT NULL DEFAULT '';
+ALTER TABLE meta ADD COLUMN copied_at INTEGER;
+ALTER TABLE meta ADD COLUMN copies_to_purge INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE registrations ADD COLUMN suspended_since INTEGER;
 ALTER TABLE registrations ADD COLUMN suspended_by_uid INTEGER;
@@ -141,17 +137,36 @@ UPDATE generations SET (patient, fhir_user) =
 
 constexpr Migration kMigrations[] = {{2, kToVersion2}};
 
-enum class FileKind { kAbsent, kEmpty, kFilled };
+}  // namespace
 
-absl::StatusOr<FileKind> LookAt(const std::string& path) {
-  struct stat status = {};
-  if (lstat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT) return FileKind::kAbsent;
-    return MakeError(Reason::kStoreUnavailable,
-                     absl::StrCat("looking at ", path, ": ", strerror(errno)));
+absl::Span<const Migration> ReleasedMigrations() {
+  return kMigrations;
+}
+
+absl::Status ApplyMigrations(SqliteConnection& db, int from,
+                             absl::Span<const Migration> migrations) {
+  for (const Migration& migration : migrations) {
+    if (migration.version <= from) continue;
+    absl::Status status = db.Execute(migration.sql);
+    if (status.ok()) {
+      status = db.Execute(absl::StrCat("UPDATE meta SET schema_version = ", migration.version));
+    }
+    if (!status.ok()) return Annotate(status, absl::StrCat("to version ", migration.version));
   }
-  if (!S_ISREG(status.st_mode)) return DamagedDatabase("it is not a regular file");
-  return status.st_size == 0 ? FileKind::kEmpty : FileKind::kFilled;
+  return absl::OkStatus();
+}
+
+absl::Status CreateTables(SqliteConnection& db, const std::string& instance_id,
+                          absl::Span<const Migration> migrations) {
+  if (absl::Status status = db.Execute(kSchema); !status.ok()) return status;
+  absl::StatusOr<SqliteStatement> meta =
+      db.Prepare("INSERT INTO meta (only_row, schema_version, instance_id) VALUES (1, ?, ?)");
+  if (!meta.ok()) return meta.status();
+  meta->BindInt(1);  // the version of kSchema
+  meta->BindText(instance_id.empty() ? RandomId() : instance_id);
+  if (absl::Status status = meta->Run(); !status.ok()) return status;
+  // The path that old databases take, so that there is one way to a version and not two.
+  return ApplyMigrations(db, 1, migrations);
 }
 
 absl::Status CheckIntegrity(SqliteConnection& db) {
@@ -166,61 +181,6 @@ absl::Status CheckIntegrity(SqliteConnection& db) {
   return absl::OkStatus();
 }
 
-absl::Status SetVersion(SqliteConnection& db, int version) {
-  return db.Execute(absl::StrCat("UPDATE meta SET schema_version = ", version));
-}
-
-// Inside a transaction.
-absl::Status Apply(SqliteConnection& db, int from, absl::Span<const Migration> migrations) {
-  for (const Migration& migration : migrations) {
-    if (migration.version <= from) continue;
-    absl::Status status = db.Execute(migration.sql);
-    if (status.ok()) status = SetVersion(db, migration.version);
-    if (!status.ok()) return Annotate(status, absl::StrCat("to version ", migration.version));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status FillNewDatabase(const std::string& path, absl::Span<const Migration> migrations) {
-  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
-  if (!db.ok()) return db.status();
-  db->SetCheckpointOnClose(true);
-  if (absl::Status status = db->UseLog(); !status.ok()) return status;
-  SqliteTransaction transaction(*db);
-  if (absl::Status status = transaction.Begin(); !status.ok()) return status;
-  if (absl::Status status = db->Execute(kSchema); !status.ok()) return status;
-  absl::StatusOr<SqliteStatement> meta = db->Prepare("INSERT INTO meta VALUES (1, ?, ?)");
-  if (!meta.ok()) return meta.status();
-  meta->BindInt(1);  // the version of kSchema
-  meta->BindText(RandomId());
-  if (absl::Status status = meta->Run(); !status.ok()) return status;
-  // The path that old databases take, so that there is one way to a version and not two.
-  if (absl::Status status = Apply(*db, 1, migrations); !status.ok()) return status;
-  if (absl::Status status = transaction.Commit(); !status.ok()) return status;
-  return db->TruncateLog();
-}
-
-absl::Status MakeDatabase(const StateDirectory& directory, absl::Span<const Migration> migrations) {
-  // A log without its database would be read into the new one.
-  absl::StatusOr<FileKind> log = LookAt(directory.PathOf(absl::StrCat(kDatabaseFile, "-wal")));
-  if (!log.ok()) return log.status();
-  if (*log == FileKind::kFilled) return DamagedDatabase("its file is gone while its log is there");
-  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
-  if (absl::Status status = FillNewDatabase(directory.PathOf(kNewFile), migrations); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = directory.Replace(kNewFile, kDatabaseFile); !status.ok()) return status;
-  Log(LogLevel::kInfo, "made a new database", {{"file", directory.PathOf(kDatabaseFile)}});
-  return absl::OkStatus();
-}
-
-absl::StatusOr<SqliteConnection> OpenChecked(const std::string& path) {
-  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
-  if (!db.ok()) return db.status();
-  if (absl::Status status = CheckIntegrity(*db); !status.ok()) return status;
-  return db;
-}
-
 absl::StatusOr<int> ReadVersion(SqliteConnection& db) {
   absl::StatusOr<int64_t> version =
       db.QueryInt("SELECT schema_version FROM meta WHERE only_row = 1");
@@ -232,83 +192,39 @@ absl::StatusOr<int> ReadVersion(SqliteConnection& db) {
   return static_cast<int>(*version);
 }
 
-absl::Status MigrateCopy(const std::string& path, int from,
-                         absl::Span<const Migration> migrations) {
-  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(path);
-  if (!db.ok()) return db.status();
-  db->SetCheckpointOnClose(true);
-  if (absl::Status status = db->UseLog(); !status.ok()) return status;
-  SqliteTransaction transaction(*db);
-  if (absl::Status status = transaction.Begin(); !status.ok()) return status;
-  if (absl::Status status = Apply(*db, from, migrations); !status.ok()) return status;
-  if (absl::Status status = CheckIntegrity(*db); !status.ok()) return status;
-  if (absl::Status status = transaction.Commit(); !status.ok()) return status;
-  return db->TruncateLog();
-}
-
-// Takes the connection, since the old database must be closed, its log folded in, before its file
-// is replaced: the log would be read into the new one.
-absl::Status Migrate(const StateDirectory& directory, SqliteConnection old, int from, int to,
-                     absl::Span<const Migration> migrations) {
-  if (migrations.empty() || migrations.front().version > from + 1) {
-    return WithRemedy(MakeError(Reason::kStoreUnavailable,
-                                absl::StrCat("the database has schema version ", from,
-                                             ", which this smartkeyd cannot migrate to ", to)),
-                      "start a smartkeyd of a version in between once");
-  }
-  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
-  {
-    SqliteConnection db = std::move(old);  // closed where this block ends
-    absl::StatusOr<SqliteStatement> copy = db.Prepare("VACUUM INTO ?");
-    if (!copy.ok()) return copy.status();
-    copy->BindText(directory.PathOf(kNewFile));
-    if (absl::Status status = copy->Run(); !status.ok()) return status;
-    if (absl::Status status = db.TruncateLog(); !status.ok()) return status;
-  }
-  absl::Status status = MigrateCopy(directory.PathOf(kNewFile), from, migrations);
-  if (status.ok()) status = directory.Replace(kNewFile, kDatabaseFile);
-  if (!status.ok()) return Annotate(status, "migrating a copy of the database");
-  Log(LogLevel::kInfo, "migrated the database", {{"from", from}, {"to", to}});
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory) {
-  return OpenDatabase(directory, kSchemaVersion, kMigrations);
-}
-
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, int version,
-                                              absl::Span<const Migration> migrations) {
-  const std::string path = directory.PathOf(kDatabaseFile);
-  absl::StatusOr<FileKind> kind = LookAt(path);
-  if (!kind.ok()) return kind.status();
-  // New databases are filled before they get their name, so this one lost its content.
-  if (*kind == FileKind::kEmpty) return DamagedDatabase("its file is empty");
-  if (*kind == FileKind::kAbsent) {
-    if (absl::Status made = MakeDatabase(directory, migrations); !made.ok()) return made;
-  }
-  if (absl::Status status = directory.MakePrivate(kDatabaseFile); !status.ok()) return status;
-
-  absl::StatusOr<SqliteConnection> db = OpenChecked(path);
-  if (!db.ok()) return db;
-  absl::StatusOr<int> found = ReadVersion(*db);
+absl::StatusOr<DatabaseMeta> ReadMeta(SqliteConnection& db) {
+  absl::StatusOr<SqliteStatement> row = db.Prepare(
+      "SELECT instance_id, machine_identity, copied_at, copies_to_purge FROM meta WHERE only_row = "
+      "1");
+  if (!row.ok()) return row.status();
+  absl::StatusOr<bool> found = row->Step();
   if (!found.ok()) return found.status();
-  if (*found > version) {
-    return MakeError(Reason::kStoreTooNew,
-                     absl::StrCat("the database has schema version ", *found,
-                                  ", this smartkeyd knows versions up to ", version));
+  if (!*found) return DamagedDatabase("a row is missing");
+  DatabaseMeta meta;
+  meta.instance_id = row->NextBytes();
+  meta.machine_identity = row->NextBytes();
+  if (!row->NextIsNull()) {
+    meta.copied_at = absl::FromUnixMillis(row->NextInt());
+  } else {
+    row->SkipNext();
   }
-  if (*found < version) {
-    db->SetCheckpointOnClose(true);
-    absl::Status migrated = Migrate(directory, *std::move(db), *found, version, migrations);
-    if (!migrated.ok()) return migrated;
-    db = OpenChecked(path);
-    if (!db.ok()) return db;
-  }
-  db->SetCheckpointOnClose(true);
-  if (absl::Status status = db->UseLog(); !status.ok()) return status;
-  return db;
+  meta.copies_to_purge = row->NextInt() != 0;
+  return meta;
+}
+
+absl::Status WriteMachineIdentity(SqliteConnection& db, const std::string& identity) {
+  absl::StatusOr<SqliteStatement> update = db.Prepare("UPDATE meta SET machine_identity = ?");
+  if (!update.ok()) return update.status();
+  update->BindText(identity);
+  return update->Run();
+}
+
+absl::Status WriteCopiedAt(SqliteConnection& db, absl::Time when) {
+  return db.Execute(absl::StrCat("UPDATE meta SET copied_at = ", absl::ToUnixMillis(when)));
+}
+
+absl::Status WriteCopiesToPurge(SqliteConnection& db, bool to_purge) {
+  return db.Execute(absl::StrCat("UPDATE meta SET copies_to_purge = ", to_purge ? 1 : 0));
 }
 
 }  // namespace smartkey

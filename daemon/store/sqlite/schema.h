@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "daemon/store/sqlite/sqlite_connection.h"
-#include "daemon/store/sqlite/state_directory.h"
 
 namespace smartkey {
+
+// The tables of the database, and how they came about. Errors: as SqliteError and DamagedDatabase.
 
 // What this program reads and writes. A database with a smaller number is migrated when it is
 // opened; one with a greater number is refused: an older program would lose what it does not know.
 inline constexpr int kSchemaVersion = 2;
-
-inline constexpr char kDatabaseFile[] = "smartkeyd.db";
 
 // One step of a migration: the statements that make `version` out of version - 1. Never changed
 // once released; a fixture of every released schema is opened in the tests.
@@ -22,22 +24,35 @@ struct Migration {
   const char* sql = "";
 };
 
-// The database of `directory`, ready for use:
-// - absent: it is made under another name and renamed, with a new instance id, so that a file with
-// the
-//   database's name is never half-made;
-// - there: access for others is taken away and it is checked (integrity_check);
-// - older: copied, the copy migrated and checked, and renamed over the old one. A kill at any
-// moment
-//   leaves the old or the new one.
-// A database that cannot be read is left byte for byte as it was.
-//
-// Errors: kStoreUnavailable (with what to do), kStoreTooNew.
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory);
+// From version 1 to kSchemaVersion.
+absl::Span<const Migration> ReleasedMigrations();
 
-// The same for another version and its migrations. `migrations` ascend by one and end with
-// `version`; they may begin later than with 2, databases older than that are refused.
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, int version,
-                                              absl::Span<const Migration> migrations);
+// Brings a database of version `from` to the last of the migrations. Belongs inside a transaction.
+absl::Status ApplyMigrations(SqliteConnection& db, int from,
+                             absl::Span<const Migration> migrations);
+
+// Fills an empty database with the tables. An empty instance id: a new one is made. Belongs inside
+// a transaction.
+absl::Status CreateTables(SqliteConnection& db, const std::string& instance_id,
+                          absl::Span<const Migration> migrations);
+
+// That SQLite finds no fault in the file, and no row refers to one that is not there. Errors:
+// DamagedDatabase.
+absl::Status CheckIntegrity(SqliteConnection& db);
+
+// Of a database of any version. Errors: DamagedDatabase if it is not smartkeyd's.
+absl::StatusOr<int> ReadVersion(SqliteConnection& db);
+
+// What the database says of itself. Of one of kSchemaVersion only.
+struct DatabaseMeta {
+  std::string instance_id;
+  std::string machine_identity;                 // empty: not known
+  absl::Time copied_at = absl::InfinitePast();  // InfinitePast: never
+  bool copies_to_purge = false;                 // copies may hold what was deleted here
+};
+absl::StatusOr<DatabaseMeta> ReadMeta(SqliteConnection& db);
+absl::Status WriteMachineIdentity(SqliteConnection& db, const std::string& identity);
+absl::Status WriteCopiedAt(SqliteConnection& db, absl::Time when);
+absl::Status WriteCopiesToPurge(SqliteConnection& db, bool to_purge);
 
 }  // namespace smartkey

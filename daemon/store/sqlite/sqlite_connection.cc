@@ -139,6 +139,16 @@ void SqliteConnection::SetCheckpointOnClose(bool on) {
   sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on ? 0 : 1, nullptr);
 }
 
+bool SqliteConnection::HasMoved() {
+  int moved = 0;
+  return sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
+         moved != 0;
+}
+
+bool SqliteConnection::ReadOnly() {
+  return sqlite3_db_readonly(db_.get(), "main") == 1;
+}
+
 absl::Status SqliteConnection::TruncateLog() {
   sqlite3_busy_timeout(db_.get(), kTruncateBusyMilliseconds);
   const int rc =

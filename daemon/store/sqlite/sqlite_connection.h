@@ -70,6 +70,14 @@ class SqliteConnection {
   // damaged database is left exactly as it was found.
   void SetCheckpointOnClose(bool on);
 
+  // Whether the file that is open has no longer the name under which it was opened: it was removed
+  // or replaced, and what is written into it is lost.
+  bool HasMoved();
+
+  // Whether it was opened for reading alone, since the file system or the file's mode allowed no
+  // more. It stays so whatever becomes of those.
+  bool ReadOnly();
+
   // Copies the whole log into the database and cuts it to nothing, so that old contents of changed
   // pages are in no file any more. Errors: kStoreUnavailable while a reader is in the way, too.
   absl::Status TruncateLog();

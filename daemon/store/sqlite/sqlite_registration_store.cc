@@ -1,63 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 
-#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/store/sqlite/daily_copies.h"
+#include "daemon/store/sqlite/database_file.h"
 #include "daemon/store/sqlite/registration_rows.h"
+#include "daemon/store/sqlite/sqlite_status.h"
 
 namespace smartkey {
 namespace {
 
-// How often a log that could not be truncated is tried again when nothing is written.
-constexpr absl::Duration kTruncateAgain = absl::Minutes(1);
-
-// True if some key of `before` is in no generation of `after`: its blob has to vanish.
-bool LosesAKey(const Registration& before, const Registration& after) {
-  for (const Generation& old : before.generations) {
-    if (old.key.blob.empty()) continue;
-    const bool kept = std::any_of(after.generations.begin(), after.generations.end(),
-                                  [&](const Generation& g) { return g.key == old.key; });
-    if (!kept) return true;
-  }
-  return false;
+absl::Status Closing() {
+  return MakeError(Reason::kShuttingDown, "the store is closing");
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteRegistrationStore>> SqliteRegistrationStore::Open(
-    const std::string& state_dir) {
-  absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(state_dir);
-  if (!directory.ok()) return directory.status();
-  absl::StatusOr<SqliteConnection> db = OpenDatabase(*directory);
-  if (!db.ok()) return db.status();
-  absl::StatusOr<std::string> instance_id = db->QueryText("SELECT instance_id FROM meta");
-  if (!instance_id.ok()) return instance_id.status();
-  absl::StatusOr<std::vector<Registration>> contents = ReadRegistrations(*db);
-  if (!contents.ok()) return contents.status();
-  return std::unique_ptr<SqliteRegistrationStore>(new SqliteRegistrationStore(
-      *std::move(directory), *std::move(db), *std::move(instance_id), *std::move(contents)));
+    Options options, const Clock& clock) {
+  std::unique_ptr<SqliteRegistrationStore> store(
+      new SqliteRegistrationStore(std::move(options), clock));
+  const absl::Status opened = store->TryOpen();
+  if (ReasonOf(opened) == Reason::kAlreadyRunning) return opened;
+  store->thread_ = std::thread([raw = store.get()] { raw->Run(); });
+  return store;
 }
 
-SqliteRegistrationStore::SqliteRegistrationStore(StateDirectory directory, SqliteConnection db,
-                                                 std::string instance_id,
-                                                 std::vector<Registration> contents)
-    : directory_(std::move(directory)),
-      instance_id_(std::move(instance_id)),
-      db_(std::move(db)),
-      // A process killed between a commit and its truncation left old pages behind.
-      old_pages_left_(true) {
-  {
-    MutexLock lock(mu_);
-    for (Registration& registration : contents) {
-      index_.Put(std::make_shared<const Registration>(std::move(registration)));
-    }
-  }
-  ForgetOldPages();
-  thread_ = std::thread([this] { Run(); });
-}
+SqliteRegistrationStore::SqliteRegistrationStore(Options options, const Clock& clock)
+    : options_(std::move(options)), clock_(clock) {}
 
 SqliteRegistrationStore::~SqliteRegistrationStore() {
   {
@@ -65,7 +39,7 @@ SqliteRegistrationStore::~SqliteRegistrationStore() {
     stopping_ = true;
   }
   changed_.NotifyAll();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 RegistrationStore::Snapshot SqliteRegistrationStore::Find(absl::string_view id) const {
@@ -89,9 +63,19 @@ void SqliteRegistrationStore::Observe(Observer observer) {
   observer_ = std::move(observer);
 }
 
+std::string SqliteRegistrationStore::instance_id() const {
+  MutexLock lock(mu_);
+  return instance_id_;
+}
+
+absl::Status SqliteRegistrationStore::availability() const {
+  MutexLock lock(mu_);
+  return availability_;
+}
+
 absl::Status SqliteRegistrationStore::health() const {
   MutexLock lock(mu_);
-  return health_;
+  return availability_.ok() ? health_ : availability_;
 }
 
 void SqliteRegistrationStore::Insert(Registration registration,
@@ -133,28 +117,22 @@ void SqliteRegistrationStore::Enqueue(Task task) {
       return;
     }
   }
-  task(MakeError(Reason::kShuttingDown, "the store is closing"));
+  task(Closing());
 }
 
 void SqliteRegistrationStore::Run() {
-  for (;;) {
-    Task task;
-    if (!NextTask(task)) return;
-    if (task) task(absl::OkStatus());
-    if (old_pages_left_) ForgetOldPages();
+  for (Task task; NextTask(task);) {
+    task(absl::OkStatus());
+    if (old_pages_left_) ForgetDeleted();
   }
 }
 
-// False when there is nothing to do and there never will be. An empty task: time to tidy up.
+// False when there is nothing to do and there never will be.
 bool SqliteRegistrationStore::NextTask(Task& task) {
   MutexLock lock(mu_);
   while (queue_.empty()) {
     if (stopping_) return false;
-    if (!old_pages_left_) {
-      changed_.Wait(mu_);
-    } else if (!changed_.WaitFor(mu_, kTruncateAgain)) {
-      return true;
-    }
+    changed_.Wait(mu_);
   }
   task = std::move(queue_.front());
   queue_.pop_front();
@@ -165,10 +143,11 @@ absl::Status SqliteRegistrationStore::DoInsert(Registration registration) {
   CutTimesToMilliseconds(registration);
   {
     MutexLock lock(mu_);
+    if (!availability_.ok()) return availability_;
     if (absl::Status status = index_.CheckInsert(registration); !status.ok()) return status;
   }
   absl::Status status =
-      Write([&](SqliteConnection& db) { return WriteRegistration(db, registration); });
+      Write(false, [&](SqliteConnection& db) { return WriteRegistration(db, registration); });
   if (!status.ok()) return status;
   const std::string id = registration.id;
   {
@@ -181,6 +160,7 @@ absl::Status SqliteRegistrationStore::DoInsert(Registration registration) {
 
 absl::StatusOr<RegistrationStore::Snapshot> SqliteRegistrationStore::DoUpdate(
     const std::string& id, absl::AnyInvocable<absl::Status(Registration&)> change) {
+  if (absl::Status status = availability(); !status.ok()) return status;
   const Snapshot before = Find(id);
   if (before == nullptr) return RegistrationNotFound();
   Registration registration = *before;
@@ -193,30 +173,45 @@ absl::StatusOr<RegistrationStore::Snapshot> SqliteRegistrationStore::DoUpdate(
     MutexLock lock(mu_);
     if (absl::Status status = index_.CheckUpdate(registration); !status.ok()) return status;
   }
+  const bool loses_keys = LosesAKey(*before, registration);
+  // Rights can wait for the next maintenance: it takes all of them out at once where an
+  // administrator suspends everything.
+  const bool to_purge = loses_keys || LosesARight(*before, registration);
   absl::Status status =
-      Write([&](SqliteConnection& db) { return WriteRegistration(db, registration); });
+      Write(to_purge, [&](SqliteConnection& db) { return WriteRegistration(db, registration); });
   if (!status.ok()) return status;
-  if (LosesAKey(*before, registration)) ForgetOldPages();
   Snapshot after = std::make_shared<const Registration>(std::move(registration));
   {
     MutexLock lock(mu_);
     index_.Put(after);
   }
+  if (loses_keys) ForgetDeleted();
   NoteChange(id);
   return after;
 }
 
 absl::Status SqliteRegistrationStore::DoRemove(const std::string& id) {
+  if (absl::Status status = availability(); !status.ok()) return status;
   if (Find(id) == nullptr) return RegistrationNotFound();
-  absl::Status status = Write([&](SqliteConnection& db) { return DeleteRegistration(db, id); });
+  absl::Status status =
+      Write(true, [&](SqliteConnection& db) { return DeleteRegistration(db, id); });
   if (!status.ok()) return status;
-  ForgetOldPages();
   {
     MutexLock lock(mu_);
     index_.Erase(id);
   }
+  ForgetDeleted();
+  WarnOfSetAside();
   NoteChange(id);
   return absl::OkStatus();
+}
+
+// Those files are never written to, not even to take something out.
+void SqliteRegistrationStore::WarnOfSetAside() const {
+  for (const std::string& folder : condition().set_aside) {
+    Log(LogLevel::kWarning, "what was set aside may still hold the deleted registration",
+        {{"folder", folder}});
+  }
 }
 
 void SqliteRegistrationStore::NoteChange(const std::string& id) {
@@ -228,27 +223,69 @@ void SqliteRegistrationStore::NoteChange(const std::string& id) {
   if (observer) observer(id);
 }
 
+// What would be written into a file that somebody removed or replaced is lost with the process.
+absl::Status SqliteRegistrationStore::CheckInPlace() {
+  const bool in_place = !db_->HasMoved() && directory_->Exists(absl::StrCat(kDatabaseFile, "-wal"));
+  if (in_place) return absl::OkStatus();
+  absl::Status status =
+      NamingTheFile(DamagedDatabase("its file or log was removed or replaced while in use"));
+  SetHealth(status);
+  return status;
+}
+
+// Damage ends when a person deals with that file.
+absl::Status SqliteRegistrationStore::NamingTheFile(absl::Status status) const {
+  if (!SaysDamaged(status) && ReasonOf(status) != Reason::kStoreTooNew) return status;
+  return Annotate(std::move(status), directory_->PathOf(kDatabaseFile));
+}
+
 absl::Status SqliteRegistrationStore::Write(
-    absl::FunctionRef<absl::Status(SqliteConnection&)> rows) {
+    bool to_purge, absl::FunctionRef<absl::Status(SqliteConnection&)> rows) {
+  {
+    // Nothing is written into a damaged database: memory still knows everything.
+    MutexLock lock(mu_);
+    if (SaysDamaged(health_) || !db_.has_value()) return health_;
+  }
+  if (absl::Status status = CheckInPlace(); !status.ok()) return status;
   const auto write = [&]() -> absl::Status {
-    SqliteTransaction transaction(db_);
+    SqliteTransaction transaction(*db_);
     if (absl::Status status = transaction.Begin(); !status.ok()) return status;
-    if (absl::Status status = rows(db_); !status.ok()) return status;
+    if (absl::Status status = rows(*db_); !status.ok()) return status;
+    if (to_purge) {
+      if (absl::Status status = WriteCopiesToPurge(*db_, true); !status.ok()) return status;
+    }
     return transaction.Commit();
   };
-  absl::Status status = write();
+  absl::Status status = NamingTheFile(write());
+  if (status.ok() && to_purge) copies_to_purge_ = true;
   // A constraint is a mistake of ours and says nothing about the disk.
   if (status.ok() || ReasonOf(status) == Reason::kStoreUnavailable) SetHealth(status);
   return status;
 }
 
-void SqliteRegistrationStore::ForgetOldPages() {
-  const absl::Status status = db_.TruncateLog();
-  if (!status.ok() && !old_pages_left_) {
-    Log(LogLevel::kWarning, "deleted data may stay in the database's log for now",
+void SqliteRegistrationStore::ForgetDeleted() {
+  if (!db_.has_value() || damaged()) return;
+  const bool known = old_pages_left_;
+  absl::Status status = db_->TruncateLog();
+  if (copies_to_purge_) status.Update(PurgeCopiesNow());
+  old_pages_left_ = !status.ok();
+  if (!status.ok() && !known) {
+    Log(LogLevel::kWarning, "deleted data may stay in the database's files for now",
         {{"error", status.message()}});
   }
-  old_pages_left_ = !status.ok();
+}
+
+absl::Status SqliteRegistrationStore::PurgeCopiesNow() {
+  absl::Status status = PurgeCopies(*directory_, [this](absl::string_view id) { return Find(id); });
+  if (status.ok()) status = WriteCopiesToPurge(*db_, false);
+  if (status.ok()) copies_to_purge_ = false;
+  NoteFiles();
+  return status;
+}
+
+bool SqliteRegistrationStore::damaged() const {
+  MutexLock lock(mu_);
+  return SaysDamaged(health_);
 }
 
 void SqliteRegistrationStore::SetHealth(const absl::Status& health) {

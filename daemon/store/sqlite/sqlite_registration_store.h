@@ -11,13 +11,16 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "absl/types/optional.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "daemon/store/registration_index.h"
 #include "daemon/store/registration_store.h"
 #include "daemon/store/sqlite/schema.h"
 #include "daemon/store/sqlite/sqlite_connection.h"
 #include "daemon/store/sqlite/state_directory.h"
+#include "daemon/store/sqlite/store_recovery.h"
+#include "daemon/store/store_maintenance.h"
 
 namespace smartkey {
 
@@ -27,17 +30,29 @@ namespace smartkey {
 // been.
 //
 // Whenever a key's blob goes (Remove, or an Update that drops or replaces it), the write-ahead log
-// is truncated after the commit, so that no file holds it any more: for a TPM key this is its
-// destruction. While another program reads the database that is not possible; it is done as soon as
-// it is.
+// is truncated after the commit, and it is taken out of the copies, so that no file holds it any
+// more: for a TPM key this is its destruction. While another program reads the database that is not
+// possible; it is done as soon as it is. What was set aside keeps it.
+//
+// A database that cannot be read does not stop the store: it has no registrations then, takes none,
+// says why (availability()), and looks again with every Maintain(). One that turns out to be
+// damaged while it is used, or whose file is removed or replaced, goes on from memory, and takes no
+// changes until it is recovered.
 //
 // The destructor carries out what is queued, calls made later get kShuttingDown.
-class SqliteRegistrationStore : public RegistrationStore {
+class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenance {
  public:
-  // Locks `state_dir` and reads the database in it, or makes one. Errors: as StateDirectory::Lock
-  // and OpenDatabase: kAlreadyRunning, kStoreUnavailable, kStoreTooNew.
-  static absl::StatusOr<std::unique_ptr<SqliteRegistrationStore>> Open(
-      const std::string& state_dir);
+  struct Options {
+    std::string state_dir;
+    // Says which computer this is, to nobody else; empty: not known. Compared with that of the last
+    // start.
+    std::string machine_identity;
+  };
+
+  // Locks the state directory and reads the database in it, or makes one. `clock` must outlive the
+  // store. Errors: kAlreadyRunning; everything else is in availability().
+  static absl::StatusOr<std::unique_ptr<SqliteRegistrationStore>> Open(Options options,
+                                                                       const Clock& clock);
 
   ~SqliteRegistrationStore() override;
 
@@ -49,8 +64,21 @@ class SqliteRegistrationStore : public RegistrationStore {
               absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) override;
   void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) override;
   void Observe(Observer observer) override;
-  const std::string& instance_id() const override { return instance_id_; }
+  std::string instance_id() const override;
+  absl::Status availability() const override;
   absl::Status health() const override;
+
+  StoreCondition condition() const override;
+  void Recover(std::string copy,
+               absl::AnyInvocable<void(absl::StatusOr<StoreRecovery>)> done) override;
+  void Reset(absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override;
+  void Adopt(absl::AnyInvocable<void(absl::Status)> done) override;
+  void Maintain(absl::AnyInvocable<void()> done) override;
+
+  // `taken_up` runs on the store's thread whenever there are registrations that were not there
+  // before: the database could be read at last, or was recovered. Set once, before the first
+  // Maintain().
+  void OnTakenUp(absl::AnyInvocable<void()> taken_up);
 
   // Runs `done` on the store's thread, after what is queued: whoever feeds a watchdog learns that
   // the thread lives. Dropped when the store is ending.
@@ -60,29 +88,58 @@ class SqliteRegistrationStore : public RegistrationStore {
   // Called with OK when it is its turn, or with the reason why that will never be.
   using Task = absl::AnyInvocable<void(absl::Status)>;
 
-  SqliteRegistrationStore(StateDirectory directory, SqliteConnection db, std::string instance_id,
-                          std::vector<Registration> contents);
+  SqliteRegistrationStore(Options options, const Clock& clock);
 
   void Enqueue(Task task);
   void Run();
   bool NextTask(Task& task);
 
-  // On the store's thread.
+  // All on the store's thread, or before it runs.
+  absl::Status TryOpen();
+  absl::StatusOr<std::vector<Registration>> Read();
+  std::string FindInstance() const;
+  void TakeUp(std::vector<Registration> contents);
+  absl::Status CheckWritable();
+  void OpenForWriting();
+  void CheckMachine(const DatabaseMeta& meta);
+
   absl::Status DoInsert(Registration registration);
   absl::StatusOr<Snapshot> DoUpdate(const std::string& id,
                                     absl::AnyInvocable<absl::Status(Registration&)> change);
   absl::Status DoRemove(const std::string& id);
-  absl::Status Write(absl::FunctionRef<absl::Status(SqliteConnection&)> rows);
+  absl::Status CheckInPlace();
+  absl::Status NamingTheFile(absl::Status status) const;
+  absl::Status Write(bool to_purge, absl::FunctionRef<absl::Status(SqliteConnection&)> rows);
   void NoteChange(const std::string& id);
-  void ForgetOldPages();
+  void WarnOfSetAside() const;
+  void ForgetDeleted();
+  absl::Status PurgeCopiesNow();
   void SetHealth(const absl::Status& health);
+  bool damaged() const;
 
-  const StateDirectory directory_;
-  const std::string instance_id_;
+  void DoMaintain();
+  void CopyIfDue();
+  void NoteFiles();
+  void NoteSetAside();
+  absl::StatusOr<StoreRecovery> DoRecover(const std::string& copy);
+  absl::Status CheckRecoverable(const std::string& copy) const;
+  absl::StatusOr<RecoveredContents> ContentsFor(const std::string& copy) const;
+  absl::StatusOr<std::string> DoReset();
+  absl::StatusOr<std::string> Replace(const RecoveredContents& contents);
+  absl::Status DoAdopt();
 
-  // Used by the store's thread alone.
-  SqliteConnection db_;
-  bool old_pages_left_ = false;  // something deleted may still be read in the log
+  const Options options_;
+  const Clock& clock_;
+
+  // Used by the store's thread alone. Absent while the directory cannot be locked, and while the
+  // database cannot be used.
+  absl::optional<StateDirectory> directory_;
+  absl::optional<SqliteConnection> db_;
+  bool read_ = false;             // the registrations are in memory
+  std::string machine_identity_;  // as the database has it
+  bool old_pages_left_ = false;   // something deleted may still be read in the log
+  bool copies_to_purge_ = false;  // or in copies
+  absl::AnyInvocable<void()> taken_up_;
 
   mutable Mutex mu_;
   CondVar changed_;
@@ -90,7 +147,11 @@ class SqliteRegistrationStore : public RegistrationStore {
   std::deque<Task> queue_ ABSL_GUARDED_BY(mu_);
   RegistrationIndex index_ ABSL_GUARDED_BY(mu_);
   Observer observer_ ABSL_GUARDED_BY(mu_);
+  std::string instance_id_ ABSL_GUARDED_BY(mu_);
+  absl::Status availability_ ABSL_GUARDED_BY(mu_);
+  // Of the last write; stays as it is once it says that the database is damaged.
   absl::Status health_ ABSL_GUARDED_BY(mu_);
+  StoreCondition condition_ ABSL_GUARDED_BY(mu_);  // without health
 
   std::thread thread_;
 };

@@ -4,21 +4,26 @@
 #include <sqlite3.h>
 
 #include <string>
+#include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 namespace smartkey {
 namespace {
 
+constexpr char kDamagedPayload[] = "smartkeyd/damaged";
+
 struct CodeRow {
   int code;  // primary result code
   absl::string_view meaning;
   absl::string_view remedy;
+  bool damaged = false;
 };
 
-constexpr absl::string_view kRestore =
-    "stop smartkeyd and restore smartkeyd.db from a backup of this machine, or move it away and "
-    "enroll again; smartkeyd never deletes or replaces it";
+constexpr absl::string_view kRecover =
+    "as root: 'smartkeyctl store recover' takes up what the file and its copies still hold, "
+    "'smartkeyctl store reset' begins anew; both set the file aside";
 constexpr absl::string_view kLook =
     "the administrator looks at the disk and the permissions of the state directory; smartkeyd "
     "writes again by itself";
@@ -31,8 +36,8 @@ constexpr CodeRow kCodes[] = {
     {SQLITE_CANTOPEN, "the database cannot be opened", kLook},
     {SQLITE_PERM, "access to the database is denied", kLook},
     {SQLITE_AUTH, "access to the database is denied", kLook},
-    {SQLITE_CORRUPT, "the database is damaged", kRestore},
-    {SQLITE_NOTADB, "the file is not a database, or it is damaged", kRestore},
+    {SQLITE_CORRUPT, "the database is damaged", kRecover, true},
+    {SQLITE_NOTADB, "the file is not a database, or it is damaged", kRecover, true},
     {SQLITE_BUSY, "another program holds the database",
      "end the program that has smartkeyd.db open, or wait for it"},
     {SQLITE_LOCKED, "another program holds the database",
@@ -49,17 +54,23 @@ absl::Status SqliteError(int code, absl::string_view doing) {
   }
   for (const CodeRow& row : kCodes) {
     if (row.code != primary) continue;
-    return WithRemedy(MakeError(Reason::kStoreUnavailable,
-                                absl::StrCat(doing, ": ", row.meaning, " (sqlite ", code, ")")),
-                      std::string(row.remedy));
+    absl::Status status = MakeError(Reason::kStoreUnavailable,
+                                    absl::StrCat(doing, ": ", row.meaning, " (sqlite ", code, ")"));
+    if (row.damaged) status.SetPayload(kDamagedPayload, absl::Cord());
+    return WithRemedy(std::move(status), std::string(row.remedy));
   }
   return MakeError(Reason::kInternal, absl::StrCat(doing, ": unexpected sqlite code ", code));
 }
 
 absl::Status DamagedDatabase(absl::string_view what) {
-  return WithRemedy(
-      MakeError(Reason::kStoreUnavailable, absl::StrCat("the database is damaged: ", what)),
-      std::string(kRestore));
+  absl::Status status =
+      MakeError(Reason::kStoreUnavailable, absl::StrCat("the database is damaged: ", what));
+  status.SetPayload(kDamagedPayload, absl::Cord());
+  return WithRemedy(std::move(status), std::string(kRecover));
+}
+
+bool SaysDamaged(const absl::Status& status) {
+  return status.GetPayload(kDamagedPayload).has_value();
 }
 
 }  // namespace smartkey

@@ -14,7 +14,12 @@ namespace smartkey {
 // codes. OK for SQLITE_OK, SQLITE_ROW and SQLITE_DONE.
 absl::Status SqliteError(int code, absl::string_view doing);
 
-// A database whose content makes no sense though SQLite can read it. kStoreUnavailable.
+// A database whose content makes no sense though SQLite can read it, or that is gone.
+// kStoreUnavailable.
 absl::Status DamagedDatabase(absl::string_view what);
+
+// Whether an error of this folder says that the database itself is at fault, and will not mend by
+// itself: what DamagedDatabase() makes, and the codes of SQLite that mean the same.
+bool SaysDamaged(const absl::Status& status);
 
 }  // namespace smartkey

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/state_directory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -19,6 +22,10 @@ namespace smartkey {
 namespace {
 
 constexpr char kLockFile[] = "lock";
+constexpr size_t kMostText = 4096;
+constexpr size_t kCopiedAtOnce = 64 * 1024;
+// What SQLite may leave beside a database.
+constexpr const char* kCompanions[] = {"-wal", "-shm", "-journal"};
 
 absl::Status Failed(absl::string_view what, const std::string& path, int error) {
   return WithRemedy(
@@ -37,16 +44,24 @@ std::string ReadPid(int lock) {
   return absl::StrCat(pid);
 }
 
-absl::Status TakeLock(int lock, const std::string& path) {
-  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return Failed("locking", path, errno);
-    return MakeError(Reason::kAlreadyRunning,
-                     absl::StrCat("another smartkeyd, pid ", ReadPid(lock), ", holds ", path));
-  }
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  // For people only: a full disk does not make the lock less of one.
-  if (ftruncate(lock, 0) == 0 && pwrite(lock, pid.data(), pid.size(), 0) < 0) errno = 0;
-  return absl::OkStatus();
+std::string FolderOf(const std::string& file) {
+  const size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "." : file.substr(0, slash);
+}
+
+absl::Status TakeLock(int fd, const UniqueFd& lock, const std::string& path) {
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  if (errno != EWOULDBLOCK) return Failed("locking", path, errno);
+  return MakeError(Reason::kAlreadyRunning,
+                   absl::StrCat("another smartkeyd, pid ", lock ? ReadPid(lock.get()) : "unknown",
+                                ", holds ", path));
+}
+
+// Absent where the file system takes no writes: then the lock of the directory has to do.
+absl::StatusOr<UniqueFd> OpenLockFile(int directory, const std::string& path) {
+  UniqueFd lock(openat(directory, kLockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (lock || errno == EROFS || errno == ENOSPC || errno == EDQUOT || errno == EACCES) return lock;
+  return Failed("opening the lock in", path, errno);
 }
 
 }  // namespace
@@ -67,15 +82,87 @@ absl::StatusOr<StateDirectory> StateDirectory::Lock(const std::string& path) {
   if ((status.st_mode & 077) != 0 && fchmod(directory.get(), 0700) != 0) {
     return Failed("closing the state directory to others", path, errno);
   }
-  UniqueFd lock(
-      openat(directory.get(), kLockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock) return Failed("opening the lock in", path, errno);
-  if (absl::Status taken = TakeLock(lock.get(), path); !taken.ok()) return taken;
-  return StateDirectory(path, std::move(directory), std::move(lock));
+  absl::StatusOr<UniqueFd> lock = OpenLockFile(directory.get(), path);
+  if (!lock.ok()) return lock.status();
+  if (absl::Status taken = TakeLock(directory.get(), *lock, path); !taken.ok()) return taken;
+  if (*lock) {
+    if (absl::Status taken = TakeLock(lock->get(), *lock, path); !taken.ok()) return taken;
+    const std::string pid = absl::StrCat(getpid(), "\n");
+    // For people only: a full disk does not make the lock less of one.
+    if (ftruncate(lock->get(), 0) == 0 && pwrite(lock->get(), pid.data(), pid.size(), 0) < 0) {
+      errno = 0;
+    }
+  }
+  return StateDirectory(path, std::move(directory), *std::move(lock));
+}
+
+std::string StateDirectory::PathOf(absl::string_view file) const {
+  return absl::StrCat(path_, "/", file);
+}
+
+absl::Status StateDirectory::Explain(absl::Status status) const {
+  struct statvfs file_system = {};
+  if (ReasonOf(status) != Reason::kStoreUnavailable ||
+      fstatvfs(directory_.get(), &file_system) != 0) {
+    return status;
+  }
+  if ((file_system.f_flag & ST_RDONLY) != 0) {
+    return Annotate(std::move(status), absl::StrCat(path_, " is on a read-only file system"));
+  }
+  if (file_system.f_bavail == 0) {
+    return Annotate(std::move(status), absl::StrCat("the disk of ", path_, " is full"));
+  }
+  return status;
+}
+
+bool StateDirectory::Exists(const std::string& file) const {
+  struct stat status = {};
+  return fstatat(directory_.get(), file.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 ||
+         errno != ENOENT;
+}
+
+bool StateDirectory::IsFile(const std::string& file) const {
+  struct stat status = {};
+  return fstatat(directory_.get(), file.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(status.st_mode);
+}
+
+bool StateDirectory::IsWritable(const std::string& file) const {
+  return faccessat(directory_.get(), file.c_str(), W_OK, AT_EACCESS) == 0;
+}
+
+std::vector<std::string> StateDirectory::List(const std::string& folder) const {
+  std::vector<std::string> names;
+  UniqueFd fd(
+      openat(directory_.get(), folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return names;
+  DIR* const stream = fdopendir(fd.get());
+  if (stream == nullptr) return names;
+  fd.release();  // closedir closes it
+  while (const dirent* entry = readdir(stream)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  closedir(stream);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::Status StateDirectory::MakeFolder(const std::string& folder) const {
+  if (mkdirat(directory_.get(), folder.c_str(), 0700) != 0) {
+    if (errno != EEXIST) return Failed("making", PathOf(folder), errno);
+    struct stat status = {};
+    if (fstatat(directory_.get(), folder.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(status.st_mode)) {
+      return absl::OkStatus();
+    }
+    return Failed("making", PathOf(folder), ENOTDIR);
+  }
+  return SyncFolder(FolderOf(folder));
 }
 
 absl::Status StateDirectory::CreatePrivateFile(const std::string& file) const {
-  unlinkat(directory_.get(), file.c_str(), 0);
+  if (absl::Status status = RemoveDatabase(file); !status.ok()) return status;
   const UniqueFd fd(openat(directory_.get(), file.c_str(),
                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return Failed("making", PathOf(file), errno);
@@ -85,18 +172,115 @@ absl::Status StateDirectory::CreatePrivateFile(const std::string& file) const {
 absl::Status StateDirectory::Replace(const std::string& from, const std::string& to) const {
   const UniqueFd fd(openat(directory_.get(), from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd || fsync(fd.get()) != 0) return Failed("writing", PathOf(from), errno);
-  if (renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str()) != 0 ||
-      fsync(directory_.get()) != 0) {
+  if (renameat(directory_.get(), from.c_str(), directory_.get(), to.c_str()) != 0) {
     return Failed("replacing", PathOf(to), errno);
+  }
+  return SyncFolder(FolderOf(to));
+}
+
+absl::Status StateDirectory::CopyDatabase(const std::string& from, const std::string& to) const {
+  if (absl::Status status = RemoveDatabase(to); !status.ok()) return status;
+  if (absl::Status status = CopyFile(from, to); !status.ok()) return status;
+  for (const char* suffix : {"-wal", "-journal"}) {
+    const std::string companion = absl::StrCat(from, suffix);
+    if (!Exists(companion)) continue;
+    absl::Status status = CopyFile(companion, absl::StrCat(to, suffix));
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
 
+absl::Status StateDirectory::CopyFile(const std::string& from, const std::string& to) const {
+  // O_NONBLOCK: a pipe of this name must not hold up the thread.
+  const UniqueFd in(
+      openat(directory_.get(), from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!in) return Failed("reading", PathOf(from), errno);
+  const UniqueFd out(openat(directory_.get(), to.c_str(),
+                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out) return Failed("making", PathOf(to), errno);
+  std::string buffer(kCopiedAtOnce, '\0');
+  for (;;) {
+    const ssize_t size = read(in.get(), buffer.data(), buffer.size());
+    if (size == 0) return absl::OkStatus();
+    if (size < 0) return Failed("reading", PathOf(from), errno);
+    for (ssize_t written = 0; written < size;) {
+      const ssize_t one =
+          write(out.get(), buffer.data() + written, static_cast<size_t>(size - written));
+      if (one < 0) return Failed("writing", PathOf(to), errno);
+      written += one;
+    }
+  }
+}
+
+absl::Status StateDirectory::LinkInto(const std::string& folder, const std::string& file) const {
+  const std::string name = file.substr(file.rfind('/') + 1);
+  const std::string to = absl::StrCat(folder, "/", name);
+  if (linkat(directory_.get(), file.c_str(), directory_.get(), to.c_str(), 0) == 0 ||
+      errno == ENOENT) {
+    return absl::OkStatus();
+  }
+  return Failed("setting aside", PathOf(file), errno);
+}
+
+absl::Status StateDirectory::SyncFolder(const std::string& folder) const {
+  const UniqueFd fd(openat(directory_.get(), folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || fsync(fd.get()) != 0) return Failed("writing", PathOf(folder), errno);
+  return absl::OkStatus();
+}
+
+absl::Status StateDirectory::RemoveDatabase(const std::string& file) const {
+  // Those first: left behind they would be read into the next file of this name.
+  if (absl::Status status = RemoveLogsOf(file); !status.ok()) return status;
+  return Remove(file).status();
+}
+
+absl::Status StateDirectory::RemoveLogsOf(const std::string& file) const {
+  bool any = false;
+  for (const char* companion : kCompanions) {
+    const absl::StatusOr<bool> removed = Remove(absl::StrCat(file, companion));
+    if (!removed.ok()) return removed.status();
+    any = any || *removed;
+  }
+  return any ? SyncFolder(FolderOf(file)) : absl::OkStatus();
+}
+
+absl::StatusOr<bool> StateDirectory::Remove(const std::string& file) const {
+  if (unlinkat(directory_.get(), file.c_str(), 0) == 0) return true;
+  if (errno == ENOENT) return false;
+  return Failed("removing", PathOf(file), errno);
+}
+
 absl::Status StateDirectory::MakePrivate(const std::string& file) const {
+  struct stat status = {};
+  if (fstatat(directory_.get(), file.c_str(), &status, 0) == 0 &&
+      (status.st_mode & 07777) == 0600) {
+    return absl::OkStatus();  // also where nothing may be written
+  }
   if (fchmodat(directory_.get(), file.c_str(), 0600, 0) != 0) {
     return Failed("closing to others", PathOf(file), errno);
   }
   return absl::OkStatus();
+}
+
+absl::Status StateDirectory::WriteText(const std::string& file, absl::string_view text) const {
+  const std::string fresh = absl::StrCat(file, ".new");
+  if (absl::Status status = CreatePrivateFile(fresh); !status.ok()) return status;
+  const UniqueFd fd(openat(directory_.get(), fresh.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return Failed("writing", PathOf(fresh), errno);
+  }
+  return Replace(fresh, file);
+}
+
+std::string StateDirectory::ReadText(const std::string& file) const {
+  // O_NONBLOCK: a pipe of this name must not hold up the start.
+  const UniqueFd fd(
+      openat(directory_.get(), file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd) return std::string();
+  std::string text(kMostText, '\0');
+  const ssize_t size = read(fd.get(), text.data(), text.size());
+  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return text;
 }
 
 }  // namespace smartkey

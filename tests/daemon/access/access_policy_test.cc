@@ -172,5 +172,18 @@ TEST_F(AccessPolicyTest, AdministratorWantsToEnroll_IsRefused) {
   EXPECT_TRUE(policy_.CheckEnroll(User(kAlice, "alice")).ok());
 }
 
+TEST_F(AccessPolicyTest, StoreCannotBeRead_NothingIsSaidNotToExistAndNothingIsBegun) {
+  store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "the database is damaged"));
+  for (const Caller& caller : {User(kAlice, "alice"), User(kBob, "bob"), Admin()}) {
+    for (const Operation operation : {Operation::kSee, Operation::kManage}) {
+      EXPECT_EQ(Find(caller, "mercy", operation), "STORE_UNAVAILABLE");
+    }
+    EXPECT_EQ(ReasonOf(policy_.Select(caller, {RegistrationTarget::Kind::kServer, "mercy"}).status()),
+              Reason::kStoreUnavailable);
+  }
+  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(User(kAlice, "alice"))), Reason::kStoreUnavailable);
+  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Admin())), Reason::kNotPermitted);
+}
+
 }  // namespace
 }  // namespace smartkey

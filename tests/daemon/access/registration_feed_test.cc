@@ -127,6 +127,12 @@ TEST_F(RegistrationFeedTest, WatchBegins_TellsWhatThereIsAndThenSoMuch) {
   EXPECT_EQ(Read(*Watch(admin)).size(), 4u);
 }
 
+TEST_F(RegistrationFeedTest, StoreCannotBeRead_NobodyIsToldThatThereAreNone) {
+  store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "the database is damaged"));
+  EXPECT_EQ(ReasonOf(feed_->Watch(alice_, nullptr, [] {}).status()), Reason::kStoreUnavailable);
+  EXPECT_EQ(feed_->watchers(), 0);
+}
+
 TEST_F(RegistrationFeedTest, SomethingChanges_TheWatcherIsWokenOnceAndTold) {
   Add("r1", alice_);
   const auto reader = Watch(alice_);

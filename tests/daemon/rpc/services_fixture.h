@@ -21,6 +21,7 @@
 #include "tests/fakes/fake_http_client.h"
 #include "tests/fakes/fake_key_service.h"
 #include "tests/fakes/fake_registration_store.h"
+#include "tests/fakes/fake_store_maintenance.h"
 
 namespace smartkey {
 
@@ -176,9 +177,11 @@ class Services : public testing::Test {
   RegistrationRemover remover_{store_, keys_, tokens_, revoker_};
   RegistrationSuspender suspender_{store_, access_, tokens_, clock_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
+  FakeStoreMaintenance maintenance_;
   ServiceParts parts_{catalog_,
                       access_,
                       store_,
+                      maintenance_,
                       keys_,
                       tokens_,
                       assertions_,

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "tests/daemon/store/open_store.h"
 #include "tests/daemon/store/temp_dir.h"
 #include "tests/fakes/fake_registration_store.h"
 
@@ -16,7 +16,7 @@ class SqliteUnderTest : public StoreUnderTest {
   RegistrationStore& store() override { return *store_; }
   void Restart() override {
     store_.reset();
-    store_ = SqliteRegistrationStore::Open(dir_.path()).value();
+    store_ = OpenStore(dir_.path()).value();
   }
 
  private:

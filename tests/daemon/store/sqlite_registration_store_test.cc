@@ -2,8 +2,6 @@
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <functional>
@@ -15,34 +13,16 @@
 #include "base/error.h"
 #include "tests/contract/registration_equality.h"
 #include "tests/contract/registration_samples.h"
+#include "tests/daemon/store/file_size_limit.h"
+#include "tests/daemon/store/open_store.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
 namespace {
 
-std::unique_ptr<SqliteRegistrationStore> OpenStore(const TempDir& dir) {
-  return SqliteRegistrationStore::Open(dir.path()).value();
-}
-
-// No file of this process may grow beyond `bytes` while this lives: what a full disk looks like.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limited = before_;
-    limited.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limited);
-  }
-  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_ = {};
-};
-
 TEST(SqliteRegistrationStore, Remove_NothingOfItIsInAnyFile) {
   const TempDir dir;
-  const auto store = OpenStore(dir);
+  const auto store = OpenStore(dir.path()).value();
   const Registration sample = SampleRegistration("r1");
   ASSERT_TRUE(InsertNow(*store, sample).ok());
   const std::string blob = sample.generations[0].key.blob;
@@ -58,7 +38,7 @@ TEST(SqliteRegistrationStore, Remove_NothingOfItIsInAnyFile) {
 
 TEST(SqliteRegistrationStore, Update_DroppedOrReplacedKeyIsInNoFile) {
   const TempDir dir;
-  const auto store = OpenStore(dir);
+  const auto store = OpenStore(dir.path()).value();
   ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   ASSERT_TRUE(UpdateNow(*store, "r1", [](Registration& r) {
                 r.generations.erase(r.generations.begin());
@@ -76,7 +56,7 @@ TEST(SqliteRegistrationStore, Update_DroppedOrReplacedKeyIsInNoFile) {
 // Rows move between pages as others come, grow and go; no copy of a removed one may stay behind.
 TEST(SqliteRegistrationStore, ManyRegistrationsComeAndGo_NoTraceOfTheRemovedOnesStays) {
   const TempDir dir;
-  const auto store = OpenStore(dir);
+  const auto store = OpenStore(dir.path()).value();
   constexpr int kCount = 120;
   for (int i = 0; i < kCount; ++i) {
     Registration r = SampleRegistration(absl::StrCat("reg", i, "."));
@@ -104,7 +84,7 @@ TEST(SqliteRegistrationStore, ManyRegistrationsComeAndGo_NoTraceOfTheRemovedOnes
 
 TEST(SqliteRegistrationStore, ReaderInTheWayOfRemove_TracesGoWithTheNextWrite) {
   const TempDir dir;
-  const auto store = OpenStore(dir);
+  const auto store = OpenStore(dir.path()).value();
   ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   {
     absl::StatusOr<SqliteConnection> reader = SqliteConnection::Open(dir / "smartkeyd.db");
@@ -123,7 +103,7 @@ TEST(SqliteRegistrationStore, ReaderInTheWayOfRemove_TracesGoWithTheNextWrite) {
 TEST(SqliteRegistrationStore, FilesAreForTheOwnerOnly) {
   const TempDir dir;
   const std::string state = dir / "state";
-  const auto store = SqliteRegistrationStore::Open(state).value();
+  const auto store = OpenStore(state).value();
   ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   const auto mode_of = [](const std::string& path) -> unsigned {
     struct stat status = {};
@@ -137,7 +117,7 @@ TEST(SqliteRegistrationStore, FilesAreForTheOwnerOnly) {
 
 TEST(SqliteRegistrationStore, DiskFull_NothingChangesAndLaterWritesRecover) {
   const TempDir dir;
-  auto store = OpenStore(dir);
+  auto store = OpenStore(dir.path()).value();
   ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   {
     const FileSizeLimit full(1024);
@@ -159,7 +139,7 @@ TEST(SqliteRegistrationStore, DiskFull_NothingChangesAndLaterWritesRecover) {
   EXPECT_TRUE(InsertNow(*store, SampleRegistration("r3")).ok());
   EXPECT_TRUE(store->health().ok());
   store.reset();
-  store = OpenStore(dir);
+  store = OpenStore(dir.path()).value();
   ASSERT_EQ(store->List().size(), 2u);
   ExpectEqual(*store->Find("r1"), SampleRegistration("r1"));
   ExpectEqual(*store->Find("r3"), SampleRegistration("r3"));
@@ -167,15 +147,15 @@ TEST(SqliteRegistrationStore, DiskFull_NothingChangesAndLaterWritesRecover) {
 
 TEST(SqliteRegistrationStore, SecondStoreOnTheDirectory_IsRefusedUntilTheFirstEnds) {
   const TempDir dir;
-  auto store = OpenStore(dir);
-  EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir.path()).status()), Reason::kAlreadyRunning);
+  auto store = OpenStore(dir.path()).value();
+  EXPECT_EQ(ReasonOf(OpenStore(dir.path()).status()), Reason::kAlreadyRunning);
   store.reset();
-  EXPECT_TRUE(SqliteRegistrationStore::Open(dir.path()).ok());
+  EXPECT_TRUE(OpenStore(dir.path()).ok());
 }
 
 TEST(SqliteRegistrationStore, Destructor_CarriesOutWhatIsQueuedAndRefusesWhatComesLater) {
   const TempDir dir;
-  auto store = OpenStore(dir);
+  auto store = OpenStore(dir.path()).value();
   int written = 0;
   absl::Status last;
   // Each write starts the next one, so that the destructor always finds one under way.
@@ -190,17 +170,18 @@ TEST(SqliteRegistrationStore, Destructor_CarriesOutWhatIsQueuedAndRefusesWhatCom
   store.reset();
   EXPECT_EQ(ReasonOf(last), Reason::kShuttingDown);
   EXPECT_GE(written, 1);
-  EXPECT_EQ(OpenStore(dir)->List().size(), static_cast<size_t>(written));
+  EXPECT_EQ(OpenStore(dir.path()).value()->List().size(), static_cast<size_t>(written));
 }
 
 TEST(SqliteRegistrationStore, InstanceIdsOfTwoInstallationsDiffer) {
   const TempDir first, second;
-  EXPECT_NE(OpenStore(first)->instance_id(), OpenStore(second)->instance_id());
+  EXPECT_NE(OpenStore(first.path()).value()->instance_id(),
+            OpenStore(second.path()).value()->instance_id());
 }
 
 TEST(SqliteRegistrationStore, ErrorsNameNothingIdentifying) {
   const TempDir dir;
-  const auto store = OpenStore(dir);
+  const auto store = OpenStore(dir.path()).value();
   ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   const FileSizeLimit full(1024);
   const absl::Status failed = InsertNow(*store, SampleRegistration("r2"));

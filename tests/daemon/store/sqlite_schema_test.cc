@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/store/sqlite/schema.h"
+#include "daemon/store/sqlite/database_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,8 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "daemon/store/sqlite/sqlite_registration_store.h"
 #include "tests/contract/registration_samples.h"
+#include "tests/daemon/store/open_store.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
@@ -29,7 +29,7 @@ class SqliteSchema : public testing::Test {
  protected:
   // A closed database with one registration in it.
   void MakeDatabase() {
-    auto store = SqliteRegistrationStore::Open(dir_.path()).value();
+    auto store = OpenStore(dir_.path()).value();
     ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
   }
 
@@ -48,7 +48,7 @@ class SqliteSchema : public testing::Test {
   // It is refused for `reason`, with something to do, and not touched.
   void ExpectRefusedUntouched(Reason reason) {
     const std::string before = ReadFile(database_);
-    const absl::Status status = SqliteRegistrationStore::Open(dir_.path()).status();
+    const absl::Status status = OpenStore(dir_.path()).status();
     EXPECT_EQ(ReasonOf(status), reason) << status;
     EXPECT_FALSE(RemedyOf(status).empty());
     EXPECT_TRUE(ReadFile(database_) == before);
@@ -59,14 +59,9 @@ class SqliteSchema : public testing::Test {
 };
 
 TEST_F(SqliteSchema, NewDatabase_HasTheCurrentVersionAndLeavesNoOtherFile) {
-  ASSERT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
+  ASSERT_TRUE(OpenStore(dir_.path()).ok());
   EXPECT_EQ(Open()->QueryInt("SELECT schema_version FROM meta").value(), kSchemaVersion);
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
-    files.push_back(entry.path().filename().string());
-  }
-  std::sort(files.begin(), files.end());
-  EXPECT_EQ(files, (std::vector<std::string>{"lock", "smartkeyd.db"}));
+  EXPECT_EQ(FilesIn(dir_.path()), (std::vector<std::string>{"instance", "lock", "smartkeyd.db"}));
 }
 
 TEST_F(SqliteSchema, EveryConnectionIsDurableAndWipesWhatItDeletes) {
@@ -125,14 +120,12 @@ TEST_F(SqliteSchema, FileEmpty_IsRefusedUntouched) {
 
 TEST_F(SqliteSchema, DirectoryInItsPlace_IsRefused) {
   std::filesystem::create_directory(database_);
-  EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir_.path()).status()),
-            Reason::kStoreUnavailable);
+  EXPECT_EQ(ReasonOf(OpenStore(dir_.path()).status()), Reason::kStoreUnavailable);
 }
 
 TEST_F(SqliteSchema, LogWithoutItsDatabase_IsNotReadIntoANewOne) {
   WriteFile(database_ + "-wal", "something");
-  EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir_.path()).status()),
-            Reason::kStoreUnavailable);
+  EXPECT_EQ(ReasonOf(OpenStore(dir_.path()).status()), Reason::kStoreUnavailable);
   EXPECT_FALSE(std::filesystem::exists(database_));
 }
 
@@ -150,7 +143,7 @@ TEST_F(SqliteSchema, ValueThatMakesNoSense_IsRefusedUntouched) {
         "UPDATE registrations SET earlier_lifetimes = '[\"long\"]'", "DELETE FROM generations"}) {
     const TempDir dir;
     {
-      auto store = SqliteRegistrationStore::Open(dir.path()).value();
+      auto store = OpenStore(dir.path()).value();
       ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
     }
     {
@@ -158,9 +151,7 @@ TEST_F(SqliteSchema, ValueThatMakesNoSense_IsRefusedUntouched) {
       ASSERT_TRUE(db->Execute(damage).ok()) << damage;
       ASSERT_TRUE(db->TruncateLog().ok());
     }
-    EXPECT_EQ(ReasonOf(SqliteRegistrationStore::Open(dir.path()).status()),
-              Reason::kStoreUnavailable)
-        << damage;
+    EXPECT_EQ(ReasonOf(OpenStore(dir.path()).status()), Reason::kStoreUnavailable) << damage;
   }
 }
 
@@ -168,9 +159,9 @@ TEST_F(SqliteSchema, NewerSchema_IsRefusedUntouchedInClearWords) {
   MakeDatabase();
   ASSERT_TRUE(Open(kNext, kToNext).ok());
   ExpectRefusedUntouched(Reason::kStoreTooNew);
-  const absl::Status status = SqliteRegistrationStore::Open(dir_.path()).status();
+  const absl::Status status = OpenStore(dir_.path()).status();
   EXPECT_EQ(status.message(),
-            absl::StrCat("the database has schema version ", kNext,
+            absl::StrCat(dir_ / kDatabaseFile, ": the database has schema version ", kNext,
                          ", this smartkeyd knows versions up to ", kSchemaVersion));
 }
 
@@ -206,7 +197,7 @@ TEST_F(SqliteSchema, DatabaseOf010_IsMigratedAndReadWhole) {
     ASSERT_TRUE(old->TruncateLog().ok());
   }
   for (int round = 0; round < 2; ++round) {
-    const auto store = SqliteRegistrationStore::Open(dir_.path()).value();
+    const auto store = OpenStore(dir_.path()).value();
     const std::vector<RegistrationStore::Snapshot> all = store->List();
     ASSERT_EQ(all.size(), 2u);
     ASSERT_TRUE(all[0]->suspension.has_value());
@@ -243,9 +234,9 @@ TEST_F(SqliteSchema, NewAndMigratedDatabases_HaveTheSameTables) {
         .value();
   };
   const TempDir fresh;
-  ASSERT_TRUE(SqliteRegistrationStore::Open(fresh.path()).ok());
+  ASSERT_TRUE(OpenStore(fresh.path()).ok());
   std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db", database_);
-  ASSERT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
+  ASSERT_TRUE(OpenStore(dir_.path()).ok());
   EXPECT_EQ(tables(fresh / kDatabaseFile), tables(database_));
 }
 
@@ -270,8 +261,11 @@ TEST_F(SqliteSchema, TooOldToMigrate_IsRefusedUntouched) {
 
 TEST_F(SqliteSchema, LeftoverOfAKilledStart_IsNoHindrance) {
   WriteFile(database_ + ".new", "half made");
-  EXPECT_TRUE(SqliteRegistrationStore::Open(dir_.path()).ok());
-  EXPECT_FALSE(std::filesystem::exists(database_ + ".new"));
+  // The log of that one: were it read into the next new file, that would be damaged.
+  WriteFile(database_ + ".new-wal", "half made");
+  WriteFile(database_ + ".scratch", "half read");
+  EXPECT_TRUE(OpenStore(dir_.path()).ok());
+  EXPECT_EQ(FilesIn(dir_.path()), (std::vector<std::string>{"instance", "lock", "smartkeyd.db"}));
 }
 
 TEST_F(SqliteSchema, ReadableForOthers_IsClosedToThem) {

@@ -29,9 +29,9 @@ TEST(SqliteStatus, EachCodeHasItsWordsAndARemedyThatFits) {
       {SQLITE_CANTOPEN, "cannot be opened", "permissions"},
       {SQLITE_PERM, "denied", "permissions"},
       {SQLITE_AUTH, "denied", "permissions"},
-      {SQLITE_CORRUPT, "damaged", "backup"},
-      {SQLITE_CORRUPT_INDEX, "damaged", "backup"},
-      {SQLITE_NOTADB, "not a database", "backup"},
+      {SQLITE_CORRUPT, "damaged", "store recover"},
+      {SQLITE_CORRUPT_INDEX, "damaged", "store recover"},
+      {SQLITE_NOTADB, "not a database", "store recover"},
       {SQLITE_BUSY, "another program", "end the program"},
       {SQLITE_BUSY_SNAPSHOT, "another program", "end the program"},
       {SQLITE_LOCKED, "another program", "end the program"},
@@ -45,6 +45,18 @@ TEST(SqliteStatus, EachCodeHasItsWordsAndARemedyThatFits) {
     EXPECT_TRUE(absl::StrContains(RemedyOf(status), row.remedy)) << RemedyOf(status);
     EXPECT_LT(RemedyOf(status).size(), kMaxRemedyBytes);  // not cut
   }
+}
+
+TEST(SqliteStatus, OnlyWhatDoesNotMendByItselfIsDamage) {
+  for (const int code : {SQLITE_CORRUPT, SQLITE_CORRUPT_INDEX, SQLITE_NOTADB}) {
+    EXPECT_TRUE(SaysDamaged(SqliteError(code, "x"))) << code;
+  }
+  for (const int code : {SQLITE_OK, SQLITE_FULL, SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN,
+                         SQLITE_PERM, SQLITE_BUSY, SQLITE_NOMEM, SQLITE_ERROR}) {
+    EXPECT_FALSE(SaysDamaged(SqliteError(code, "x"))) << code;
+  }
+  EXPECT_TRUE(SaysDamaged(Annotate(DamagedDatabase("why"), "opening")));
+  EXPECT_LT(RemedyOf(DamagedDatabase("why")).size(), kMaxRemedyBytes);
 }
 
 TEST(SqliteStatus, MistakesOfTheProgramAreInternal) {

@@ -71,5 +71,37 @@ TEST(StateDirectory, LinkInPlaceOfTheLock_IsNotFollowed) {
   EXPECT_EQ(ReadFile(dir / "precious"), "content");
 }
 
+TEST(StateDirectory, LinkInPlaceOfAFolder_IsRefused) {
+  const TempDir dir, elsewhere;
+  const StateDirectory directory = StateDirectory::Lock(dir.path()).value();
+  ASSERT_EQ(symlink(elsewhere.path().c_str(), (dir / "copies").c_str()), 0);
+  EXPECT_EQ(ReasonOf(directory.MakeFolder("copies")), Reason::kStoreUnavailable);
+  EXPECT_TRUE(directory.MakeFolder("other").ok());
+  EXPECT_TRUE(directory.MakeFolder("other").ok());
+}
+
+TEST(StateDirectory, CopiedDatabase_IsPrivateWithItsLogAndNothingOfAnOlderOne) {
+  const TempDir dir;
+  const StateDirectory directory = StateDirectory::Lock(dir.path()).value();
+  WriteFile(dir / "a", std::string(200'000, 'a'));
+  WriteFile(dir / "a-wal", "log");
+  WriteFile(dir / "b-journal", "of an older one");
+  ASSERT_EQ(chmod((dir / "a").c_str(), 0644), 0);
+  ASSERT_TRUE(directory.CopyDatabase("a", "b").ok());
+  EXPECT_EQ(FilesIn(dir.path()), (std::vector<std::string>{"a", "a-wal", "b", "b-wal", "lock"}));
+  EXPECT_EQ(ReadFile(dir / "b"), std::string(200'000, 'a'));
+  EXPECT_EQ(ReadFile(dir / "b-wal"), "log");
+  struct stat status = {};
+  ASSERT_EQ(stat((dir / "b").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+  // What is no file of its own is not read, and holds nobody up.
+  ASSERT_EQ(symlink((dir / "a").c_str(), (dir / "link").c_str()), 0);
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  EXPECT_FALSE(directory.CopyDatabase("link", "b").ok());
+  EXPECT_FALSE(directory.IsFile("link"));
+  EXPECT_FALSE(directory.IsFile("pipe"));
+  EXPECT_TRUE(directory.IsFile("a"));
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -12,9 +12,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "daemon/store/sqlite/database_file.h"
 #include "tests/contract/registration_equality.h"
 #include "tests/contract/registration_samples.h"
+#include "tests/daemon/store/open_store.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
@@ -40,13 +41,13 @@ void ExpectKilled(pid_t pid) {
 TEST(StoreDurability, KilledInsideDone_TheRegistrationIsThere) {
   const TempDir dir;
   ExpectKilled(Fork([&] {
-    auto store = SqliteRegistrationStore::Open(dir.path()).value();
+    auto store = OpenStore(dir.path()).value();
     store->Insert(SampleRegistration("r1"), [](absl::Status status) {
       if (status.ok()) kill(getpid(), SIGKILL);
     });
     pause();
   }));
-  const auto store = SqliteRegistrationStore::Open(dir.path()).value();
+  const auto store = OpenStore(dir.path()).value();
   ASSERT_NE(store->Find("r1"), nullptr);
   ExpectEqual(*store->Find("r1"), SampleRegistration("r1"));
 }
@@ -58,7 +59,7 @@ TEST(StoreDurability, KilledAtAnyMoment_NothingReportedIsLostAndTheDatabaseIsSou
     int reports[2];
     ASSERT_EQ(pipe(reports), 0);
     const pid_t pid = Fork([&] {
-      auto store = SqliteRegistrationStore::Open(dir.path()).value();
+      auto store = OpenStore(dir.path()).value();
       if (store->Find("r1") == nullptr) {
         Registration sample = SampleRegistration("r1");
         sample.generations[0].refusals = 0;
@@ -104,18 +105,18 @@ TEST(StoreDurability, AnotherProcessHoldsTheDirectory_ErrorNamesItAndItsDeathFre
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   const pid_t pid = Fork([&] {
-    auto store = SqliteRegistrationStore::Open(dir.path()).value();
+    auto store = OpenStore(dir.path()).value();
     if (write(ready[1], "x", 1) != 1) _exit(98);
     pause();
   });
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  const absl::Status refused = SqliteRegistrationStore::Open(dir.path()).status();
+  const absl::Status refused = OpenStore(dir.path()).status();
   EXPECT_EQ(ReasonOf(refused), Reason::kAlreadyRunning);
   EXPECT_TRUE(absl::StrContains(refused.message(), absl::StrCat("pid ", pid, ","))) << refused;
   kill(pid, SIGKILL);
   ExpectKilled(pid);
-  EXPECT_TRUE(SqliteRegistrationStore::Open(dir.path()).ok());
+  EXPECT_TRUE(OpenStore(dir.path()).ok());
   close(ready[0]);
   close(ready[1]);
 }
