@@ -178,7 +178,7 @@ constexpr ReasonRow kReasons[] = {
      E::kPersonMustAct,
      "ask the administrator: the server must allow this app the jwt-bearer grant"},
     {R::kContextChanged, "CONTEXT_CHANGED", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
-     "renew it and choose the same patient, or enroll anew for the other patient"},
+     "renew it and choose the same patient, or add --new-patient, which drops all shares"},
     {R::kSuspended, "SUSPENDED", Code::kFailedPrecondition, A::kAskOwner, E::kPersonMustAct,
      "ask who suspended it to resume it: 'smartkeyctl resume REG'"},
     {R::kOrphaned, "ORPHANED", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,

@@ -28,4 +28,11 @@ std::string RandomId() {
   return id;
 }
 
+double RandomFraction() {
+  const std::string bytes = RandomBytes(2);
+  const int value =
+      (static_cast<unsigned char>(bytes[0]) << 8) | static_cast<unsigned char>(bytes[1]);
+  return value / 65536.0;
+}
+
 }  // namespace smartkey

@@ -10,8 +10,11 @@ namespace smartkey {
 // the process, since nothing safe can be done without it. Thread-safe.
 std::string RandomBytes(size_t size);
 
-// At least 127 random bits as 22 base64url characters: ids, jti (RFC 7519 section 4.1.7), state. The first is
-// no dash: people type ids in commands, where it would begin an option.
+// At least 127 random bits as 22 base64url characters: ids, jti (RFC 7519 section 4.1.7), state.
+// The first is no dash: people type ids in commands, where it would begin an option.
 std::string RandomId();
+
+// In [0, 1): for jitter.
+double RandomFraction();
 
 }  // namespace smartkey

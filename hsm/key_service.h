@@ -18,6 +18,7 @@ absl::string_view ProviderStateName(ProviderState state);  // "READY", ...
 
 struct ProviderStatus {
   ProviderState state = ProviderState::kAbsent;
+  bool known = true;  // false: the first opening has not ended yet, and the state says nothing
   absl::Status last_error;                            // OK while ready
   absl::optional<ProviderCapabilities> capabilities;  // of the last successful open
   int queued = 0;

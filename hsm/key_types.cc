@@ -86,6 +86,10 @@ EvpKey ToOpenSsl(const PublicKey& key) {
 
 }  // namespace
 
+bool EndsWithItsReference(const KeyReference& key) {
+  return key.provider == "tpm";
+}
+
 absl::string_view AlgorithmName(SignatureAlgorithm algorithm) {
   return RowFor(algorithm).name;
 }

@@ -58,6 +58,10 @@ struct KeyReference {
   }
 };
 
+// True if the hardware stores nothing of the key, so that it ends with the last copy of `key.blob`
+// whether the hardware answers or not: for a TPM.
+bool EndsWithItsReference(const KeyReference& key);
+
 // What the hardware itself says of a key, read back after it was made. Shown to people.
 struct KeyAttribute {
   std::string name;  // as the hardware's specification spells it: "fixedtpm", "CKA_SENSITIVE"

@@ -39,6 +39,7 @@ absl::Duration ProviderHealth::NoteHung(const absl::Status& error, BootTime now)
 
 void ProviderHealth::Describe(ProviderStatus& status) const {
   status.state = state_;
+  status.known = known_;
   if (state_ != ProviderState::kReady) status.last_error = error_;
   status.capabilities = capabilities_;
   status.since = since_;

@@ -28,7 +28,7 @@ class ProviderHealth {
   // A call hangs. The same, and no shorter pause before an opening has succeeded.
   absl::Duration NoteHung(const absl::Status& error, BootTime now);
 
-  // Fills in state, last_error, capabilities and since.
+  // Fills in state, known, last_error, capabilities and since.
   void Describe(ProviderStatus& status) const;
 
  private:

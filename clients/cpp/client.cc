@@ -51,6 +51,20 @@ absl::StatusOr<AccessToken> Client::GetAccessToken(const TokenWish& wish, CallOp
   return TakeFromProto(*response);
 }
 
+absl::StatusOr<Rejection> Client::ReportRejectedToken(const std::string& registration,
+                                                      const Secret& token, CallOptions options) {
+  v1::ReportRejectedTokenRequest request;
+  request.set_registration(registration);
+  const absl::string_view value = token.RevealSecret();
+  request.set_access_token(value.data(), value.size());
+  auto response = channel_->Call(v1::TokenService::NewStub(channel_->grpc()),
+                                 &v1::TokenService::Stub::ReportRejectedToken, request,
+                                 options.timeout.value_or(kShortCall));
+  WipeString(*request.mutable_access_token());
+  if (!response.ok()) return response.status();
+  return Rejection{response->dropped(), response->refreshing()};
+}
+
 absl::StatusOr<ClientAssertion> Client::SignClientAssertion(const std::string& registration,
                                                             CallOptions options) {
   v1::SignClientAssertionRequest request;

@@ -128,6 +128,8 @@ Registration FromProto(const v1::Registration& in) {
   out.next_attempt_at = TimeIf(in.has_next_attempt_at(), in.next_attempt_at());
   out.patient = in.patient();
   out.fhir_user = in.fhir_user();
+  out.other_patient = in.other_patient();
+  out.other_fhir_user = in.other_fhir_user();
   out.context_varies = in.context_varies();
   if (in.has_expected_end() && in.expected_end().has_time()) {
     out.expected_end = ExpectedEnd{*TimeIf(true, in.expected_end().time()),
@@ -192,7 +194,7 @@ Jwks FromProto(const v1::GetJwksResponse& in) {
 }
 
 Server FromProto(const v1::Server& in) {
-  return {in.name(), in.fhir_base(), in.profile(), Strings(in.apps())};
+  return {in.name(), in.fhir_base(), in.profile(), Strings(in.apps()), in.refusing_all()};
 }
 
 App FromProto(const v1::App& in) {

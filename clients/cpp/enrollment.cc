@@ -25,6 +25,7 @@ Request RequestFor(const EnrollmentWish& wish) {
   request.set_algorithm(wish.algorithm);
   request.set_context_varies(wish.context_varies);
   request.set_renews(wish.renews);
+  request.set_new_patient(wish.new_patient);
   request.set_request_id(wish.request_id);
   if (wish.access_for > absl::ZeroDuration()) {
     *request.mutable_access_for() = ToProto(wish.access_for);
@@ -125,7 +126,12 @@ absl::StatusOr<Registration> Client::EnrollWithInitialToken(
                                  options.timeout.value_or(kLongCall));
   WipeString(*request.mutable_initial_access_token());
   if (!response.ok()) return response.status();
-  return FromProto(response->registration());
+  Registration registration = FromProto(response->registration());
+  // What there is to know of this enrollment beside what there is to know of the registration.
+  for (const int warning : response->warnings()) {
+    registration.warnings.push_back(v1::Warning_Name(warning));
+  }
+  return registration;
 }
 
 }  // namespace smartkey::client

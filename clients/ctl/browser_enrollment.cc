@@ -22,6 +22,7 @@
 #include "clients/ctl/redirect_uri.h"
 #include "clients/ctl/redirect_wait.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/renewal_offer.h"
 #include "clients/ctl/ssh_forwarding.h"
 #include "clients/ctl/table.h"
 
@@ -250,6 +251,14 @@ absl::StatusOr<client::Registration> EnrollInBrowser(client::Client& client,
   const std::string redirect_uri = *listener ? (*listener)->uri() : target->redirect_uri;
   auto begun = Begin(client, wish, redirect_uri, interrupt, err);
   if (!begun.ok()) return begun.status();
+  const auto choice = ConsiderRenewal(client, *begun, options, interrupt, err);
+  if (!choice.ok() || !choice->empty()) {
+    client.CancelEnrollment(begun->enrollment_id).IgnoreError();
+    if (!choice.ok()) return choice.status();
+    wish.renews = *choice;
+    begun = Begin(client, wish, redirect_uri, interrupt, err);
+    if (!begun.ok()) return begun.status();
+  }
   const Secret state = StateOfUrl(begun->authorization_url);
   if (*listener != nullptr) (*listener)->ExpectState(state.Clone());
 

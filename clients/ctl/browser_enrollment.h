@@ -14,6 +14,7 @@ struct BrowserEnrollmentOptions {
   bool open_browser = true;
   absl::Duration patience = absl::Minutes(5);  // For the person in the browser.
   int input_fd = 0;                            // Where a redirect may be pasted.
+  bool ask = true;  // Before a second registration of an app at a server, where a person is.
 };
 
 // Steps 1 and 2 with a person: listens at the app's redirect URI, begins the enrollment, shows what

@@ -151,6 +151,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddRotate(app, session);
   AddDelete(app, session);
   AddToken(app, session);
+  AddReportRejected(app, session);
   AddAssertion(app, session);
   AddJwks(app, session);
   AddKeys(app, session);

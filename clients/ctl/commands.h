@@ -19,6 +19,7 @@ void AddResume(CLI::App& app, Session& session);
 void AddRotate(CLI::App& app, Session& session);
 void AddDelete(CLI::App& app, Session& session);
 void AddToken(CLI::App& app, Session& session);
+void AddReportRejected(CLI::App& app, Session& session);
 void AddAssertion(CLI::App& app, Session& session);
 void AddJwks(CLI::App& app, Session& session);
 void AddKeys(CLI::App& app, Session& session);

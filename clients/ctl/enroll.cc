@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "base/error.h"
 #include "clients/ctl/access_for.h"
 #include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
-#include "clients/ctl/secret_file.h"
+#include "clients/ctl/token_input.h"
 
 namespace smartkey::ctl {
 namespace {
-
-constexpr size_t kLongestToken = 64 * 1024;
 
 struct EnrollArguments {
   std::string server;
@@ -24,16 +19,9 @@ struct EnrollArguments {
   std::string context = "fixed";
   std::string access_for;
   BrowserArguments browser;
+  bool yes = false;
   std::string token_file;
 };
-
-absl::StatusOr<Secret> ReadToken(const std::string& path) {
-  absl::StatusOr<Secret> read = ReadSecretFile(path, "token", kLongestToken);
-  if (!read.ok()) return read.status();
-  Secret token = Secret::CopyOf(absl::StripAsciiWhitespace(read->RevealSecret()));
-  if (token.empty()) return MakeError(Reason::kInvalidArgument, "there is no token to read");
-  return token;
-}
 
 absl::StatusOr<client::Registration> EnrollWithToken(const Session& session,
                                                      const EnrollArguments& arguments) {
@@ -46,11 +34,12 @@ absl::StatusOr<client::Registration> EnrollWithToken(const Session& session,
 
 absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
                                                        const EnrollArguments& arguments) {
-  const auto options = arguments.browser.ToOptions();
+  auto options = arguments.browser.ToOptions();
   if (!options.ok()) return options.status();
   Interrupt interrupt;  // Before connecting, which starts gRPC's threads.
   auto client = session.Connect();
   if (!client.ok()) return client.status();
+  options->ask = !arguments.yes;
   return EnrollInBrowser(**client, arguments.wish, *options, interrupt, session.err);
 }
 
@@ -92,6 +81,8 @@ void AddEnroll(CLI::App& app, Session& session) {
       ->check(CLI::IsMember({"fixed", "varies"}));
   AddAccessFor(*command, arguments->access_for);
   arguments->browser.AddTo(*command);
+  command->add_flag("--yes", arguments->yes,
+                    "Do not ask about a registration of this app at this server that you have");
   command
       ->add_option("--with-token-file", arguments->token_file,
                    "Step 2 only, with an initial access token from a file or '-'")

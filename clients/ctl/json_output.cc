@@ -115,13 +115,18 @@ json ToJson(const client::Registration& in) {
     out["expected_end"] = {{"source", Text(Name(in.expected_end->source))}};
     Set(out["expected_end"], "time", in.expected_end->time);
   }
+  Set(out, "other_patient", in.other_patient);
+  Set(out, "other_fhir_user", in.other_fhir_user);
   Set(out, "management_url", in.management_url);
   return out;
 }
 
 json ToJson(const client::Server& in) {
-  return {
-      {"name", in.name}, {"fhir_base", in.fhir_base}, {"profile", in.profile}, {"apps", in.apps}};
+  return {{"name", in.name},
+          {"fhir_base", in.fhir_base},
+          {"profile", in.profile},
+          {"apps", in.apps},
+          {"refusing_all", in.refusing_all}};
 }
 
 json ToJson(const client::App& in) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "clients/ctl/commands.h"
@@ -28,8 +29,15 @@ absl::StatusOr<std::vector<client::Registration>> Fetch(const Session& session, 
 }
 
 std::string Note(const client::Registration& registration) {
-  if (registration.relation != client::Relation::kShared) return registration.label;
-  return absl::StrCat("shared by ", OwnerText(registration.owner));
+  std::vector<std::string> notes;
+  if (registration.relation == client::Relation::kShared) {
+    notes.push_back(absl::StrCat("shared by ", OwnerText(registration.owner)));
+  } else if (!registration.label.empty()) {
+    notes.push_back(registration.label);
+  }
+  // By their names alone, since the column is narrow: `show` says what they mean.
+  notes.insert(notes.end(), registration.warnings.begin(), registration.warnings.end());
+  return absl::StrJoin(notes, "; ");
 }
 
 void PrintJson(const Session& session, const std::vector<client::Registration>& registrations) {

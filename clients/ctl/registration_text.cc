@@ -18,7 +18,7 @@ constexpr WarningRow kWarnings[] = {
     {"SAME_APP_SAME_SERVER",
      "you have a registration of this app at this server; some servers end the earlier one"},
     {"MAYBE_SUPERSEDED",
-     "refused since a younger registration of the same app at this server exists"},
+     "refused, and a younger registration of this app at this server may be why"},
     {"ENDPOINTS_CHANGED",
      "the server publishes other endpoints than when this was enrolled; those of "
      "then are used"},
@@ -107,11 +107,17 @@ std::string RegistrationText(const client::Registration& registration) {
   record.Add("Scopes", registration.scopes);
   record.Add("Patient", registration.context_varies ? "varies" : registration.patient);
   record.Add("User", registration.fhir_user);
+  record.Add("Other patient", registration.other_patient);
+  record.Add("Other user", registration.other_fhir_user);
   record.Add("Enrolled", registration.created_at);
   record.Add("Last token", registration.last_token_at);
   record.Add("Next attempt", registration.next_attempt_at);
   record.Add("Expected end", ExpectedEndText(registration));
   if (registration.generation.has_value()) AddGeneration(*registration.generation, record);
+  if (registration.next_generation.has_value()) {
+    record.Add("Next generation", absl::StrCat(registration.next_generation->number, " (",
+                                               Name(registration.next_generation->state), ")"));
+  }
   record.Add("Portal", registration.management_url);
   return record.ToText();
 }
@@ -138,6 +144,9 @@ std::string EnrolledText(const client::Registration& registration) {
   record.Add("Id", registration.id);
   record.Add("State", StateText(registration));
   record.Add("Get a token", absl::StrCat("smartkeyctl token ", registration.name));
+  for (const std::string& warning : registration.warnings) {
+    record.Add("Note", WarningText(warning));
+  }
   return record.ToText();
 }
 

@@ -22,9 +22,10 @@ absl::Status RunServers(const Session& session) {
     session.err << "No server is configured. An administrator adds one as a [[server]] block.\n";
     return absl::OkStatus();
   }
-  Table table({"NAME", "FHIR BASE", "PROFILE", "APPS"});
+  Table table({"NAME", "FHIR BASE", "PROFILE", "APPS", "STATE"});
   for (const auto& server : *servers) {
-    table.AddRow({server.name, server.fhir_base, server.profile, absl::StrJoin(server.apps, " ")});
+    table.AddRow({server.name, server.fhir_base, server.profile, absl::StrJoin(server.apps, " "),
+                  server.refusing_all ? "REFUSING_ALL" : ""});
   }
   session.out << table.ToText();
   return absl::OkStatus();

@@ -94,6 +94,7 @@ struct Daemon::Parts {
   std::unique_ptr<TokenEndpoint> token_endpoint;
   std::unique_ptr<AssertionTokenMinter> minter;
   std::unique_ptr<TokenManager> tokens;
+  std::unique_ptr<Standings> standings;
   std::unique_ptr<AssertionIssuer> assertions;
   std::unique_ptr<EnrollmentManager> enrollments;
   std::unique_ptr<RevocationEndpoint> revocation_endpoint;
@@ -134,8 +135,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.signer = std::make_unique<JwtSigner>(*p.keys);
   p.token_endpoint = std::make_unique<TokenEndpoint>(*p.http, clock);
   p.minter = std::make_unique<AssertionTokenMinter>(*p.signer, *p.token_endpoint, clock);
-  p.tokens = std::make_unique<TokenManager>(*p.store, *p.minter, *p.scheduler, clock);
-  p.assertions = std::make_unique<AssertionIssuer>(*p.signer, clock);
+  p.tokens = std::make_unique<TokenManager>(p.catalog, *p.store, *p.minter, *p.scheduler, clock);
+  p.standings =
+      std::make_unique<Standings>(*p.store, p.catalog, *p.keys, config.key_provider.type, clock);
+  p.assertions = std::make_unique<AssertionIssuer>(p.catalog, *p.signer, clock);
   p.enrollments = std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
       p.catalog, *p.access, *p.store, *p.keys, *p.http, *p.tokens, *p.scheduler, clock});
   p.revocation_endpoint = std::make_unique<RevocationEndpoint>(*p.http);
@@ -162,9 +165,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
       MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
   if (!admin_listener.ok()) return admin_listener.status();
 
-  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.store, *p.store, *p.keys, *p.tokens,
-                                    *p.assertions, *p.enrollments, *p.remover, *p.suspender,
-                                    *p.feed, *p.scheduler, clock, MakeServiceInfo(config, clock)});
+  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys,
+                                    *p.tokens, *p.assertions, *p.enrollments, *p.remover,
+                                    *p.suspender, *p.feed, *p.scheduler, clock,
+                                    MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();
@@ -182,6 +186,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
     }
     running.remover->Recover();
     running.enrollments->Recover();
+    running.tokens->Recover();
     ReportStrayKeys(*running.keys, *running.store);
   };
   // Where they cannot be read now, later: nobody has been told of any until then.

@@ -22,6 +22,42 @@ constexpr int kMostNamesTried = 50;
 
 using Phase = PendingEnrollment::Phase;
 
+// Whether the caller has a registration of that app at that server already. One that is only begun
+// is none yet.
+bool HasOneAlready(const std::vector<RegistrationStore::Snapshot>& visible, const Caller& caller,
+                   const EnrollmentPlan& plan) {
+  return std::any_of(visible.begin(), visible.end(), [&](const RegistrationStore::Snapshot& one) {
+    const GenerationState state = one->state();
+    return one->owner_uid == caller.uid && one->owner_name == caller.user_name &&
+           one->app_id == plan.app_id && one->fhir_base == plan.server.fhir_base &&
+           state != GenerationState::kPending && state != GenerationState::kRegistering &&
+           state != GenerationState::kDeleting;
+  });
+}
+
+// What a renewal takes over from the registration, so that the request need not say it.
+absl::Status TakeOver(const Registration& renewed, const Catalog& catalog,
+                      EnrollmentRequest& request) {
+  if (renewed.suspension.has_value()) {
+    return MakeError(Reason::kSuspended, "the registration is suspended: resume it first");
+  }
+  const GenerationState state = renewed.state();
+  if (state == GenerationState::kPending || state == GenerationState::kRegistering ||
+      state == GenerationState::kVerifying || state == GenerationState::kDeleting) {
+    return MakeError(Reason::kNotReady,
+                     "there is nothing to renew: the enrollment itself is under way, or "
+                     "the registration is being deleted");
+  }
+  if (absl::Status removed = catalog.CheckServerOf(renewed); !removed.ok()) return removed;
+  request.app_id = renewed.app_id;
+  request.server_name = catalog.FindServerOf(renewed)->name;  // it may have been renamed
+  request.fhir_base.clear();
+  request.name = renewed.name;
+  request.label = renewed.label;
+  request.context_varies = renewed.context_varies;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest request,
@@ -74,30 +110,21 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
                                       bool with_browser, PrepareDone done) {
   if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
 
+  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
   RegistrationStore::Snapshot renewed;
+  if (request.new_patient && request.renews.empty()) {
+    return done(MakeError(Reason::kInvalidArgument,
+                          "a new patient is for a renewal: any enrollment may be for any patient"));
+  }
   if (!request.renews.empty()) {
     absl::StatusOr<RegistrationStore::Snapshot> found =
         parts_.access.Find(caller, request.renews, Operation::kManage);
     if (!found.ok()) return done(found.status());
     renewed = *std::move(found);
-    if (renewed->suspension.has_value()) {
-      return done(MakeError(Reason::kSuspended, "the registration is suspended: resume it first"));
+    if (absl::Status taken = TakeOver(*renewed, *catalog, request); !taken.ok()) {
+      return done(taken);
     }
-    const GenerationState state = renewed->state();
-    if (state == GenerationState::kPending || state == GenerationState::kRegistering ||
-        state == GenerationState::kVerifying || state == GenerationState::kDeleting) {
-      return done(MakeError(Reason::kNotReady,
-                            "there is nothing to renew: the enrollment itself is under way, or "
-                            "the registration is being deleted"));
-    }
-    request.app_id = renewed->app_id;
-    request.server_name = renewed->server_name;
-    request.fhir_base.clear();
-    request.name = renewed->name;
-    request.label = renewed->label;
-    request.context_varies = renewed->context_varies;
   }
-  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
   absl::StatusOr<EnrollmentPlan> plan = PlanEnrollment(*catalog, request, with_browser);
   if (!plan.ok()) return done(plan.status());
 
@@ -114,6 +141,10 @@ void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest re
   pending->request_id = request.request_id;
   pending->context_varies = request.context_varies;
   pending->renewal = renewed != nullptr;
+  pending->new_patient = request.new_patient;
+  if (!pending->renewal && HasOneAlready(parts_.access.List(caller), caller, *plan)) {
+    pending->begun.warnings.push_back(RegistrationWarning::kSameAppSameServer);
+  }
   pending->plan = *std::move(plan);
   pending->registration_id = renewed != nullptr ? renewed->id : RandomId();
   pending->generation = renewed != nullptr ? renewed->newest().number + 1 : 1;
@@ -250,8 +281,8 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
   parts_.store.Update(
       pending->registration_id,
       [pending, now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+        if (registration.state() == GenerationState::kDeleting) return RegistrationNotFound();
         for (const Generation& one : registration.generations) {
-          if (one.state == GenerationState::kDeleting) return RegistrationNotFound();
           if (one.number >= pending->generation) {
             return MakeError(Reason::kTooManyEnrollments,
                              "a renewal of this registration is under way already");
@@ -263,12 +294,14 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
           return MakeError(Reason::kServerRemoved,
                            absl::StrCat("server ", server.name, " has another FHIR base by now"));
         }
-        // How it is reached now; a CA file may have moved.
+        // How it is called and reached now; a CA file may have moved.
+        registration.server_name = server.name;
         registration.ca_file = server.ca_file;
         registration.allow_loopback_http = server.allow_loopback_http;
         registration.generations.push_back(MakePendingGeneration(
             pending->plan, pending->endpoints, pending->id, pending->request_id, pending->algorithm,
             pending->generation, now));
+        registration.generations.back().accepts_new_patient = pending->new_patient;
         return absl::OkStatus();
       },
       [pending,

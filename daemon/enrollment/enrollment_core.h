@@ -28,6 +28,7 @@ struct PendingEnrollment {
   std::string request_id;
   bool renewal = false;
   bool context_varies = false;
+  bool new_patient = false;
   EnrollmentPlan plan;
   ServerEndpoints endpoints;
   SignatureAlgorithm algorithm = SignatureAlgorithm::kEs256;
@@ -53,19 +54,19 @@ struct PendingEnrollment {
   Secret initial_token;
   BootTime initial_token_expires = BootTime::InfiniteFuture();
   std::string granted_scope;
-  int posts = 0;           // registration requests sent
+  int posts = 0;             // registration requests sent
   bool answer_lost = false;  // one of them may have made a client at the server
   std::string client_id;
   int verifications = 0;
   BootTime verify_since;
 };
 
-// The generation an enrollment works on, or null if it is gone or going: a registration that its owner
-// deletes while an enrollment is under way is not brought back by the next step.
+// The generation an enrollment works on, or null if it is gone or going: a registration that its
+// owner deletes while an enrollment is under way is not brought back by the next step.
 Generation* FindLive(Registration& registration, int number);
 
-// The steps of EnrollmentManager. Callbacks under way hold it by shared_ptr, so that it may outlive the
-// manager. Lock order: mu_ alone; nothing is called with it held, but watches.
+// The steps of EnrollmentManager. Callbacks under way hold it by shared_ptr, so that it may outlive
+// the manager. Lock order: mu_ alone; nothing is called with it held, but watches.
 class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentManager::Core> {
  public:
   using Pending = std::shared_ptr<PendingEnrollment>;
@@ -77,9 +78,8 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void Complete(const Caller& caller, const std::string& id, Secret redirect, EnrollDone done);
   void Cancel(const Caller& caller, const std::string& id,
               absl::AnyInvocable<void(absl::Status)> done);
-  void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request,
-                              Secret initial_token, absl::optional<absl::Duration> expires_in,
-                              EnrollDone done);
+  void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request, Secret initial_token,
+                              absl::optional<absl::Duration> expires_in, EnrollDone done);
   absl::StatusOr<WatchId> Watch(const Caller& caller, absl::string_view id,
                                 absl::AnyInvocable<void(const EnrollmentProgress&)> on_step);
   void Unwatch(WatchId id);
@@ -108,6 +108,8 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void SaveClientId(Pending pending, RegisteredClient client, int attempt);
   void Verify(Pending pending);
   void VerificationFailed(Pending pending, absl::Status error);
+  // A first token that can never come: the record says why.
+  void VerificationEnded(Pending pending, absl::Status error);
 
   // enrollment_manager.cc: the table of pending enrollments, and how one ends.
   Pending FindPending(const Caller& caller, absl::string_view id)
@@ -133,6 +135,13 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void RemoveRecord(const Pending& pending, absl::AnyInvocable<void(absl::Status)> done);
   void DestroyKeyOf(const Pending& pending, absl::AnyInvocable<void()> done);
   void RecoverGeneration(const Registration& registration, const Generation& generation);
+
+  // retired_keys.cc: keys of generations whose record is kept until they are destroyed.
+
+  // Those of generations that a renewal has replaced: the record of each goes with its key.
+  void DestroyRetired(const Registration& registration);
+  // That of a renewal which came back for another patient: its record stays, for the owner to see.
+  void DropKey(const Registration& registration, int number, absl::AnyInvocable<void()> done);
 
   const Parts parts_;
   const Discovery discovery_;

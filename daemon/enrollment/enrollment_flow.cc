@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/enrollment/enrollment_core.h"
 #include "daemon/token/refresh_policy.h"
+#include "daemon/token/token_outcome.h"
 
 namespace smartkey {
 
@@ -218,9 +219,8 @@ void EnrollmentManager::Core::MarkRegistering(Pending pending) {
       [number = pending->generation, scope = pending->granted_scope](Registration& registration) {
         Generation* generation = FindLive(registration, number);
         if (generation == nullptr) return RegistrationNotFound();
-        generation->state = GenerationState::kRegistering;
         generation->granted_scope = scope;
-        return absl::OkStatus();
+        return MoveState(generation->state, StateCause::kPostIsSent);
       },
       [core = shared_from_this(), pending](absl::StatusOr<RegistrationStore::Snapshot> saved) {
         if (!saved.ok()) return core->Abandon(pending, saved.status());
@@ -282,8 +282,7 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
         generation->client_id = client.client_id;
         generation->requires_client_authentication = client.requires_client_authentication;
         generation->registered_at = now;
-        generation->state = GenerationState::kVerifying;
-        return absl::OkStatus();
+        return MoveState(generation->state, StateCause::kClientRegistered);
       },
       [core = shared_from_this(), pending, client,
        attempt](absl::StatusOr<RegistrationStore::Snapshot> saved) {
@@ -315,46 +314,24 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
 void EnrollmentManager::Core::Verify(Pending pending) {
   if (pending->verifications == 0) Step(pending, EnrollmentStep::kVerifying);
   ++pending->verifications;
-  const RegistrationStore::Snapshot before = parts_.store.Find(pending->registration_id);
-  if (before == nullptr) return End(pending, RegistrationNotFound());
   parts_.tokens.FetchFirstToken(
       pending->registration_id, pending->generation,
-      [core = shared_from_this(), pending, before](absl::StatusOr<TokenResult> result) {
+      [core = shared_from_this(), pending](absl::StatusOr<TokenResult> result) {
         if (!result.ok()) return core->VerificationFailed(pending, result.status());
-        for (const Generation& old : before->generations) {
-          if (result->registration->FindGeneration(old.number) != nullptr) continue;
-          if (old.key.blob.empty()) continue;
-          core->parts_.keys.DestroyKey(old.key, [](absl::Status) {});
-        }
+        // Nobody waits for hardware that destroys an old key.
         core->Succeed(pending, result->registration);
+        core->DestroyRetired(*result->registration);
       });
 }
 
 void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status error) {
   const Reason reason = ReasonOf(error);
   if (reason == Reason::kRegistrationNotFound) return End(pending, error);  // deleted meanwhile
-  if (reason == Reason::kContextChanged) {
-    // A renewal that came back for somebody else: the old generation goes on for its own patient.
-    return Abandon(pending, error);
-  }
   const bool key_is_lost = reason == Reason::kKeyGone || reason == Reason::kKeyDamaged ||
                            reason == Reason::kKeyLostTpmCleared ||
                            reason == Reason::kKeyLostOtherMachine;
-  if (reason == Reason::kMisconfigured || key_is_lost) {
-    parts_.store.Update(
-        pending->registration_id,
-        [number = pending->generation, reason, key_is_lost](Registration& registration) {
-          Generation* generation = FindLive(registration, number);
-          if (generation == nullptr) return RegistrationNotFound();
-          generation->state =
-              key_is_lost ? GenerationState::kKeyLost : GenerationState::kMisconfigured;
-          generation->last_error = reason;
-          return absl::OkStatus();
-        },
-        [core = shared_from_this(), pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
-          core->End(pending, error);
-        });
-    return;
+  if (reason == Reason::kMisconfigured || reason == Reason::kContextChanged || key_is_lost) {
+    return VerificationEnded(pending, std::move(error));
   }
   {
     MutexLock lock(mu_);
@@ -375,6 +352,26 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
                                   : kSlowVerification;
   parts_.scheduler.RunAfter(std::max(wait, RetryAfterOf(error).value_or(absl::ZeroDuration())),
                             [core = shared_from_this(), pending] { core->Verify(pending); });
+}
+
+void EnrollmentManager::Core::VerificationEnded(Pending pending, absl::Status error) {
+  if (ReasonOf(error) == Reason::kContextChanged) {
+    // A renewal that came back for somebody else, and stands so in the record by now: the old
+    // generation goes on for its own patient, and nobody can use the new client any more.
+    const RegistrationStore::Snapshot registration = parts_.store.Find(pending->registration_id);
+    if (registration == nullptr) return End(pending, RegistrationNotFound());
+    return DropKey(*registration, pending->generation,
+                   [core = shared_from_this(), pending, error] { core->End(pending, error); });
+  }
+  parts_.store.Update(
+      pending->registration_id,
+      [number = pending->generation, error, now = parts_.clock.Now()](Registration& registration) {
+        ApplyFailure(registration, number, error, now);
+        return absl::OkStatus();
+      },
+      [core = shared_from_this(), pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
+        core->End(pending, error);
+      });
 }
 
 }  // namespace smartkey

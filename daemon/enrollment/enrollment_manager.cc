@@ -18,6 +18,11 @@ constexpr int kMostPending = 32;
 // How long an ended enrollment is remembered, so that Complete and Watch may ask again.
 constexpr absl::Duration kRememberOutcome = absl::Minutes(10);
 
+bool MayBeRemoved(GenerationState state) {
+  return FindTransition(state, StateCause::kAbandoned) != nullptr ||
+         FindTransition(state, StateCause::kKeyDestroyed) != nullptr;
+}
+
 absl::Status EnrollmentNotFound() {
   return MakeError(Reason::kEnrollmentNotFound, "no enrollment of that id is under way");
 }
@@ -286,7 +291,12 @@ void EnrollmentManager::Core::RemoveRecord(const Pending& pending,
   }
   parts_.store.Update(
       pending->registration_id,
-      [number = pending->generation](Registration& registration) {
+      [number = pending->generation](Registration& registration) -> absl::Status {
+        const Generation* one = registration.FindGeneration(number);
+        if (one != nullptr && !MayBeRemoved(one->state)) {
+          return MakeError(Reason::kInternal,
+                           "the generation is not one that leaves nothing behind");
+        }
         std::erase_if(registration.generations,
                       [number](const Generation& one) { return one.number == number; });
         return absl::OkStatus();
@@ -320,10 +330,9 @@ void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
         [number = pending->generation](Registration& registration) {
           Generation* generation = FindLive(registration, number);
           if (generation == nullptr) return RegistrationNotFound();
-          generation->state = GenerationState::kOrphaned;
           generation->last_error = Reason::kOrphaned;
           generation->key.blob.clear();
-          return absl::OkStatus();
+          return MoveState(generation->state, StateCause::kAnswerLost);
         },
         [core, pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
           // A write that failed leaves REGISTERING, which start-up reads as ORPHANED.
@@ -341,12 +350,17 @@ void EnrollmentManager::Core::Recover() {
     for (const Generation& generation : registration->generations) {
       RecoverGeneration(*registration, generation);
     }
+    DestroyRetired(*registration);
   }
 }
 
 void EnrollmentManager::Core::RecoverGeneration(const Registration& registration,
                                                 const Generation& generation) {
   const auto state = generation.state;
+  if (state == GenerationState::kContextChanged &&
+      generation.first_token_at == absl::InfinitePast() && !generation.key.blob.empty()) {
+    return DropKey(registration, generation.number, [] {});
+  }
   if (state != GenerationState::kPending && state != GenerationState::kRegistering &&
       state != GenerationState::kVerifying) {
     return;

@@ -22,6 +22,7 @@
 #include "daemon/oauth/registration_endpoint.h"
 #include "daemon/oauth/token_endpoint.h"
 #include "daemon/store/registration_store.h"
+#include "daemon/token/standing.h"
 #include "daemon/token/token_manager.h"
 #include "hsm/key_service.h"
 
@@ -36,11 +37,13 @@ struct EnrollmentRequest {
   ScopeSet scopes;           // empty: the app's own
   Identifying name;          // empty: the server's name, with a number when taken
   Identifying label;
-  std::string renews;        // a registration of the caller's (name or id) to give a next generation
+  std::string renews;  // a registration of the caller's (name or id) to give a next generation
+  bool new_patient = false;  // with `renews`: another patient is taken, and all shares are dropped
   std::string request_id;    // a retry with the same one finds the first; empty: none
   absl::optional<SignatureAlgorithm> algorithm;  // nullopt: the best that hardware and server share
   bool context_varies = false;
-  // For how long the person means to allow the access; zero: not said, also not by an earlier generation.
+  // For how long the person means to allow the access; zero: not said, also not by an earlier
+  // generation.
   absl::Duration access_for;
 };
 
@@ -54,6 +57,7 @@ struct BegunEnrollment {
   std::string authorization_host;  // for the person to recognise
   std::string token_host;
   absl::Time expires_at;
+  std::vector<RegistrationWarning> warnings;  // for the person to know before going on
 };
 
 enum class EnrollmentStep {
@@ -76,17 +80,20 @@ struct EnrollmentProgress {
 // enrollment (endpoints, PKCE, state, hardware key), takes the redirect back, exchanges the code,
 // registers in the same breath, and is done when a first token was seen.
 //
-// What is durable and when is in docs/enrollment.md; in short: the pending record before Begin answers, REGISTERING
-// before the first byte of the registration request, the dynamic client_id before success is reported. State,
-// verifier and the initial token live in memory only and die with the daemon.
+// What is durable and when is in docs/enrollment.md; in short: the pending record before Begin
+// answers, REGISTERING before the first byte of the registration request, the dynamic client_id
+// before success is reported. State, verifier and the initial token live in memory only and die
+// with the daemon.
 //
 // Asynchronous: `done` runs exactly once, on any thread, and must not block. Thread-safe.
 //
-// Errors beside those of the parts: kUnknownApp, kUnknownServer, kEnrollmentNotAllowed, kTooManyEnrollments
-// (3 for a uid, 32 in all; what only waits for its first token does not count), kRedirectUriUnknown,
-// kAlgorithmUnsupported, kNameTaken, kEnrollmentNotFound (also for another uid's), kEnrollmentExpired,
-// kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired, kRegisteredButNotDurable, kOrphaned,
-// kServerRemoved (a renewal whose server has another FHIR base by now).
+// Errors beside those of the parts: kUnknownApp, kUnknownServer, kEnrollmentNotAllowed,
+// kTooManyEnrollments (3 for a uid, 32 in all; what only waits for its first token does not count),
+// kRedirectUriUnknown, kAlgorithmUnsupported, kNameTaken, kEnrollmentNotFound (also for another
+// uid's), kEnrollmentExpired, kEnrollmentCancelled, kRegisterScopeNotGranted, kInitialTokenExpired,
+// kRegisteredButNotDurable, kOrphaned, kServerRemoved (a renewal whose server is not configured any
+// more, or has another FHIR base by now), kContextChanged (a renewal that came back for another
+// patient: the registration says so from here on, its old generation serves on).
 class EnrollmentManager {
  public:
   struct Parts {
@@ -106,28 +113,31 @@ class EnrollmentManager {
   explicit EnrollmentManager(Parts parts);
   ~EnrollmentManager();
 
-  // Clears up after the last run, before the first request: PENDING records end (key destroyed, record
-  // removed), REGISTERING without a client_id becomes ORPHANED, VERIFYING is taken up again.
+  // Clears up after the last run, before the first request: PENDING records end (key destroyed,
+  // record removed), REGISTERING without a client_id becomes ORPHANED, VERIFYING is taken up again,
+  // keys of generations that a renewal has retired, or that came back for another patient, are
+  // destroyed.
   void Recover();
 
-  // A request_id that the caller has used before finds that enrollment, unless it failed. kNotReady while the
-  // first one is being prepared, and for a renewal of what is not finished itself.
+  // A request_id that the caller has used before finds that enrollment, unless it failed. kNotReady
+  // while the first one is being prepared, and for a renewal of what is not finished itself.
   void Begin(const Caller& caller, EnrollmentRequest request, BeginDone done);
 
-  // `redirect` is the redirect's query, or the whole redirect URL. Asking again with the same enrollment id while
-  // it runs or after it succeeded gives the same answer. Only from the uid that began.
+  // `redirect` is the redirect's query, or the whole redirect URL. Asking again with the same
+  // enrollment id while it runs or after it succeeded gives the same answer. Only from the uid that
+  // began.
   void Complete(const Caller& caller, std::string enrollment_id, Secret redirect, EnrollDone done);
 
   void Cancel(const Caller& caller, std::string enrollment_id,
               absl::AnyInvocable<void(absl::Status)> done);
 
-  // Step 2 for an app that did step 1 itself. `expires_in` is what is left of the token's life, if known. A
-  // request_id used before gives the first one's outcome, also after a restart.
+  // Step 2 for an app that did step 1 itself. `expires_in` is what is left of the token's life, if
+  // known. A request_id used before gives the first one's outcome, also after a restart.
   void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request, Secret initial_token,
                               absl::optional<absl::Duration> expires_in, EnrollDone done);
 
-  // Each step as it happens, the present one at once; after kDone or kFailed nothing follows. `on_step`
-  // must not block and must not call back into this class. Errors: kEnrollmentNotFound.
+  // Each step as it happens, the present one at once; after kDone or kFailed nothing follows.
+  // `on_step` must not block and must not call back into this class. Errors: kEnrollmentNotFound.
   absl::StatusOr<WatchId> Watch(const Caller& caller, absl::string_view enrollment_id,
                                 absl::AnyInvocable<void(const EnrollmentProgress&)> on_step);
   void Unwatch(WatchId id);

@@ -139,7 +139,6 @@ Generation MakePendingGeneration(const EnrollmentPlan& plan, const ServerEndpoin
                                  SignatureAlgorithm algorithm, int number, absl::Time now) {
   Generation generation;
   generation.number = number;
-  generation.state = GenerationState::kPending;
   generation.enrollment_id = enrollment_id;
   generation.request_id = request_id;
   generation.algorithm = algorithm;

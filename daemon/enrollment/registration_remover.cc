@@ -12,12 +12,6 @@ namespace smartkey {
 
 namespace {
 
-// A TPM stores nothing of a wrapped key: removing the record is what ends it, whether the chip
-// answers or not.
-bool EndsWithItsRecord(const KeyReference& key) {
-  return key.provider == "tpm";
-}
-
 // A page for people, of the newest generation that knows one.
 std::string ManagementEndpoint(const Registration& registration) {
   for (auto it = registration.generations.rbegin(); it != registration.generations.rend(); ++it) {
@@ -33,7 +27,7 @@ void DestroyEach(KeyService& keys, std::vector<KeyReference> left, std::string r
   if (left.empty()) return done(all_so_far);
   KeyReference key = std::move(left.back());
   left.pop_back();
-  const bool ends_anyway = EndsWithItsRecord(key);
+  const bool ends_anyway = EndsWithItsReference(key);
   keys.DestroyKey(std::move(key),
                   [&keys, left = std::move(left), registration_id, all_so_far, ends_anyway,
                    done = std::move(done)](absl::Status status) mutable {
@@ -53,7 +47,8 @@ void RegistrationRemover::Remove(std::string registration_id, Done done) {
       std::move(registration_id),
       [](Registration& registration) {
         for (Generation& generation : registration.generations) {
-          generation.state = GenerationState::kDeleting;
+          const absl::Status moved = MoveState(generation.state, StateCause::kDeleteCalled);
+          if (!moved.ok()) return moved;
         }
         return absl::OkStatus();
       },

@@ -14,8 +14,7 @@ namespace {
 template <typename T, typename Name>
 std::string Names(const std::vector<T>& all, Name name) {
   if (all.empty()) return "none is configured";
-  return absl::StrCat("configured: ",
-                      absl::StrJoin(all, ", ", [&](std::string* out, const T& one) {
+  return absl::StrCat("configured: ", absl::StrJoin(all, ", ", [&](std::string* out, const T& one) {
                         absl::StrAppend(out, name(one));
                       }));
 }
@@ -45,8 +44,24 @@ absl::StatusOr<const Server*> Catalog::FindServerByFhirBase(absl::string_view fh
   for (const Server& server : servers) {
     if (server.fhir_base == absl::StripSuffix(fhir_base, "/")) return &server;
   }
-  return MakeError(Reason::kUnknownServer, absl::StrCat("no server with FHIR base ",
-                                                        Printable(fhir_base, 128)));
+  return MakeError(Reason::kUnknownServer,
+                   absl::StrCat("no server with FHIR base ", Printable(fhir_base, 128)));
+}
+
+const Server* Catalog::FindServerOf(const Registration& registration) const {
+  const Server* same_name = nullptr;
+  for (const Server& server : servers) {
+    if (server.fhir_base == registration.fhir_base) return &server;
+    if (server.name == registration.server_name) same_name = &server;
+  }
+  return same_name;
+}
+
+absl::Status Catalog::CheckServerOf(const Registration& registration) const {
+  if (FindServerOf(registration) != nullptr) return absl::OkStatus();
+  return MakeError(
+      Reason::kServerRemoved,
+      absl::StrCat("server ", Printable(registration.server_name, 64), " is no longer configured"));
 }
 
 }  // namespace smartkey

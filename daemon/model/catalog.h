@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
 #include "daemon/model/app.h"
+#include "daemon/model/registration.h"
 #include "daemon/model/server.h"
 
 namespace smartkey {
@@ -22,6 +23,14 @@ struct Catalog {
   absl::StatusOr<const App*> FindApp(absl::string_view id) const;
   absl::StatusOr<const Server*> FindServer(absl::string_view name) const;
   absl::StatusOr<const Server*> FindServerByFhirBase(absl::string_view fhir_base) const;
+
+  // The server of a registration as it is configured today: the one with its FHIR base, whatever it
+  // is called by now, or else the one with its name. Null if there is neither: the server was
+  // removed.
+  const Server* FindServerOf(const Registration& registration) const;
+  // OK, or kServerRemoved: the registration is kept as it is, and gives nothing until the server is
+  // back.
+  absl::Status CheckServerOf(const Registration& registration) const;
 };
 
 // Holds the catalog in force; a reload swaps it whole. Thread-safe.

@@ -12,30 +12,13 @@
 #include "absl/types/optional.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "daemon/model/state_table.h"
 #include "hsm/key_types.h"
 
 namespace smartkey {
 
-// Where one generation stands. Numbers are those of the proto and of the database: never reuse one.
-enum class GenerationState {
-  kPending = 1,           // enrollment begun, registration POST not sent
-  kRegistering = 2,       // the POST may have been sent; durable before its first byte
-  kVerifying = 3,         // 201 seen, no token yet
-  kActive = 4,
-  kSuspect = 5,           // refused lately, tried again slowly
-  kReauthRequired = 6,    // refused for long enough: a person must renew; still tried once a day
-  kMisconfigured = 7,     // unauthorized_client, unsupported_grant_type: no retries
-  kContextChanged = 8,    // the server named another patient or user
-  kOrphaned = 9,          // the POST was sent, its answer never came
-  kKeyUnavailable = 10,   // hardware absent, or another provider is configured
-  kKeyLost = 11,
-  kDeleting = 12,
-};
-absl::string_view GenerationStateName(GenerationState state);   // "ACTIVE"
-absl::string_view GenerationStateWords(GenerationState state);  // "working", for people
-
-// One dynamic client_id with one hardware key. Holds its own copy of everything step 3 needs, so that
-// a configuration that changes or goes away loses nothing (PROTOCOL: endpoints are pinned).
+// One dynamic client_id with one hardware key. Holds its own copy of everything step 3 needs, so
+// that a configuration that changes or goes away loses nothing (PROTOCOL: endpoints are pinned).
 struct Generation {
   int number = 1;
   GenerationState state = GenerationState::kPending;
@@ -52,24 +35,27 @@ struct Generation {
   std::string initial_client_id;
   std::string software_id;
   std::string client_id;  // dynamic; empty until a 201
-  // The server registered private_key_jwt: each token request carries a second assertion (RFC 7523 2.2).
+  // The server registered private_key_jwt: each token request carries a second assertion (RFC
+  // 7523 2.2).
   bool requires_client_authentication = false;
   std::string token_endpoint;
   std::string registration_endpoint;
-  std::string revocation_endpoint;   // empty: none known
-  std::string management_endpoint;   // a page for people; empty: none known
-  std::string assertion_audience;    // what `aud` is, usually token_endpoint
-  std::string granted_scope;         // at authorization, space separated; empty: unknown
+  std::string revocation_endpoint;  // empty: none known
+  std::string management_endpoint;  // a page for people; empty: none known
+  std::string assertion_audience;   // what `aud` is, usually token_endpoint
+  std::string granted_scope;        // at authorization, space separated; empty: unknown
 
   absl::Time created_at;
-  absl::Time registered_at = absl::InfinitePast();      // InfinitePast: not yet
+  absl::Time registered_at = absl::InfinitePast();  // InfinitePast: not yet
   absl::Time first_token_at = absl::InfinitePast();
   absl::Time last_token_at = absl::InfinitePast();
 
   // Whom this generation's own first token named; empty: nobody, or no token yet. What is pinned
-  // stands in the registration.
+  // stands in the registration. In CONTEXT_CHANGED: whom the token named that was dropped.
   Identifying patient;
   Identifying fhir_user;
+  // A renewal whose first token may name another patient: it pins anew, and drops all shares.
+  bool accepts_new_patient = false;
 
   // Refusals since the last success (PROTOCOL: what each answer means).
   int refusals = 0;
@@ -84,11 +70,12 @@ struct Generation {
 
 enum class RegistrationKind { kDynamicClient = 1, kBackend = 2, kSession = 3 };
 
-// Somebody else's right to use a registration. Declared for the store's schema; managed by share_rules.
+// Somebody else's right to use a registration. Declared for the store's schema; managed by
+// share_rules.
 struct Share {
   std::string id;
-  std::string principal;         // as written: "user:bob+unit:viewer.service"
-  int64_t uid = -1, gid = -1;    // resolved when the share was made; -1: not part of the principal
+  std::string principal;       // as written: "user:bob+unit:viewer.service"
+  int64_t uid = -1, gid = -1;  // resolved when the share was made; -1: not part of the principal
   std::string unit;
   std::vector<std::string> scopes;      // empty: all
   std::vector<std::string> operations;  // "token", "dpop", "jwt", "assertion", "manage"
@@ -100,9 +87,9 @@ struct Share {
 // That somebody switched a registration off.
 struct Suspension {
   uid_t by_uid = 0;
-  std::string by_name;            // of that uid at that time; empty: not known
-  bool by_administrator = false;  // on the admin socket: can be undone only there
-  std::string why;                // in the words of whoever did it; may be empty
+  std::string by_name;                      // of that uid at that time; empty: not known
+  bool by_administrator = false;            // on the admin socket: can be undone only there
+  std::string why;                          // in the words of whoever did it; may be empty
   absl::Time since = absl::InfinitePast();  // InfinitePast: not known
 };
 
@@ -119,8 +106,8 @@ struct Registration {
   bool allow_loopback_http = false;  // likewise
   Identifying name;                  // unique per owner
   Identifying label;
-  Identifying patient;    // pinned at the first token; empty: the server named none
-  Identifying fhir_user;  // likewise
+  Identifying patient;          // pinned at the first token; empty: the server named none
+  Identifying fhir_user;        // likewise
   bool context_varies = false;  // enrolled with --context varies: nothing is pinned
   absl::Time created_at;
   // How long the access of earlier generations lasted, oldest first, as far as their end was seen.
@@ -129,7 +116,8 @@ struct Registration {
   std::vector<Generation> generations;  // ascending by number; at least one
   std::vector<Share> shares;
 
-  // The generation that serves tokens: the newest whose first token was seen; null while there is none.
+  // The generation that serves tokens: the newest whose first token was seen; null while there is
+  // none.
   const Generation* serving() const;
   // The newest generation: what an enrollment or a renewal works on. Never null.
   const Generation& newest() const { return generations.back(); }
@@ -137,7 +125,9 @@ struct Registration {
   const Generation* FindGeneration(int number) const;
   const Generation* FindEnrollment(absl::string_view enrollment_id) const;
 
-  // What people and apps are shown: the serving generation's state, or else the newest's.
+  // What people and apps are shown: the serving generation's state, or else the newest's. A renewal
+  // that came back for another patient shows as CONTEXT_CHANGED, though the generation before it
+  // serves on.
   GenerationState state() const;
 };
 

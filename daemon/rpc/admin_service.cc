@@ -73,7 +73,7 @@ void AdminService::FillRegistrations(v1::GetStatusResponse* response) const {
   std::map<GenerationState, int> counts;
   int suspended = 0;
   for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
-    ++counts[one->state()];
+    ++counts[parts_.standings.StateOf(*one)];
     if (one->suspension.has_value()) ++suspended;
   }
   for (const auto& [state, count] : counts) {
@@ -99,14 +99,21 @@ void AdminService::FillServers(v1::GetStatusResponse* response) const {
   }
   std::map<std::string, std::string> server_of;  // by token endpoint
   for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
-    v1::ServerStatus& status = servers[one->server_name];
+    const std::string name = parts_.standings.ServerNameOf(*one);
+    v1::ServerStatus& status = servers[name];
     if (status.name().empty()) {
-      status.set_name(one->server_name);
+      status.set_name(name);
       status.set_state(v1::ServerStatus::REMOVED);
     }
     status.set_registrations(status.registrations() + 1);
     for (const Generation& generation : one->generations) {
-      server_of[generation.token_endpoint] = one->server_name;
+      server_of[generation.token_endpoint] = name;
+    }
+  }
+  for (const std::string& name : parts_.standings.ServersRefusingAll()) {
+    v1::ServerStatus& status = servers[name];
+    if (status.state() != v1::ServerStatus::REMOVED) {
+      status.set_state(v1::ServerStatus::REFUSING_ALL);
     }
   }
   for (const ServerStatus& endpoint : tokens.servers) {
@@ -118,7 +125,12 @@ void AdminService::FillServers(v1::GetStatusResponse* response) const {
     if (!endpoint.last_error.ok()) {
       *status.mutable_last_error() = ToErrorDetail(endpoint.last_error);
     }
-    if (status.state() == v1::ServerStatus::REMOVED) continue;
+    SetTime(endpoint.last_error.ok() ? absl::InfinitePast() : endpoint.last_error_at, &status,
+            &v1::ServerStatus::mutable_last_error_at);
+    if (status.state() == v1::ServerStatus::REMOVED ||
+        status.state() == v1::ServerStatus::REFUSING_ALL) {
+      continue;
+    }
     if (!endpoint.last_error.ok()) {
       status.set_state(v1::ServerStatus::FAILING);
     } else if (endpoint.last_success != absl::InfinitePast()) {

@@ -19,7 +19,6 @@ constexpr size_t kMaxRequestId = 64;
 // What Begin and EnrollWithInitialToken have in common.
 template <class Request>
 absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
-  if (request.new_patient()) return NotImplemented("renewing for a new patient");
   if (!request.owner().empty()) return NotImplemented("enrolling for another owner");
   if (request.request_id().size() > kMaxRequestId) {
     return MakeError(Reason::kInvalidArgument, "the request id is longer than 64 characters");
@@ -38,6 +37,7 @@ absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
   translated.name = Identifying(request.name());
   translated.label = Identifying(request.label());
   translated.renews = request.renews();
+  translated.new_patient = request.new_patient();
   translated.request_id = request.request_id();
   translated.algorithm = *algorithm;
   translated.context_varies = request.context_varies();
@@ -60,6 +60,9 @@ void Fill(const BegunEnrollment& begun, const Registration* registration,
   response.set_authorization_host(begun.authorization_host);
   response.set_token_host(begun.token_host);
   SetTime(begun.expires_at, &response, &v1::BeginEnrollmentResponse::mutable_expires_at);
+  for (const RegistrationWarning warning : begun.warnings) {
+    response.add_warnings(ToProto(warning));
+  }
   if (registration != nullptr) {
     response.set_app(registration->app_id);
     response.set_fhir_base(registration->fhir_base);
@@ -79,7 +82,7 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
           ? parts.store.Find(progress.registration_id)
           : nullptr;
   if (registration != nullptr) {
-    FillRegistration(*registration, caller, parts.clock.Now(), message.mutable_registration());
+    FillRegistration(*registration, caller, parts.standings, message.mutable_registration());
   }
   return message;
 }
@@ -120,9 +123,9 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
   parts_.enrollments.Complete(
       caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
       [call, caller = caller_,
-       &clock = parts_.clock](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+       &standings = parts_.standings](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
-          FillRegistration(**enrolled, caller, clock.Now(), answer.mutable_registration());
+          FillRegistration(**enrolled, caller, standings, answer.mutable_registration());
         });
       });
   return call->reactor();
@@ -184,10 +187,13 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
       response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.EnrollWithInitialToken(
       caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
-      [call, caller = caller_,
-       &clock = parts_.clock](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+      [call, caller = caller_, &standings = parts_.standings,
+       renewal = !request->renews().empty()](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
-          FillRegistration(**enrolled, caller, clock.Now(), answer.mutable_registration());
+          FillRegistration(**enrolled, caller, standings, answer.mutable_registration());
+          if (!renewal && standings.HasSibling(**enrolled)) {
+            answer.add_warnings(v1::SAME_APP_SAME_SERVER);
+          }
         });
       });
   return call->reactor();

@@ -8,14 +8,15 @@
 
 namespace smartkey {
 
-bool FitsFilter(const Registration& registration, const v1::RegistrationFilter& filter) {
+bool FitsFilter(const Registration& registration, const v1::RegistrationFilter& filter,
+                const Standings& standings) {
   const auto& states = filter.states();
-  const auto state = static_cast<int>(registration.state());
+  const auto state = static_cast<int>(standings.StateOf(registration));
   return (filter.app().empty() || registration.app_id == filter.app()) &&
          (filter.fhir_base().empty() || absl::StripSuffix(registration.fhir_base, "/") ==
                                             absl::StripSuffix(filter.fhir_base(), "/")) &&
          (states.empty() || std::find(states.begin(), states.end(), state) != states.end()) &&
-         (filter.server().empty() || registration.server_name == filter.server()) &&
+         (filter.server().empty() || standings.ServerNameOf(registration) == filter.server()) &&
          (filter.owner().empty() || registration.owner_name == filter.owner() ||
           absl::StrCat("uid:", registration.owner_uid) == filter.owner());
 }

@@ -4,14 +4,11 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "daemon/jose/jwk.h"
 #include "daemon/model/access_token.h"
-#include "daemon/model/expected_end.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
-#include "daemon/token/token_outcome.h"
 
 namespace smartkey {
 namespace {
@@ -40,19 +37,11 @@ void FillGeneration(const Generation& generation, v1::Generation* message) {
   message->set_number(generation.number);
   message->set_state(static_cast<v1::RegistrationState>(generation.state));
   message->set_client_id(generation.client_id);
-  if (!generation.thumbprint.empty()) FillKey(generation, message->mutable_key());
+  // Not before it is made, nor once it is destroyed.
+  if (!generation.key.blob.empty()) FillKey(generation, message->mutable_key());
   SetTime(generation.created_at, message, &v1::Generation::mutable_created_at);
   SetTime(generation.registered_at, message, &v1::Generation::mutable_registered_at);
   SetTime(generation.first_token_at, message, &v1::Generation::mutable_first_token_at);
-}
-
-// Why it is in its state; OK while it works.
-absl::Status CauseOf(const Generation& generation) {
-  if (generation.state == GenerationState::kActive) return absl::OkStatus();
-  if (generation.last_error != Reason::kUnspecified) {
-    return MakeError(generation.last_error, "the last token request failed");
-  }
-  return CheckServes(generation);
 }
 
 void FillSuspension(const Registration& registration, v1::Registration* message) {
@@ -72,17 +61,47 @@ void FillSuspension(const Registration& registration, v1::Registration* message)
   message->set_user_action(message->cause().user_action());
 }
 
-void FillExpectedEnd(const Registration& registration, absl::Time now, v1::Registration* message) {
-  const absl::optional<ExpectedEnd> end = FindExpectedEnd(registration, now);
-  if (!end.has_value()) return;
-  SetTime(end->time, message->mutable_expected_end(), &v1::ExpectedEnd::mutable_time);
-  message->mutable_expected_end()->set_source(static_cast<v1::ExpectedEnd::Source>(end->source));
+void FillStanding(const Standing& standing, v1::Registration* message) {
+  message->set_server(standing.server_name);
+  message->set_state(static_cast<v1::RegistrationState>(standing.state));
+  message->set_state_words(standing.words);
+  if (!standing.cause.ok()) {
+    *message->mutable_cause() = ToErrorDetail(standing.cause);
+    message->set_user_action(message->cause().user_action());
+  }
+  SetTime(standing.next_attempt, message, &v1::Registration::mutable_next_attempt_at);
+  if (standing.expected_end.has_value()) {
+    SetTime(standing.expected_end->time, message->mutable_expected_end(),
+            &v1::ExpectedEnd::mutable_time);
+    message->mutable_expected_end()->set_source(
+        static_cast<v1::ExpectedEnd::Source>(standing.expected_end->source));
+  }
+  for (const RegistrationWarning warning : standing.warnings) {
+    message->add_warnings(ToProto(warning));
+  }
+}
+
+// What tells who the patient is: for the owner's eyes alone.
+void FillIdentifying(const Registration& registration, v1::Registration* message) {
+  message->set_label(registration.label.RevealIdentifying());
+  message->set_patient(registration.patient.RevealIdentifying());
+  message->set_fhir_user(registration.fhir_user.RevealIdentifying());
+  if (registration.state() != GenerationState::kContextChanged) return;
+  const Generation* serving = registration.serving();
+  const bool in_use = serving != nullptr && serving->state == GenerationState::kContextChanged;
+  const Generation& other = in_use ? *serving : registration.newest();
+  message->set_other_patient(other.patient.RevealIdentifying());
+  message->set_other_fhir_user(other.fhir_user.RevealIdentifying());
 }
 
 }  // namespace
 
-void FillRegistration(const Registration& registration, const Caller& caller, absl::Time now,
-                      v1::Registration* message) {
+v1::Warning ToProto(RegistrationWarning warning) {
+  return static_cast<v1::Warning>(warning);
+}
+
+void FillRegistration(const Registration& registration, const Caller& caller,
+                      const Standings& standings, v1::Registration* message) {
   const Generation* serving = registration.serving();
   const Generation& newest = registration.newest();
   const Generation& current = serving != nullptr ? *serving : newest;
@@ -92,19 +111,10 @@ void FillRegistration(const Registration& registration, const Caller& caller, ab
   message->mutable_owner()->set_uid(registration.owner_uid);
   message->mutable_owner()->set_name(registration.owner_name);
   message->set_app(registration.app_id);
-  message->set_server(registration.server_name);
   message->set_fhir_base(registration.fhir_base);
   message->set_kind(static_cast<v1::RegistrationKind>(registration.kind));
-  message->set_state(static_cast<v1::RegistrationState>(registration.state()));
-  message->set_state_words(registration.suspension.has_value()
-                               ? "suspended"
-                               : std::string(GenerationStateWords(registration.state())));
-  if (const absl::Status cause = CauseOf(current); !cause.ok()) {
-    *message->mutable_cause() = ToErrorDetail(cause);
-    message->set_user_action(message->cause().user_action());
-  }
+  FillStanding(standings.Of(registration), message);
   FillSuspension(registration, message);
-  FillExpectedEnd(registration, now, message);
   FillGeneration(current, message->mutable_generation());
   if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
   for (const std::string& scope : ParseScope(current.granted_scope)) message->add_scopes(scope);
@@ -122,9 +132,7 @@ void FillRegistration(const Registration& registration, const Caller& caller, ab
   message->set_relation(v1::OWN);
   message->add_operations(v1::TOKEN);
   message->add_operations(v1::ASSERTION);
-  message->set_label(registration.label.RevealIdentifying());
-  message->set_patient(registration.patient.RevealIdentifying());
-  message->set_fhir_user(registration.fhir_user.RevealIdentifying());
+  FillIdentifying(registration, message);
 }
 
 }  // namespace smartkey

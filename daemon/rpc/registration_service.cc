@@ -56,10 +56,11 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
     return FinishNow(context, status);
   }
   std::vector<Snapshot> all = parts_.access.List(caller_);
-  all.erase(
-      std::remove_if(all.begin(), all.end(),
-                     [&](const Snapshot& one) { return !FitsFilter(*one, request->filter()); }),
-      all.end());
+  all.erase(std::remove_if(all.begin(), all.end(),
+                           [&](const Snapshot& one) {
+                             return !FitsFilter(*one, request->filter(), parts_.standings);
+                           }),
+            all.end());
   std::sort(all.begin(), all.end(), ByOwnerThenName);
 
   // The token is the id of the last registration before the page.
@@ -78,9 +79,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
                           ? kMaxPage
                           : request->page_size();
   const size_t end = std::min(all.size(), begin + size);
-  const absl::Time now = parts_.clock.Now();
   for (size_t i = begin; i < end; ++i) {
-    FillRegistration(*all[i], caller_, now, response->add_registrations());
+    FillRegistration(*all[i], caller_, parts_.standings, response->add_registrations());
   }
   if (end < all.size()) response->set_next_page_token(all[end - 1]->id);
   return FinishNow(context, absl::OkStatus());
@@ -92,7 +92,7 @@ grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kSee);
   if (!registration.ok()) return FinishNow(context, registration.status());
-  FillRegistration(**registration, caller_, parts_.clock.Now(), response->mutable_registration());
+  FillRegistration(**registration, caller_, parts_.standings, response->mutable_registration());
   return FinishNow(context, absl::OkStatus());
 }
 
@@ -121,11 +121,11 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
                         if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
                         return absl::OkStatus();
                       },
-                      [call, caller = caller_, &clock = parts_.clock,
+                      [call, caller = caller_, &standings = parts_.standings,
                        slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
                         slot.Release();
                         call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
-                          FillRegistration(**updated, caller, clock.Now(),
+                          FillRegistration(**updated, caller, standings,
                                            answer.mutable_registration());
                         });
                       });

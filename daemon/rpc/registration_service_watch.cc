@@ -16,12 +16,12 @@ namespace {
 using Response = v1::WatchRegistrationsResponse;
 using Snapshot = RegistrationStore::Snapshot;
 
-Response ToProto(const RegistrationEvent& event, const Caller& caller, absl::Time now) {
+Response ToProto(const RegistrationEvent& event, const Caller& caller, const Standings& standings) {
   Response response;
   response.set_event(static_cast<Response::Event>(event.kind));
   response.set_ending_days(event.ending_days);
   if (event.registration != nullptr) {
-    FillRegistration(*event.registration, caller, now, response.mutable_registration());
+    FillRegistration(*event.registration, caller, standings, response.mutable_registration());
   } else if (!event.id.empty()) {
     response.mutable_registration()->set_id(event.id);
   }
@@ -46,8 +46,10 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
   }
   const absl::StatusOr<RegistrationFeed::WatchId> watch = parts_.feed.Watch(
       caller_,
-      [only, filter = request->filter()](const Registration& registration) {
-        return (only.empty() || registration.id == only) && FitsFilter(registration, filter);
+      [only, filter = request->filter(),
+       &standings = parts_.standings](const Registration& registration) {
+        return (only.empty() || registration.id == only) &&
+               FitsFilter(registration, filter, standings);
       },
       [call] { call->Wake(); });
   if (!watch.ok()) {
@@ -71,7 +73,7 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
       parts.feed.Unwatch(id);
       if (const auto call = weak.lock()) call->Finish(absl::OkStatus());
     }
-    return ToProto(**event, caller, parts.clock.Now());
+    return ToProto(**event, caller, parts.standings);
   });
   return call->reactor();
 }

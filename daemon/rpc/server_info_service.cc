@@ -2,6 +2,8 @@
 #include "daemon/rpc/server_info_service.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "base/log.h"
 #include "daemon/rpc/rpc_status.h"
@@ -89,6 +91,7 @@ grpc::ServerUnaryReactor* ServerInfoService::ListServers(grpc::CallbackServerCon
   }
   const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
   const auto by_name = [](const Server& a, const Server& b) { return a.name < b.name; };
+  const std::set<std::string> refusing_all = parts_.standings.ServersRefusingAll();
   for (const Server* server : Sorted(catalog->servers, by_name)) {
     v1::Server* message = response->add_servers();
     message->set_name(server->name);
@@ -97,6 +100,7 @@ grpc::ServerUnaryReactor* ServerInfoService::ListServers(grpc::CallbackServerCon
     for (const App& app : catalog->apps) {
       if (app.FindClient(server->name) != nullptr) message->add_apps(app.id);
     }
+    message->set_refusing_all(refusing_all.count(server->name) != 0);
   }
   return FinishNow(context, absl::OkStatus());
 }

@@ -19,6 +19,7 @@
 #include "daemon/store/registration_store.h"
 #include "daemon/store/store_maintenance.h"
 #include "daemon/token/assertion_issuer.h"
+#include "daemon/token/standing.h"
 #include "daemon/token/token_manager.h"
 #include "hsm/key_service.h"
 
@@ -47,6 +48,7 @@ struct ServiceInfo {
 struct ServiceParts {
   const CurrentCatalog& catalog;
   const AccessPolicy& access;
+  const Standings& standings;
   RegistrationStore& store;
   StoreMaintenance& maintenance;
   KeyService& keys;

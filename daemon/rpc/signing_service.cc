@@ -66,7 +66,8 @@ grpc::ServerUnaryReactor* SigningService::GetJwks(grpc::CallbackServerContext* c
   if (!registration.ok()) return FinishNow(context, registration.status());
   nlohmann::json keys = nlohmann::json::array();
   for (const Generation& generation : (*registration)->generations) {
-    if (generation.thumbprint.empty()) continue;  // the key is still being made
+    // Still being made, or destroyed.
+    if (generation.key.blob.empty() || generation.state == GenerationState::kDeleting) continue;
     keys.push_back(ToJwk(generation.public_key, generation.algorithm));
   }
   response->set_jwks(nlohmann::json{{"keys", std::move(keys)}}.dump());

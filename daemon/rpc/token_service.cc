@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/strip.h"
+#include "base/log.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);  // stands in token.proto
 constexpr absl::Duration kMaxMinValid = absl::Hours(24);
+constexpr size_t kMaxChallenge = 4 * 1024;  // likewise
 
 v1::TokenSource ToProto(TokenSource source) {
   switch (source) {
@@ -149,10 +151,26 @@ grpc::ServerWriteReactor<v1::WatchAccessTokenResponse>* TokenService::WatchAcces
   return FailStreamNotImplemented<v1::WatchAccessTokenResponse>("WatchAccessToken");
 }
 
-grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(grpc::CallbackServerContext* context,
-                                                            const v1::ReportRejectedTokenRequest*,
-                                                            v1::ReportRejectedTokenResponse*) {
-  return FailNotImplemented(context, "ReportRejectedToken");
+grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
+    grpc::CallbackServerContext* context, const v1::ReportRejectedTokenRequest* request,
+    v1::ReportRejectedTokenResponse* response) {
+  absl::StatusOr<RegistrationStore::Snapshot> registration =
+      parts_.access.Find(caller_, request->registration(), Operation::kToken);
+  if (!registration.ok()) return FinishNow(context, registration.status());
+  if (request->access_token().empty() || request->www_authenticate().size() > kMaxChallenge) {
+    return FinishNow(context, MakeError(Reason::kInvalidArgument,
+                                        "the token is missing, or the header too long"));
+  }
+  const absl::StatusOr<TokenManager::Rejection> rejection = parts_.tokens.ReportRejected(
+      (*registration)->id, caller_.uid, Secret::CopyOf(request->access_token()));
+  if (!rejection.ok()) return FinishNow(context, rejection.status());
+  Log(LogLevel::kInfo, "an app reported a token as rejected",
+      {{"registration", (*registration)->id},
+       {"uid", caller_.uid},
+       {"dropped", rejection->dropped}});
+  response->set_dropped(rejection->dropped);
+  response->set_refreshing(rejection->refreshing);
+  return FinishNow(context, absl::OkStatus());
 }
 
 }  // namespace smartkey

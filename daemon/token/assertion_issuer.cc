@@ -11,6 +11,10 @@ namespace smartkey {
 KeyService::OperationId AssertionIssuer::Issue(
     const Registration& registration, KeyService::CallerKey caller, BootTime deadline,
     absl::AnyInvocable<void(absl::StatusOr<IssuedAssertion>)> done) const {
+  if (absl::Status removed = catalog_.Get()->CheckServerOf(registration); !removed.ok()) {
+    done(removed);
+    return 0;
+  }
   const absl::StatusOr<const Generation*> generation = ServingGeneration(registration);
   if (!generation.ok()) {
     done(generation.status());

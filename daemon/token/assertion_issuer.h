@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "daemon/jose/jwt_signer.h"
+#include "daemon/model/catalog.h"
 #include "daemon/model/registration.h"
 
 namespace smartkey {
@@ -21,15 +22,16 @@ struct IssuedAssertion {
   absl::Time expires_at;
 };
 
-// Client assertions that an app sends to the token endpoint itself (RFC 7523 section 2.1). Such an assertion is a
-// credential for everything the person authorized, so it lives 60 s and is for the owner only. Audience and
-// claims are the daemon's; a caller can set none. Thread-safe.
+// Client assertions that an app sends to the token endpoint itself (RFC 7523 section 2.1). Such an
+// assertion is a credential for everything the person authorized, so it lives 60 s and is for the
+// owner only. Audience and claims are the daemon's; a caller can set none. Thread-safe.
 class AssertionIssuer {
  public:
-  AssertionIssuer(const JwtSigner& signer, const Clock& clock) : signer_(signer), clock_(clock) {}
+  AssertionIssuer(const CurrentCatalog& catalog, const JwtSigner& signer, const Clock& clock)
+      : catalog_(catalog), signer_(signer), clock_(clock) {}
 
-  // For the serving generation. Errors: those for which a registration gives no tokens (token_outcome.h), and
-  // JwtSigner's.
+  // For the serving generation. Errors: kServerRemoved, those for which a registration gives no
+  // tokens (token_outcome.h), and JwtSigner's.
   KeyService::OperationId Issue(
       const Registration& registration, KeyService::CallerKey caller, BootTime deadline,
       absl::AnyInvocable<void(absl::StatusOr<IssuedAssertion>)> done) const;
@@ -37,6 +39,7 @@ class AssertionIssuer {
   bool Cancel(KeyService::OperationId id) const { return signer_.Cancel(id); }
 
  private:
+  const CurrentCatalog& catalog_;
   const JwtSigner& signer_;
   const Clock& clock_;
 };

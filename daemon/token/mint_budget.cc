@@ -8,23 +8,22 @@
 namespace smartkey {
 
 namespace {
-constexpr double kAtOnce = 30;
-constexpr absl::Duration kRegainOneIn = absl::Seconds(2);
 constexpr size_t kMostRemembered = 10'000;
 }  // namespace
 
-absl::Status MintBudget::Take(const std::string& registration_id, BootTime now) {
+absl::Status MintBudget::Take(const std::string& whose, BootTime now) {
   if (used_.size() >= kMostRemembered) {
-    std::erase_if(
-        used_, [&](const auto& entry) { return now - entry.second.at > kAtOnce * kRegainOneIn; });
+    std::erase_if(used_, [&](const auto& entry) {
+      return now - entry.second.at > at_once_ * regain_one_in_;
+    });
   }
-  Used& used = used_[registration_id];
-  used.mints = std::max(0.0, used.mints - absl::FDivDuration(now - used.at, kRegainOneIn));
+  Used& used = used_[whose];
+  used.mints = std::max(0.0, used.mints - absl::FDivDuration(now - used.at, regain_one_in_));
   used.at = now;
-  if (used.mints + 1 > kAtOnce) {
+  if (used.mints + 1 > at_once_) {
     return WithRetryAfter(
-        MakeError(Reason::kRateLimited, "too many different tokens were asked for in a short time"),
-        (used.mints + 1 - kAtOnce) * kRegainOneIn);
+        MakeError(Reason::kRateLimited, "too many new tokens were asked for in a short time"),
+        (used.mints + 1 - at_once_) * regain_one_in_);
   }
   used.mints += 1;
   return absl::OkStatus();

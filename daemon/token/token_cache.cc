@@ -53,6 +53,21 @@ TokenCache::Taken TokenCache::TakeRegistration(const std::string& registration_i
   return taken;
 }
 
+absl::optional<TokenKey> TokenCache::FindToken(const std::string& registration_id,
+                                               absl::string_view value) const {
+  MutexLock lock(mu_);
+  auto it = tokens_.lower_bound(TokenKey{registration_id, 0, ""});
+  for (; it != tokens_.end() && it->first.registration_id == registration_id; ++it) {
+    if (Secret::Equal(it->second->value, value)) return it->first;
+  }
+  return absl::nullopt;
+}
+
+void TokenCache::Erase(const TokenKey& key) {
+  MutexLock lock(mu_);
+  tokens_.erase(key);
+}
+
 void TokenCache::EraseRegistration(const std::string& registration_id) {
   TakeRegistration(registration_id);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "daemon/model/access_token.h"
@@ -27,21 +28,29 @@ struct TokenKey {
   }
 };
 
-// Access tokens in memory, and only there. Holds its own lock and nothing else while it looks, so that a
-// hit never waits for hardware, HTTP or disk. Thread-safe.
+// Access tokens in memory, and only there. Holds its own lock and nothing else while it looks, so
+// that a hit never waits for hardware, HTTP or disk. Thread-safe.
 class TokenCache {
  public:
-  // The token if it has not expired at `now`, else null. Whether it lasts long enough is the caller's to judge.
+  // The token if it has not expired at `now`, else null. Whether it lasts long enough is the
+  // caller's to judge.
   std::shared_ptr<const AccessToken> Find(const TokenKey& key, BootTime now) const;
 
-  // Replaces what was there. When there are too many, the one that expires first goes: of the same registration
-  // if that has its fill, so that one app's many scope sets push out nobody else's tokens.
+  // Replaces what was there. When there are too many, the one that expires first goes: of the same
+  // registration if that has its fill, so that one app's many scope sets push out nobody else's
+  // tokens.
   void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token);
 
-  // Drops every token of a registration and gives them to the caller, who may want to revoke them. A token is
-  // wiped with the last pointer to it.
+  // Drops every token of a registration and gives them to the caller, who may want to revoke them.
+  // A token is wiped with the last pointer to it.
   using Taken = std::vector<std::pair<TokenKey, std::shared_ptr<const AccessToken>>>;
   Taken TakeRegistration(const std::string& registration_id);
+
+  // What exactly this token of a registration is cached for, or nothing if it is not there (any
+  // more). The tokens are compared in the same time wherever they differ.
+  absl::optional<TokenKey> FindToken(const std::string& registration_id,
+                                     absl::string_view value) const;
+  void Erase(const TokenKey& key);
 
   // Drops every token of a registration, or of one generation of it.
   void EraseRegistration(const std::string& registration_id);

@@ -2,23 +2,19 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "absl/types/optional.h"
 #include "base/clock.h"
-#include "base/mutex.h"
 #include "base/scheduler.h"
 #include "daemon/model/access_token.h"
+#include "daemon/model/catalog.h"
 #include "daemon/store/registration_store.h"
-#include "daemon/token/token_cache.h"
+#include "daemon/token/attempt_gate.h"
 #include "daemon/token/token_minter.h"
 #include "hsm/key_service.h"
 
@@ -42,15 +38,8 @@ struct TokenResult {
   TokenSource source = TokenSource::kCache;
   RegistrationStore::Snapshot registration;
   int generation = 0;
-  bool min_valid_met = true;      // false: the server's tokens do not live that long
-  absl::Status refresh_error;     // why, with kStaleValid
-};
-
-struct ServerStatus {
-  std::string token_endpoint;
-  absl::Time last_success = absl::InfinitePast();
-  absl::Status last_error;                             // OK: none since the last success
-  absl::Time next_attempt = absl::InfinitePast();      // InfinitePast: nothing holds the next one back
+  bool min_valid_met = true;   // false: the server's tokens do not live that long
+  absl::Status refresh_error;  // why, with kStaleValid
 };
 
 struct TokenManagerStatus {
@@ -62,24 +51,31 @@ struct TokenManagerStatus {
   std::vector<ServerStatus> servers;
 };
 
-// Hands out access tokens: from the cache when they last, else with one signature and one request for
-// all who wait. A flight belongs to nobody: it goes on when its first caller has given up, and each waiter
-// keeps his own deadline. What the server's answers mean for the registration is in token_outcome.h.
+// Hands out access tokens: from the cache when they last, else with one signature and one request
+// for all who wait. A flight belongs to nobody: it goes on when its first caller has given up, and
+// each waiter keeps his own deadline. What the server's answers mean for the registration is in
+// token_outcome.h and refusals.h. A registration that was refused is tried again by itself, slowly,
+// whether anybody asks or not.
 //
-// The caller has been authorized before (AccessPolicy): every request, cached or not. Thread-safe. A hit is
-// answered inside the call, without hardware, HTTP, disk or any lock that those hold.
+// The caller has been authorized before (AccessPolicy): every request, cached or not. Thread-safe.
+// A hit is answered inside the call, without hardware, HTTP, disk or any lock that those hold.
 //
-// Errors: kRegistrationNotFound, kSuspended, kNotReady, kReauthRequired, kMisconfigured, kContextChanged,
-// kOrphaned, kDeleting, the reasons for which a key cannot be used, kDeadlineExceeded, kCancelled,
-// and those of TokenEndpoint and KeyService. RetryAfterOf says when the next attempt will be.
+// Errors: kRegistrationNotFound, kServerRemoved, kSuspended, kNotReady, kReauthRequired,
+// kMisconfigured, kContextChanged, kOrphaned, kDeleting, kServerRefusingAll, the reasons for which
+// a key cannot be used, kDeadlineExceeded, kCancelled, and those of TokenEndpoint and KeyService.
+// RetryAfterOf says when the next attempt will be.
 class TokenManager {
  public:
   using RequestId = uint64_t;  // 0: answered inside the call
   using Done = absl::AnyInvocable<void(absl::StatusOr<TokenResult>)>;
 
-  TokenManager(RegistrationStore& store, TokenMinter& minter, Scheduler& scheduler,
-               const Clock& clock);
+  TokenManager(const CurrentCatalog& catalog, RegistrationStore& store, TokenMinter& minter,
+               Scheduler& scheduler, const Clock& clock);
   ~TokenManager();
+
+  // Takes up the trying of registrations that were refused before the last stop, each when its time
+  // comes.
+  void Recover();
 
   // `done` runs exactly once, on any thread, and must not block.
   RequestId GetAccessToken(TokenRequest request, BootTime deadline, Done done);
@@ -87,13 +83,26 @@ class TokenManager {
   // The waiter gets kCancelled now, unless it was answered already; the flight goes on.
   void Cancel(RequestId id);
 
-  // The first token of a generation that has just been registered: pins the patient, makes the generation
-  // ACTIVE, durably, before `done`. Refusals count for nothing. Not joined with other flights.
+  // The FHIR server refused `token` (401). If it is the one that is cached it is dropped, and one
+  // new one is fetched; if it has been replaced already, nothing is done. A caller whose reports
+  // come too often (3 at once, then one a minute for each of his registrations) gets kRateLimited,
+  // and the token stays: one app's word does not make a storm of requests.
+  struct Rejection {
+    bool dropped = false;
+    bool refreshing = false;  // false: what holds the next request back is told by GetAccessToken
+  };
+  absl::StatusOr<Rejection> ReportRejected(const std::string& registration_id,
+                                           KeyService::CallerKey caller, const Secret& token);
+
+  // The first token of a generation that has just been registered: pins the patient, makes the
+  // generation ACTIVE, durably, before `done`. Refusals count for nothing. Not joined with other
+  // flights. One that names another patient than the pinned one makes the generation
+  // CONTEXT_CHANGED, durably: kContextChanged.
   void FetchFirstToken(std::string registration_id, int generation, Done done);
 
-  // Drops every cached token of a registration, and the answers of flights under way for it: who waits for one is
-  // told at once why the registration gives none any more. To be called once the change is in the store. Returns what
-  // was in the cache, for revocation; dropped, it is wiped.
+  // Drops every cached token of a registration, and the answers of flights under way for it: who
+  // waits for one is told at once why the registration gives none any more. To be called once the
+  // change is in the store. Returns what was in the cache, for revocation; dropped, it is wiped.
   TokenCache::Taken Forget(const std::string& registration_id);
 
   TokenManagerStatus status() const;

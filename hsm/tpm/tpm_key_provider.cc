@@ -278,6 +278,9 @@ absl::StatusOr<std::string> TpmKeyProvider::SignLoaded(const LoadedKey& key,
 
 absl::Status TpmKeyProvider::DestroyKey(const KeyReference& reference) {
   if (context_ == nullptr) return NotOpen();
+  if (reference.provider != kProviderName) {
+    return MakeError(Reason::kKeyUnavailable, "the key was not made in a tpm");
+  }
   if (last_used_.has_value() && last_used_->blob == reference.blob) last_used_.reset();
   saved_keys_.Forget(reference.blob);
   return absl::OkStatus();

@@ -97,6 +97,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::CompleteEnrollmentRequest complete ABSL_GUARDED_BY(mu);
   v1::EnrollWithInitialTokenRequest with_token ABSL_GUARDED_BY(mu);
   v1::GetAccessTokenRequest token_request ABSL_GUARDED_BY(mu);
+  v1::ReportRejectedTokenRequest rejected ABSL_GUARDED_BY(mu);
   v1::UpdateRegistrationRequest update ABSL_GUARDED_BY(mu);
   v1::ListRegistrationsRequest list ABSL_GUARDED_BY(mu);
   v1::SuspendRegistrationsRequest suspend ABSL_GUARDED_BY(mu);
@@ -320,6 +321,17 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     return Enter("WatchRegistrations", context);
   }
 
+  grpc::Status ReportRejectedToken(grpc::ServerContext* context,
+                                   const v1::ReportRejectedTokenRequest* request,
+                                   v1::ReportRejectedTokenResponse* response) override {
+    Note(&Services::rejected, *request);
+    const grpc::Status status = Enter("ReportRejectedToken", context);
+    if (!status.ok()) return status;
+    response->set_dropped(request->access_token() == kToken);
+    response->set_refreshing(response->dropped());
+    return grpc::Status::OK;
+  }
+
   grpc::Status GetAccessToken(grpc::ServerContext* context,
                               const v1::GetAccessTokenRequest* request,
                               v1::GetAccessTokenResponse* response) override {
@@ -376,6 +388,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     server.set_fhir_base("https://ehr.example.com/fhir");
     server.set_profile("smart");
     server.add_apps("org.example.viewer");
+    server.set_refusing_all(true);
     return Enter("ListServers", context);
   }
 
@@ -528,6 +541,11 @@ void FakeDaemon::SetRedirectUri(std::string registered) {
 std::vector<std::string> FakeDaemon::calls() const {
   MutexLock lock(services_->mu);
   return services_->calls;
+}
+
+v1::ReportRejectedTokenRequest FakeDaemon::rejected() const {
+  MutexLock lock(services_->mu);
+  return services_->rejected;
 }
 
 v1::BeginEnrollmentRequest FakeDaemon::begin() const {

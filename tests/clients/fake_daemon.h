@@ -54,6 +54,7 @@ class FakeDaemon {
   v1::CompleteEnrollmentRequest complete() const;
   v1::EnrollWithInitialTokenRequest with_token() const;
   v1::GetAccessTokenRequest token_request() const;
+  v1::ReportRejectedTokenRequest rejected() const;
   v1::UpdateRegistrationRequest update() const;
   v1::ListRegistrationsRequest list() const;
   v1::SuspendRegistrationsRequest suspend() const;

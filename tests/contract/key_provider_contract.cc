@@ -281,6 +281,16 @@ TEST_P(KeyProviderContract, DestroyedKey_LeavesTheOthersAlone) {
   EXPECT_TRUE(Signs(*Opened(), *other, "after a restart"));
 }
 
+TEST_P(KeyProviderContract, KeyOfAnotherProvider_IsNotCalledDestroyed) {
+  std::unique_ptr<KeyProvider> provider = Opened();
+  absl::StatusOr<CreatedKey> key = provider->CreateKey(kEs256, Label());
+  ASSERT_TRUE(key.ok()) << key.status();
+  KeyReference elsewhere = key->reference;
+  elsewhere.provider = "another";
+  EXPECT_EQ(ReasonOf(provider->DestroyKey(elsewhere)), Reason::kKeyUnavailable);
+  EXPECT_TRUE(Signs(*provider, *key, "still there"));
+}
+
 TEST_P(KeyProviderContract, StoredKeys_AreListedAndCanBeDestroyedByTheList) {
   std::unique_ptr<KeyProvider> provider = Opened();
   std::map<std::string, CreatedKey> made;  // by label

@@ -43,6 +43,7 @@ inline void ExpectEqual(const Generation& a, const Generation& b) {
   EXPECT_EQ(a.last_refusal_at, b.last_refusal_at);
   EXPECT_EQ(a.access_for, b.access_for);
   EXPECT_EQ(a.ended_at, b.ended_at);
+  EXPECT_EQ(a.accepts_new_patient, b.accepts_new_patient);
   EXPECT_TRUE(a.patient == b.patient);
   EXPECT_TRUE(a.fhir_user == b.fhir_user);
   EXPECT_EQ(a.last_error, b.last_error);

@@ -50,6 +50,7 @@ inline Generation SampleGeneration(const std::string& id, int number) {
   g.ended_at = absl::FromUnixMillis(1'800'000'004'007);
   g.patient = Identifying(absl::StrCat("own-patient-", unique));
   g.fhir_user = Identifying(absl::StrCat("Patient/own-", unique));
+  g.accepts_new_patient = true;
   g.last_error = Reason::kServerBusy;
   return g;
 }

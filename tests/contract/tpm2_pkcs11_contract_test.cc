@@ -36,7 +36,7 @@ class Tpm2Pkcs11UnderTest : public Pkcs11HardwareUnderTest {
   Reason reason_if_unplugged() const override { return Reason::kHardwareDegraded; }
   // It refuses to be told otherwise.
   std::vector<std::string> refused_if_strict() const override { return {"CKA_DECRYPT=1"}; }
-  int most_creations() const override { return 4; }
+  int most_creations() const override { return 3; }
 
   Pkcs11KeyProvider::Options options() override {
     return {.uri = Tpm2Pkcs11Token::uri(),

@@ -76,6 +76,8 @@ class TokenSwitches(SandboxTest):
         self.switch(token_error={"error": "invalid_grant", "times": 1})
         self.assertEqual(self.token(self.client_id, assertion).status, 400)
         self.assertEqual(self.token(self.client_id, assertion).status, 200)
+        first, second = self.log("/oauth/token")[-2:]
+        self.assertEqual(first["jti"], second["jti"])
 
     def test_token_answers(self):
         self.assertIn("text/html", self.answer("html").headers["Content-Type"])

@@ -41,6 +41,7 @@ struct Board {
   Mutex mu;
   std::vector<std::shared_ptr<PendingUnaryCall<Identity>>> hanging ABSL_GUARDED_BY(mu);
   std::vector<grpc::ServerUnaryReactor*> deaf ABSL_GUARDED_BY(mu);
+  int counting ABSL_GUARDED_BY(mu) = 0;  // streams that have begun
   int abandoned ABSL_GUARDED_BY(mu) = 0;
 };
 
@@ -102,6 +103,8 @@ class Probe : public test::Probe::CallbackService, public ConnectionServices {
       MutexLock lock(board_.mu);
       ++board_.abandoned;
     });
+    MutexLock lock(board_.mu);
+    ++board_.counting;
     return call->reactor();
   }
 
@@ -303,7 +306,7 @@ TEST_F(RpcConnections, APeerThatGoesEndsItsCallsAndItsConnection) {
     watcher.Send(RawClient::Request("/smartkey.test.Probe/Count", VarintField(1, 2)));
     ASSERT_TRUE(Eventually([this](const auto&) {
       MutexLock lock(board_.mu);
-      return board_.hanging.size() == 1;
+      return board_.hanging.size() == 1 && board_.counting == 1;
     }));
   }
   EXPECT_TRUE(Eventually([](const auto& stats) { return stats.connections == 0; }));

@@ -143,6 +143,18 @@ class SourceLint(PlantedTree):
                 self.assertEqual(len(self.problems("hsm/tpm/tpm_provisioning.cc", line)), 1)
 
 
+    def test_a_state_changed_past_the_table_is_found(self):
+        for change in ("generation->state = GenerationState::kActive;",
+                       "one.state =\n    lost ? GenerationState::kKeyLost : GenerationState::kActive;"):
+            with self.subTest(change=change):
+                self.assertEqual(len(self.problems("daemon/token/planted.cc", HEAD + change + "\n")), 1)
+                self.assertEqual(self.problems("tests/daemon/token/planted.cc", HEAD + change + "\n"), [])
+        for look in ("if (one.state == GenerationState::kActive) return;",
+                     "standing.state = registration.state();"):
+            with self.subTest(look=look):
+                self.assertEqual(self.problems("daemon/token/planted.cc", HEAD + look + "\n"), [])
+
+
 class DocLint(PlantedTree):
     def test_documents_that_point_to_what_is_there_pass(self):
         self.write("tests/base/a_test.cc", "TEST(Cache, TwoMiss_OneFetches) {}\n")

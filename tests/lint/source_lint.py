@@ -8,7 +8,8 @@ Usage: source_lint.py [ROOT]     prints one line for each violation, exits 1 if 
 - a header has `#pragma once`;
 - no file has more than 1,000 lines;
 - nothing is left undone under a note, and no test is switched off;
-- what changes a TPM for good is called in one file only.
+- what changes a TPM for good is called in one file only;
+- the daemon changes the state of a registration through the table of states alone.
 """
 
 import pathlib
@@ -30,6 +31,10 @@ LASTING = re.compile(r"\b(?:Esys|Tss2_Sys)_(?:EvictControl|NV_DefineSpace|NV_Und
                      r"(?:_Async|_Finish)?\b")
 MAY_LAST = "hsm/tpm/tpm_provisioning.cc"
 ONLY_THIS_MAY_LAST = "Esys_EvictControl"
+
+# `generation.state = GenerationState::kActive`, over lines, with any expression in it.
+STATE_CHANGE = re.compile(r"(?:\.|->)state\s*=[^=;][^;]*GenerationState::")
+STATE_TABLE = "daemon/model/state_table.cc"
 
 SOURCES = (".cc", ".h", ".py", ".sh", ".proto", ".cmake")
 TEXTS = (".md", ".toml", ".html", ".service", ".socket")
@@ -56,6 +61,10 @@ def check_file(path, text):
         problems.append((1, "a header needs #pragma once"))
     if len(lines) > MOST_LINES:
         problems.append((len(lines), f"more than {MOST_LINES} lines: this is more than one idea"))
+    if path.startswith("daemon/") and path != STATE_TABLE:
+        for found in STATE_CHANGE.finditer(text):
+            problems.append((text.count("\n", 0, found.start()) + 1,
+                             "a state is changed past the table of states: use MoveState"))
     for number, line in enumerate(lines, 1):
         if UNDONE.search(line):
             problems.append((number, "something is left undone here: do it, or say so in the docs"))

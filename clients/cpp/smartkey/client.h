@@ -40,6 +40,8 @@ struct EnrollmentWish {
   bool context_varies = false;
   std::string renews;  // Name or id of the registration to renew; its name and label stay. Empty: a
                        // new one.
+  bool new_patient =
+      false;               // With `renews`: take another patient than before, and drop all shares.
   std::string request_id;  // A repeated call with the same one finds the first. Empty: none.
   // For how long the person means to allow the access, to be warned before its end. Zero: not said.
   absl::Duration access_for = absl::ZeroDuration();
@@ -185,6 +187,9 @@ class Client {
 
   // Step 3, cached. Default deadline: 60 s.
   absl::StatusOr<AccessToken> GetAccessToken(const TokenWish& wish, CallOptions options = {});
+  // The FHIR server refused this token (401): exactly that one is dropped, and a new one fetched.
+  absl::StatusOr<Rejection> ReportRejectedToken(const std::string& registration,
+                                                const Secret& token, CallOptions options = {});
   absl::StatusOr<ClientAssertion> SignClientAssertion(const std::string& registration,
                                                       CallOptions options = {});
   absl::StatusOr<Jwks> GetJwks(const std::string& registration, CallOptions options = {});

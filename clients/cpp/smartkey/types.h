@@ -143,6 +143,9 @@ struct Registration {
   absl::optional<absl::Time> next_attempt_at;
   std::string patient;    // IDENTIFYING
   std::string fhir_user;  // IDENTIFYING
+  // With kContextChanged: whom the token named that was dropped. For the owner only. IDENTIFYING
+  std::string other_patient;
+  std::string other_fhir_user;
   bool context_varies = false;
   absl::optional<ExpectedEnd> expected_end;
   std::vector<std::string> warnings;    // "SAME_APP_SAME_SERVER", ...
@@ -194,6 +197,11 @@ struct AccessToken {
   absl::optional<Cause> refresh_error;  // With kStaleValid.
 };
 
+struct Rejection {
+  bool dropped = false;     // False: another one had replaced it already.
+  bool refreshing = false;  // GetAccessToken waits for the new one.
+};
+
 struct ClientAssertion {
   Secret assertion;
   absl::optional<absl::Time> expires_at;
@@ -231,6 +239,7 @@ struct Server {
   std::string fhir_base;
   std::string profile;
   std::vector<std::string> apps;  // Ids of the apps that have a client_id for it.
+  bool refusing_all = false;      // It refuses several registrations: taken to be out of order.
 };
 
 struct App {

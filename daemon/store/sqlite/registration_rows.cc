@@ -75,6 +75,7 @@ void VisitGeneration(Visitor& column, Row& g) {
   column("ended_at", g.ended_at);
   column("patient", g.patient);
   column("fhir_user", g.fhir_user);
+  column("accepts_new_patient", g.accepts_new_patient);
   column("last_error", g.last_error);
 }
 

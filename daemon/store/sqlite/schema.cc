@@ -129,6 +129,7 @@ ALTER TABLE generations ADD COLUMN fhir_user TEXT NOT NULL DEFAULT '';
 ALTER TABLE generations ADD COLUMN last_refusal_at INTEGER;
 ALTER TABLE generations ADD COLUMN access_for INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE generations ADD COLUMN ended_at INTEGER;
+ALTER TABLE generations ADD COLUMN accepts_new_patient INTEGER NOT NULL DEFAULT 0;
 UPDATE generations SET (patient, fhir_user) =
   (SELECT r.patient, r.fhir_user FROM registrations r WHERE r.id = registration_id)
   WHERE first_token_at IS NOT NULL

@@ -96,6 +96,53 @@ TEST_F(SmartkeyctlTest, ShowHasTheKeyAndItsAttributes) {
   EXPECT_EQ(CtlJson({"show", "mercy"})["registration"]["generation"]["key"]["provider"], "TPM");
 }
 
+TEST_F(SmartkeyctlTest, ShowAndListSayWhatTheOwnerShouldKnow) {
+  daemon_.EditRegistration([](v1::Registration& registration) {
+    registration.set_state(v1::CONTEXT_CHANGED);
+    registration.set_other_patient("p-8");
+    registration.set_other_fhir_user("Patient/p-8");
+    registration.add_warnings(v1::MAYBE_SUPERSEDED);
+    registration.mutable_cause()->set_reason(v1::ErrorDetail::REFUSED_BY_SERVER);
+    registration.mutable_cause()->set_remedy("renew; otherwise wait, next try 15:07");
+    registration.mutable_next_attempt_at()->set_seconds(1'800'000'000);
+  });
+  const std::string shown = Ctl({"show", "mercy"}).out;
+  for (const char* part : {"p-7", "p-8", "younger", "next try 15:07", "Next attempt"}) {
+    EXPECT_THAT(shown, HasSubstr(part));
+  }
+  EXPECT_THAT(Ctl({"list"}).out, HasSubstr("Mum; MAYBE_SUPERSEDED\n"));
+  const nlohmann::json registration = CtlJson({"show", "mercy"})["registration"];
+  EXPECT_EQ(registration["other_patient"], "p-8");
+  EXPECT_EQ(registration["other_fhir_user"], "Patient/p-8");
+}
+
+TEST_F(SmartkeyctlTest, ARejectedTokenIsReportedFromStdinAndShownNowhere) {
+  const std::string token = absl::StrCat(FakeDaemon::kToken, "\n");
+  const Outcome outcome = Ctl({"report-rejected", "mercy"}, token);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "Dropped; a new one is being fetched.\n");
+  EXPECT_EQ(daemon_.rejected().access_token(), FakeDaemon::kToken);
+  EXPECT_EQ(daemon_.rejected().registration(), "mercy");
+  const Outcome other = Ctl({"--json", "report-rejected", "mercy"}, "another\n");
+  EXPECT_EQ(nlohmann::json::parse(other.out),
+            (nlohmann::json{{"version", 1}, {"dropped", false}, {"refreshing", false}}));
+  EXPECT_EQ(Ctl({"report-rejected", "mercy"}, "\n").code, 2);
+}
+
+TEST_F(SmartkeyctlTest, RenewIsForTheSamePatient) {
+  auto child = Start({"renew", "mercy", "--no-browser"});
+  ASSERT_TRUE(daemon_.WaitForCall("WatchEnrollment"));
+  EXPECT_EQ(daemon_.begin().renews(), "r-1");
+  EXPECT_FALSE(daemon_.begin().new_patient());
+}
+
+TEST_F(SmartkeyctlTest, RenewTakesANewPatientWhenTold) {
+  auto child = Start({"renew", "mercy", "--no-browser", "--new-patient"});
+  ASSERT_TRUE(daemon_.WaitForCall("WatchEnrollment"));
+  EXPECT_EQ(daemon_.begin().renews(), "r-1");
+  EXPECT_TRUE(daemon_.begin().new_patient());
+}
+
 TEST_F(SmartkeyctlTest, KeysHaveWhatTheHardwareSaysOfThem) {
   EXPECT_EQ(Ctl({"keys"}).out,
             "Registration:  mercy (generation 1)\n"
@@ -119,8 +166,8 @@ TEST_F(SmartkeyctlTest, KeysAllShowsWhatTheTokenStoresAndNobodyNeeds) {
 
 TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {
   EXPECT_EQ(Ctl({"servers"}).out,
-            "NAME   FHIR BASE                     PROFILE  APPS\n"
-            "mercy  https://ehr.example.com/fhir  smart    org.example.viewer\n");
+            "NAME   FHIR BASE                     PROFILE  APPS                STATE\n"
+            "mercy  https://ehr.example.com/fhir  smart    org.example.viewer  REFUSING_ALL\n");
   EXPECT_THAT(Ctl({"apps"}).out, HasSubstr("http://127.0.0.1/callback"));
   const std::string status = Ctl({"status"}).out;
   EXPECT_THAT(status, HasSubstr("READY, TPM"));
@@ -134,6 +181,7 @@ TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {
   EXPECT_EQ(CtlJson({"status"})["hardware"]["next_attempt_at"], "2100-01-01T00:00:00Z");
   EXPECT_THAT(Ctl({"version"}).out, HasSubstr("smartkeyd 9.8.7"));
   EXPECT_EQ(CtlJson({"servers"})["servers"][0]["name"], "mercy");
+  EXPECT_EQ(CtlJson({"servers"})["servers"][0]["refusing_all"], true);
   EXPECT_EQ(CtlJson({"apps"})["apps"][0]["id"], "org.example.viewer");
   EXPECT_EQ(CtlJson({"status"})["registrations"]["ACTIVE"], 3);
   EXPECT_EQ(CtlJson({"version"})["daemon_version"], "9.8.7");
@@ -174,9 +222,10 @@ TEST_F(SmartkeyctlTest, DeleteNeedsAWordFromSomebody) {
   outcome = Ctl({"delete", "alice/mercy", "--yes"});
   EXPECT_EQ(outcome.code, 0);
   EXPECT_EQ(outcome.out, "Deleted r-1\n");
-  EXPECT_EQ(outcome.err,
-            "The server's portal may still list the app, which cannot get tokens any more; remove it "
-            "there: https://ehr.example.com/apps\n");
+  EXPECT_EQ(
+      outcome.err,
+      "The server's portal may still list the app, which cannot get tokens any more; remove it "
+      "there: https://ehr.example.com/apps\n");
 }
 
 TEST_F(SmartkeyctlTest, TheExampleOfTheLibrarysReadmeWorks) {

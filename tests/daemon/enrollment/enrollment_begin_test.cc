@@ -40,6 +40,20 @@ TEST_F(EnrollmentTest, TwoEnrollments_HaveDifferentStatesVerifiersAndKeys) {
   EXPECT_NE(verifiers[0], verifiers[1]);
 }
 
+TEST_F(EnrollmentTest, SameAppAtTheSameServerAgain_WarnsAndRenewingDoesNot) {
+  const absl::StatusOr<BegunEnrollment> first = Begin();
+  EXPECT_TRUE(first->warnings.empty());
+  EXPECT_TRUE(Begin()->warnings.empty());  // the first one is only begun
+  ASSERT_TRUE(Complete(*first)->ok());
+  const std::vector<RegistrationWarning> warned = {RegistrationWarning::kSameAppSameServer};
+  EXPECT_EQ(Begin()->warnings, warned);
+
+  EnrollmentRequest renewal = Request();
+  renewal.renews = first->registration_id;
+  EXPECT_TRUE(Begin(renewal, Alice())->warnings.empty());
+  EXPECT_TRUE(Begin(Request(), Bob())->warnings.empty());
+}
+
 TEST_F(EnrollmentTest, NobodyChoseTheName_GivesWayToTheOnesThatAreThere) {
   EXPECT_EQ(Enroll()->name, Identifying("mercy"));
   EXPECT_EQ(Enroll()->name, Identifying("mercy-2"));

@@ -59,7 +59,7 @@ struct DaemonParts {
         http(clock),
         endpoint(http, clock),
         minter(signer, endpoint, clock),
-        tokens(store, minter, scheduler, clock),
+        tokens(catalog, store, minter, scheduler, clock),
         access(store),
         manager(std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
             catalog, access, store, keys, http, tokens, scheduler, clock})),

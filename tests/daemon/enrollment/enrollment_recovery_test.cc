@@ -71,6 +71,58 @@ TEST_F(EnrollmentTest, KilledAfterSuccess_GivesTokensAtOnce) {
   EXPECT_EQ(TokenFor(enrolled->id), absl::StrCat(kAccessToken, "-dynamic-1"));
 }
 
+TEST_F(EnrollmentTest, KilledBetweenSwapAndDestruction_TheOldKeyIsDestroyedAtTheNextStart) {
+  const auto before = Enroll();
+  const KeyReference old_key = before->newest().key;
+  EnrollmentRequest renewal = Request();
+  renewal.renews = before->id;
+  keys_.set_destroy_status(MakeError(Reason::kHardwareAbsent, "unplugged"));
+  ASSERT_TRUE(Complete(*Begin(renewal))->ok());
+  EXPECT_EQ(store().Find(before->id)->generations.size(), 2u);
+  EXPECT_EQ(store().Find(before->id)->state(), GenerationState::kActive);
+  EXPECT_TRUE(keys_.HasKey(old_key));
+  Restart();  // still unplugged
+  EXPECT_EQ(store().Find(before->id)->generations.size(), 2u);
+  keys_.set_destroy_status(absl::OkStatus());
+  Restart();
+  EXPECT_FALSE(keys_.HasKey(old_key));
+  EXPECT_EQ(store().Find(before->id)->generations.size(), 1u);
+  EXPECT_EQ(keys_.keys(), 1);
+  EXPECT_EQ(TokenFor(before->id), absl::StrCat(kAccessToken, "-dynamic-2"));
+}
+
+TEST_F(EnrollmentTest, OldKeyWasATpmsAndThatIsAway_ItEndsWithItsRecord) {
+  const auto before = Enroll();
+  store().Update(
+      before->id,
+      [](Registration& registration) {
+        registration.generations[0].key.provider = "tpm";
+        return absl::OkStatus();
+      },
+      [](absl::StatusOr<RegistrationStore::Snapshot> changed) { ASSERT_TRUE(changed.ok()); });
+  EnrollmentRequest renewal = Request();
+  renewal.renews = before->id;
+  keys_.set_destroy_status(MakeError(Reason::kHardwareAbsent, "unplugged"));
+  ASSERT_TRUE(Complete(*Begin(renewal))->ok());
+  EXPECT_EQ(store().Find(before->id)->generations.size(), 1u);
+  EXPECT_EQ(TokenFor(before->id), absl::StrCat(kAccessToken, "-dynamic-2"));
+}
+
+TEST_F(EnrollmentTest, KilledBeforeTheKeyOfADroppedRenewalWasDestroyed_TheNextStartDoesIt) {
+  const auto before = Enroll();
+  EnrollmentRequest renewal = Request();
+  renewal.renews = before->id;
+  patient_ = kOtherPatient;
+  keys_.set_destroy_status(MakeError(Reason::kHardwareAbsent, "unplugged"));
+  EXPECT_EQ(Complete(*Begin(renewal))->reason(), Reason::kContextChanged);
+  EXPECT_EQ(keys_.keys(), 2);
+  keys_.set_destroy_status(absl::OkStatus());
+  Restart();
+  EXPECT_EQ(keys_.keys(), 1);
+  EXPECT_TRUE(store().Find(before->id)->newest().key.blob.empty());
+  EXPECT_EQ(store().Find(before->id)->state(), GenerationState::kContextChanged);
+}
+
 TEST_F(EnrollmentTest, KilledAtAnyWriteOfARenewal_TheOldOrTheNewGenerationServes) {
   const auto before = Enroll();
   const std::vector<Registration> enrolled = store().Contents();

@@ -39,6 +39,22 @@ TEST_F(RegistrationRemoverTest, OwnerDeletes_KeyTokensAndRecordAreGone) {
   EXPECT_EQ(TokenFor(registration->id), "REGISTRATION_NOT_FOUND");
 }
 
+TEST_F(RegistrationRemoverTest, InWhateverStateItIs_IsDeleted) {
+  for (const StateRow& row : AllStates()) {
+    const auto registration = Enroll();
+    store().Update(
+        registration->id,
+        [&](Registration& changed) {
+          changed.generations[0].state = row.state;
+          return absl::OkStatus();
+        },
+        [](absl::StatusOr<RegistrationStore::Snapshot> done) { EXPECT_TRUE(done.ok()); });
+    EXPECT_TRUE(Remove(registration->id)->result.ok()) << row.name;
+    EXPECT_EQ(keys_.keys(), 0) << row.name;
+    EXPECT_TRUE(store().List().empty()) << row.name;
+  }
+}
+
 TEST_F(RegistrationRemoverTest, DiskIsSlow_DeletingIsDurableBeforeAnythingIsDestroyed) {
   const auto registration = Enroll();
   store().Hold();

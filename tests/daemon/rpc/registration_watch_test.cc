@@ -125,7 +125,10 @@ TEST_F(RegistrationWatch, AdministratorWatches_SeesAllAndNoPatient) {
 TEST_F(RegistrationWatch, FilterIsGiven_OnlyThoseAreTold) {
   AddRegistration("mercy");
   const std::string other = AddRegistration("other");
-  Change(other, [](Registration& one) { one.server_name = "elsewhere"; });
+  Change(other, [](Registration& one) {
+    one.server_name = "elsewhere";
+    one.fhir_base = "https://elsewhere.example/fhir";
+  });
   auto client = Connect(alice_);
   v1::WatchRegistrationsRequest request;
   request.mutable_filter()->set_server("elsewhere");

@@ -165,11 +165,12 @@ class Services : public testing::Test {
   FakeHttpClient http_{clock_};
   AccessPolicy access_{store_};
   JwtSigner signer_{keys_};
-  AssertionIssuer assertions_{signer_, clock_};
+  AssertionIssuer assertions_{catalog_, signer_, clock_};
+  Standings standings_{store_, catalog_, keys_, "fake", clock_};
   grpc::ResourceQuota quota_;
   // Ends before what its tasks may call.
   TimerThread scheduler_{clock_};
-  TokenManager tokens_{store_, minter_, scheduler_, clock_};
+  TokenManager tokens_{catalog_, store_, minter_, scheduler_, clock_};
   EnrollmentManager enrollments_{EnrollmentManager::Parts{catalog_, access_, store_, keys_, http_,
                                                           tokens_, scheduler_, clock_}};
   RevocationEndpoint revocation_{http_};
@@ -180,6 +181,7 @@ class Services : public testing::Test {
   FakeStoreMaintenance maintenance_;
   ServiceParts parts_{catalog_,
                       access_,
+                      standings_,
                       store_,
                       maintenance_,
                       keys_,

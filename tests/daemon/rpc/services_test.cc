@@ -624,7 +624,6 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
   EXPECT_STREAM_NOT_IMPLEMENTED(tokens, WatchAccessToken);
-  EXPECT_UNARY_NOT_IMPLEMENTED(tokens, ReportRejectedToken);
 
   auto admin_client = Connect(Admin());
   auto admin = v1::AdminService::NewStub(admin_client->channel);

@@ -37,7 +37,8 @@ class AssertionIssuerTest : public testing::Test {
   FakeClock clock_;
   FakeKeyService keys_;
   JwtSigner signer_{keys_};
-  AssertionIssuer issuer_{signer_, clock_};
+  CurrentCatalog catalog_{MakeCatalog()};
+  AssertionIssuer issuer_{catalog_, signer_, clock_};
   Registration registration_ = MakeRegistration("r1");
 };
 

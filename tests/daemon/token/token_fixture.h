@@ -37,6 +37,9 @@ inline Registration MakeRegistration(const std::string& id, std::string endpoint
   registration.id = id;
   registration.owner_uid = 1000;
   registration.owner_name = "alice";
+  registration.app_id = "org.example.viewer";
+  registration.server_name = "mercy";
+  registration.fhir_base = "https://ehr.example/fhir";
   registration.name = Identifying(absl::StrCat("name-", id));
   registration.patient = Identifying("patient-1");
   registration.created_at = absl::FromUnixSeconds(1'700'000'000);
@@ -60,6 +63,13 @@ struct Asked {
   }
   TokenSource source() const { return ok() ? result->source : static_cast<TokenSource>(-1); }
 };
+
+inline Catalog MakeCatalog() {
+  Server server;
+  server.name = "mercy";
+  server.fhir_base = "https://ehr.example/fhir";
+  return Catalog{{}, {server}};
+}
 
 class TokenManagerTest : public testing::Test {
  protected:
@@ -112,10 +122,11 @@ class TokenManagerTest : public testing::Test {
 
   FakeClock clock_;
   FakeScheduler scheduler_{clock_};
+  CurrentCatalog catalog_{MakeCatalog()};
   FakeRegistrationStore store_;
   FakeTokenMinter minter_{clock_};
   std::unique_ptr<TokenManager> manager_ =
-      std::make_unique<TokenManager>(store_, minter_, scheduler_, clock_);
+      std::make_unique<TokenManager>(catalog_, store_, minter_, scheduler_, clock_);
 };
 
 }  // namespace smartkey

@@ -277,6 +277,7 @@ TEST_F(TokenManagerTest, TokenNamesAnotherPatient_IsDroppedWithAllOthersAndTheRe
   EXPECT_EQ(asked->reason(), Reason::kContextChanged);
   EXPECT_EQ(Stored().state, GenerationState::kContextChanged);
   EXPECT_EQ(store_.Find("r1")->patient, Identifying("patient-1"));
+  EXPECT_EQ(Stored().patient, Identifying("patient-2"));  // for the owner to see
   EXPECT_EQ(manager_->status().cached_tokens, 0);
   EXPECT_EQ(Ask()->reason(), Reason::kContextChanged);
   EXPECT_EQ(asked->result.status().ToString().find("patient-"), std::string::npos);

@@ -106,6 +106,57 @@ TEST(ApplyFailure, FiveRefusalsInADay_AreStillSuspectAndTheSixthIsEnough) {
   EXPECT_EQ(registration.generations.size(), 1u);
 }
 
+TEST(ApplyFailure, WhatIsTriedAgain_TakesEveryVerdict) {
+  for (const GenerationState tried :
+       {GenerationState::kSuspect, GenerationState::kReauthRequired}) {
+    EXPECT_EQ(StateAfter(tried, Reason::kMisconfigured), GenerationState::kMisconfigured);
+    EXPECT_EQ(StateAfter(tried, Reason::kContextChanged), GenerationState::kContextChanged);
+    EXPECT_EQ(StateAfter(tried, Reason::kKeyGone), GenerationState::kKeyLost);
+  }
+}
+
+TEST(ApplyFailure, RefusalsThatWereUnderWayTogether_CountOnce) {
+  Registration registration = InState(GenerationState::kActive);
+  const absl::Status refusal = MakeError(Reason::kRefusedByServer, "no");
+  EXPECT_TRUE(ApplyFailure(registration, 1, refusal, kNow));
+  EXPECT_FALSE(ApplyFailure(registration, 1, refusal, kNow + absl::Seconds(2)));
+  EXPECT_EQ(registration.generations[0].refusals, 1);
+  EXPECT_EQ(registration.generations[0].last_refusal_at, kNow);
+}
+
+TEST(ApplyFailure, ClockWasSetBack_TheDayIsCountedFromThen) {
+  Registration registration = InState(GenerationState::kActive);
+  const absl::Status refusal = MakeError(Reason::kRefusedByServer, "no");
+  ApplyFailure(registration, 1, refusal, kNow + absl::Hours(24 * 365));
+  for (int hours = 0; hours <= 24; hours += 4) {
+    EXPECT_EQ(registration.generations[0].state, GenerationState::kSuspect) << hours;
+    ApplyFailure(registration, 1, refusal, kNow + absl::Hours(hours));
+  }
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kReauthRequired);
+}
+
+TEST(ApplyFailure, OthersAreRefusedToo_IsHeldForAWeekAtMost) {
+  Registration registration = InState(GenerationState::kActive);
+  const absl::Status refusal = MakeError(Reason::kRefusedByServer, "no");
+  for (int hours = 0; hours < 24 * 7; hours += 2) {
+    ApplyFailure(registration, 1, refusal, kNow + absl::Hours(hours), true);
+    EXPECT_EQ(registration.generations[0].state, GenerationState::kSuspect) << hours;
+  }
+  ApplyFailure(registration, 1, refusal, kNow + absl::Hours(24 * 7), true);
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kReauthRequired);
+}
+
+TEST(ApplyFailure, OthersAreNoLongerRefused_TheHoldEndsAtOnce) {
+  Registration registration = InState(GenerationState::kActive);
+  const absl::Status refusal = MakeError(Reason::kRefusedByServer, "no");
+  for (int hours = 0; hours < 30; hours += 2) {
+    ApplyFailure(registration, 1, refusal, kNow + absl::Hours(hours), true);
+  }
+  ApplyFailure(registration, 1, refusal, kNow + absl::Hours(30), false);
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kReauthRequired);
+  EXPECT_EQ(registration.generations[0].ended_at, kNow);
+}
+
 TEST(ApplyFailure, JustRegistered_RefusalsCountForNothing) {
   Registration registration = InState(GenerationState::kVerifying, false);
   EXPECT_FALSE(ApplyFailure(registration, 1, MakeError(Reason::kRefusedByServer, "no"), kNow));
@@ -133,6 +184,7 @@ TEST(ApplyToken, FirstToken_PinsPatientAndUserAndMakesItActive) {
   EXPECT_EQ(registration.patient, Identifying("p1"));
   EXPECT_EQ(registration.fhir_user, Identifying("Practitioner/7"));
   EXPECT_EQ(registration.generations[0].state, GenerationState::kActive);
+  EXPECT_EQ(registration.generations[0].patient, Identifying("p1"));
   EXPECT_EQ(registration.generations[0].first_token_at, kNow);
   EXPECT_EQ(registration.generations[0].last_token_at, kNow);
 }
@@ -141,6 +193,7 @@ TEST(ApplyToken, TokenAfterRefusals_ClearsThem) {
   Registration registration = InState(GenerationState::kReauthRequired);
   registration.generations[0].refusals = 9;
   registration.generations[0].first_refusal_at = kNow - absl::Hours(50);
+  registration.generations[0].last_refusal_at = kNow - absl::Hours(1);
   registration.generations[0].ended_at = kNow - absl::Hours(50);
   registration.generations[0].last_error = Reason::kRefusedByServer;
   ASSERT_TRUE(ApplyToken(registration, 1, TokenFor("patient-1"), kNow).ok());
@@ -148,6 +201,7 @@ TEST(ApplyToken, TokenAfterRefusals_ClearsThem) {
   EXPECT_EQ(generation.state, GenerationState::kActive);
   EXPECT_EQ(generation.refusals, 0);
   EXPECT_EQ(generation.first_refusal_at, absl::InfinitePast());
+  EXPECT_EQ(generation.last_refusal_at, absl::InfinitePast());
   EXPECT_EQ(generation.ended_at, absl::InfinitePast());
   EXPECT_EQ(generation.last_error, Reason::kUnspecified);
 }
@@ -215,6 +269,101 @@ TEST(ApplyToken, FirstTokenOfARenewal_RetiresTheGenerationsBefore) {
   EXPECT_EQ(registration.generations[0].number, 3);
   EXPECT_EQ(registration.generations[0].state, GenerationState::kActive);
   EXPECT_EQ(registration.generations[1].number, 4);
+
+  // Whatever state it was in, one with a key stays until the key is destroyed.
+  for (const StateRow& row : AllStates()) {
+    registration.generations = {MakeGeneration(1, row.state, true),
+                                MakeGeneration(2, GenerationState::kVerifying, false)};
+    registration.generations[0].key.blob = "a key";
+    ASSERT_TRUE(ApplyToken(registration, 2, TokenFor("patient-1"), kNow).ok()) << row.name;
+    ASSERT_EQ(registration.generations.size(), 2u) << row.name;
+    EXPECT_EQ(registration.generations[0].state, GenerationState::kDeleting) << row.name;
+    EXPECT_TRUE(IsRetired(registration, registration.generations[0])) << row.name;
+    EXPECT_FALSE(IsRetired(registration, registration.generations[1])) << row.name;
+    EXPECT_EQ(registration.state(), GenerationState::kActive) << row.name;
+  }
+}
+
+TEST(ApplyToken, AccessOfTheGenerationBeforeHadEnded_ItsLengthIsRemembered) {
+  Registration registration = MakeRegistration("r1");
+  registration.generations = {MakeGeneration(1, GenerationState::kReauthRequired, true),
+                              MakeGeneration(2, GenerationState::kVerifying, false)};
+  registration.generations[0].registered_at = kNow - absl::Hours(24 * 90);
+  registration.generations[0].ended_at = kNow;
+  ASSERT_TRUE(ApplyToken(registration, 2, TokenFor("patient-1"), kNow + absl::Hours(30)).ok());
+  EXPECT_EQ(registration.earlier_lifetimes, std::vector<absl::Duration>{absl::Hours(24 * 90)});
+}
+
+Registration Renewed() {
+  Registration registration = MakeRegistration("r1");
+  registration.generations = {MakeGeneration(1, GenerationState::kActive, true),
+                              MakeGeneration(2, GenerationState::kVerifying, false)};
+  registration.generations[1].key.blob = "a key";
+  registration.shares = {Share{.id = "s1", .principal = "user:bob"}};
+  return registration;
+}
+
+TEST(ApplyToken, FirstTokenOfARenewalNamesNobody_IsNotTakenForTheSamePatient) {
+  Registration registration = Renewed();
+  EXPECT_EQ(ReasonOf(ApplyToken(registration, 2, TokenFor(""), kNow)), Reason::kContextChanged);
+  EXPECT_EQ(registration.generations.size(), 2u);
+}
+
+TEST(ApplyToken, RenewalForANewPatient_PinsAnewAndDropsAllShares) {
+  Registration registration = Renewed();
+  registration.fhir_user = Identifying("Practitioner/7");
+  registration.generations[1].accepts_new_patient = true;
+  ASSERT_TRUE(ApplyToken(registration, 2, TokenFor("patient-2"), kNow).ok());
+  EXPECT_EQ(registration.patient, Identifying("patient-2"));
+  EXPECT_TRUE(registration.fhir_user.empty());
+  EXPECT_TRUE(registration.shares.empty());
+  // From here on that one is pinned.
+  EXPECT_EQ(ReasonOf(ApplyToken(registration, 2, TokenFor("patient-1"), kNow)),
+            Reason::kContextChanged);
+}
+
+TEST(ApplyToken, RenewalForTheSamePatient_KeepsTheShares) {
+  Registration registration = Renewed();
+  ASSERT_TRUE(ApplyToken(registration, 2, TokenFor("patient-1"), kNow).ok());
+  EXPECT_EQ(registration.shares.size(), 1u);
+}
+
+TEST(ApplyToken, TokenThatWasUnderWayWhenItBecameMisconfigured_ProvesItWrong) {
+  Registration registration = InState(GenerationState::kMisconfigured);
+  EXPECT_TRUE(ApplyToken(registration, 1, TokenFor("patient-1"), kNow).ok());
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kActive);
+}
+
+TEST(ApplyToken, TokenThatWasUnderWayWhenTheKeyWasLost_DoesNotBringItBack) {
+  Registration registration = InState(GenerationState::kActive);
+  ApplyFailure(registration, 1, MakeError(Reason::kKeyDamaged, "damaged"), kNow);
+  EXPECT_TRUE(ApplyToken(registration, 1, TokenFor("patient-1"), kNow).ok());
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kKeyLost);
+  EXPECT_EQ(registration.generations[0].last_error, Reason::kKeyDamaged);
+}
+
+TEST(ApplyContextChange, TokenOfTheServingGeneration_ItSaysWhomTheTokenNamedAndGivesNoMore) {
+  Registration registration = InState(GenerationState::kActive);
+  EXPECT_TRUE(ApplyContextChange(registration, 1, TokenFor("patient-2", "Practitioner/8")));
+  EXPECT_EQ(registration.generations[0].patient, Identifying("patient-2"));
+  EXPECT_EQ(registration.generations[0].fhir_user, Identifying("Practitioner/8"));
+  EXPECT_EQ(registration.patient, Identifying("patient-1"));
+  EXPECT_EQ(ReasonOf(ServingGeneration(registration).status()), Reason::kContextChanged);
+}
+
+TEST(ApplyContextChange, TokenOfARenewal_TheRegistrationSaysSoAndTheOldOneServes) {
+  Registration registration = Renewed();
+  EXPECT_TRUE(ApplyContextChange(registration, 2, TokenFor("patient-2")));
+  EXPECT_EQ(registration.state(), GenerationState::kContextChanged);
+  ASSERT_TRUE(ServingGeneration(registration).ok());
+  EXPECT_EQ((*ServingGeneration(registration))->number, 1);
+  EXPECT_EQ(registration.newest().patient, Identifying("patient-2"));
+}
+
+TEST(ApplyContextChange, BeingDeleted_StaysSo) {
+  Registration registration = InState(GenerationState::kDeleting);
+  EXPECT_FALSE(ApplyContextChange(registration, 1, TokenFor("patient-2")));
+  EXPECT_TRUE(registration.generations[0].patient.empty());
 }
 
 TEST(ApplyToken, OldGenerationServesWhileARenewalIsUnderWay_NothingIsRetired) {

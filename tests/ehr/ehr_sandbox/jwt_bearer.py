@@ -119,6 +119,15 @@ def _read_unverified(assertion: str):
         raise InvalidRequestError("assertion is not a compact JWS")
 
 
+def note_jti(assertion: str):
+    """What of an assertion is logged that is not looked at, as far as it can be read."""
+    try:
+        _, claims = _read_unverified(assertion)
+    except InvalidRequestError:
+        return
+    note(jti=claims.get("jti"))
+
+
 def _check_times(claims, now):
     """No leeway at all: a client must leave room for clocks that differ."""
     for name in ("exp", "iat", "nbf"):

@@ -6,7 +6,7 @@ from flask import Blueprint, request
 
 from . import faults
 from .code_grant import CodeGrant, RequiredS256
-from .jwt_bearer import AssertionGrant
+from .jwt_bearer import AssertionGrant, note_jti
 from .models import JWT_BEARER
 from .server import find_duplicate, note, sandbox_state
 
@@ -48,6 +48,7 @@ def create_blueprint(server) -> Blueprint:
             note(code_verifier_length=len(form["code_verifier"]))
         failure = faults.error_answer("token_error", grant=grant)
         if failure is not None:
+            note_jti(form.get("assertion", ""))
             return failure
         try:
             _check_form()

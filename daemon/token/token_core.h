@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "daemon/token/attempt_gate.h"
+#include "daemon/token/mint_budget.h"
+#include "daemon/token/token_cache.h"
+#include "daemon/token/token_manager.h"
+
+namespace smartkey {
+
+struct TokenManager::Waiter {
+  TokenRequest request;
+  Done done;
+  Scheduler::TaskId timer = 0;
+};
+
+struct TokenManager::Flight {
+  TokenKey key;
+  std::string token_endpoint;
+  Identifying patient;  // whose token the waiters have asked for; empty: not pinned yet
+  std::vector<RequestId> waiters;
+  bool forgotten = false;  // the registration was suspended or deleted meanwhile
+};
+
+// Everything that callbacks under way need, so that they may end after the manager. Lock order:
+// `mu` first; the cache's own lock and the scheduler's may be taken with it held, nothing else is
+// called.
+struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared> {
+  Shared(const CurrentCatalog& catalog, RegistrationStore& store, TokenMinter& minter,
+         Scheduler& scheduler, const Clock& clock)
+      : catalog(catalog), store(store), minter(minter), scheduler(scheduler), clock(clock) {}
+
+  const CurrentCatalog& catalog;
+  RegistrationStore& store;
+  TokenMinter& minter;
+  Scheduler& scheduler;
+  const Clock& clock;
+  TokenCache cache;
+
+  Mutex mu;
+  bool stopped ABSL_GUARDED_BY(mu) = false;
+  RequestId next_id ABSL_GUARDED_BY(mu) = 1;
+  std::unordered_map<RequestId, Waiter> waiters ABSL_GUARDED_BY(mu);
+  std::map<TokenKey, std::shared_ptr<Flight>> flights ABSL_GUARDED_BY(mu);
+  std::map<std::string, Scheduler::TaskId> retries ABSL_GUARDED_BY(mu);  // by registration
+  AttemptGate gate ABSL_GUARDED_BY(mu);
+  MintBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2)};  // by registration
+  MintBudget reports ABSL_GUARDED_BY(mu){3, absl::Minutes(1)};  // by caller and registration
+  uint64_t hits ABSL_GUARDED_BY(mu) = 0;
+  uint64_t mints ABSL_GUARDED_BY(mu) = 0;
+  uint64_t failures ABSL_GUARDED_BY(mu) = 0;
+
+  // token_manager.cc: from a request to a cached token or a flight.
+
+  // The token in the cache, if there is one, and whether it answers the request without a new one.
+  TokenResult Look(const TokenRequest& request, RegistrationStore::Snapshot registration,
+                   const TokenKey& key, BootTime now, bool& usable) const;
+  // OK, or why a refused generation is not asked for now; from its record.
+  absl::Status StillRefused(const Registration& registration, const Generation& generation) const;
+  // OK with a place in the registration's budget, unless a flight can be joined; or what holds it
+  // back.
+  absl::Status MayMint(const TokenKey& key, const std::string& token_endpoint, BootTime now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // Null if one is under way already.
+  std::shared_ptr<Flight> StartFlight(const Registration& registration, const TokenKey& key,
+                                      const std::string& token_endpoint)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // From here on nobody joins it.
+  void Detach(const std::shared_ptr<Flight>& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void WaiterTimedOut(RequestId id, absl::Status status);
+
+  // token_flight.cc: from a flight to its waiters' answers.
+
+  void Fly(std::shared_ptr<Flight> flight, const Registration& registration,
+           const Generation& generation, const ScopeSet& scopes, KeyService::CallerKey caller);
+  void Landed(const std::shared_ptr<Flight>& flight, absl::StatusOr<AccessToken> answer);
+  void WriteDown(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
+                 bool pins);
+  void Deliver(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
+               RegistrationStore::Snapshot registration);
+  void Failed(const std::shared_ptr<Flight>& flight, absl::Status error);
+  // The token names another patient: nobody gets it, nor any other of this registration.
+  void ContextChanged(const std::shared_ptr<Flight>& flight,
+                      std::shared_ptr<const AccessToken> token);
+  // What those who wait are told of a failure, and what it holds back; `after` is the record with
+  // it.
+  absl::Status Tell(const std::shared_ptr<Flight>& flight, const Registration* after,
+                    const absl::Status& error);
+  // A renewal replaced the generation meanwhile: those who wait get the new one's token.
+  void MoveOn(const std::shared_ptr<Flight>& flight, RegistrationStore::Snapshot registration);
+  // Ends the flight and answers its waiters, without a token with one that is still good, or
+  // `error`.
+  void Answer(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
+              RegistrationStore::Snapshot registration, const absl::Status& error);
+  // What those are told whose flight was under way when the registration was suspended or deleted.
+  absl::Status WhyForgotten(const std::string& registration_id) const;
+  void NoteSuccess(const TokenKey& key, const std::string& token_endpoint);
+  absl::Status NoteFailure(const TokenKey& key, const std::string& token_endpoint,
+                           const absl::Status& error);
+
+  // token_retries.cc: refused registrations are tried again by themselves.
+
+  // Replaces what was planned for it.
+  void PlanRetry(const std::string& registration_id, absl::Duration wait);
+  void Retry(const std::string& registration_id);
+};
+
+}  // namespace smartkey
