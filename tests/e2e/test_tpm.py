@@ -100,9 +100,10 @@ class Recovery(TpmTest):
         everybody = self.stack.ctl(ALICE, "--json", "version").json()["hardware"]
         self.assertIn(everybody["state"], ("ABSENT", "DEGRADED"))
         self.assertEqual(self.token(), token)
-        self.assertEqual([r["state"] for r in self.registrations()], ["ACTIVE"])
+        self.assertEqual([r["state"] for r in self.registrations()], ["KEY_UNAVAILABLE"])
         self.stack.hardware.start()
         self.await_state("READY")
+        self.assertEqual([r["state"] for r in self.registrations()], ["ACTIVE"])
         self.assertEqual(self.stack.ctl(ALICE, "assertion", SERVER).code, 0)
         self.assertEqual(self.stack.ctl(ALICE, "--json", "version").json()["hardware"]["state"], "READY")
 
