@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -267,7 +268,10 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
   parts_.store.Insert(
       std::move(copy), [core = shared_from_this(), pending, registration = std::move(registration),
                         attempt, done = std::move(done)](absl::Status inserted) mutable {
-        if (inserted.ok()) return done(std::move(pending));
+        if (inserted.ok()) {
+          CrashPoint("enrollment.recorded");
+          return done(std::move(pending));
+        }
         // A name that nobody chose gives way to one that was there before.
         if (ReasonOf(inserted) == Reason::kNameTaken && !pending->plan.name_was_given &&
             attempt < kMostNamesTried) {
@@ -307,6 +311,7 @@ void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
       [pending,
        done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
         if (!updated.ok()) return done(updated.status());
+        CrashPoint("renewal.recorded");
         done(std::move(pending));
       });
 }
@@ -321,6 +326,7 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
   const KeyService::OperationId making = parts_.keys.CreateKey(
       std::move(request), [core = shared_from_this(), pending](absl::StatusOr<CreatedKey> key) {
         if (!key.ok()) return core->NoteKey(pending, std::move(key));
+        CrashPoint("enrollment.key_made");
         // The reference is durable before the key is used for anything: a kill leaves no key
         // unnamed.
         core->parts_.store.Update(
@@ -338,7 +344,10 @@ void EnrollmentManager::Core::MakeKey(Pending pending) {
             },
             // A copy, not a move: which of two arguments is made first is not said.
             [core, pending, key = *key](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
-              if (saved.ok()) return core->NoteKey(pending, std::move(key));
+              if (saved.ok()) {
+                CrashPoint("enrollment.key_recorded");
+                return core->NoteKey(pending, std::move(key));
+              }
               core->parts_.keys.DestroyKey(key.reference, [](absl::Status) {});
               core->NoteKey(pending, saved.status());
             });

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/enrollment/enrollment_core.h"
@@ -113,6 +114,7 @@ void EnrollmentManager::Core::ExchangeCode(Pending pending, Secret code) {
   if (!pending->key->ok()) {
     return Abandon(pending, Annotate(pending->key->status(), "making the hardware key"));
   }
+  CrashPoint("enrollment.code_received");
   Step(pending, EnrollmentStep::kExchangingCode);
   CodeExchange exchange;
   exchange.address =
@@ -137,6 +139,7 @@ void EnrollmentManager::Core::TakeInitialToken(Pending pending, absl::StatusOr<A
                                    : token.status();
     return Abandon(pending, Annotate(error, "exchanging the authorization code"));
   }
+  CrashPoint("enrollment.code_exchanged");
   const ScopeSet granted = token->granted.value_or(pending->plan.scopes);
   if (pending->plan.server.require_register_scope && !GrantsRegistration(granted)) {
     return Abandon(pending, MakeError(Reason::kRegisterScopeNotGranted,
@@ -224,6 +227,7 @@ void EnrollmentManager::Core::MarkRegistering(Pending pending) {
       },
       [core = shared_from_this(), pending](absl::StatusOr<RegistrationStore::Snapshot> saved) {
         if (!saved.ok()) return core->Abandon(pending, saved.status());
+        CrashPoint("enrollment.registering");
         core->PostRegistration(pending);
       });
 }
@@ -249,6 +253,7 @@ void EnrollmentManager::Core::PostRegistration(Pending pending) {
   registration_endpoint_.Register(std::move(request), [core = shared_from_this(), pending](
                                                           absl::StatusOr<RegisteredClient> client) {
     if (!client.ok()) return core->RegistrationFailed(pending, client.status());
+    CrashPoint("enrollment.registered");
     pending->initial_token = Secret();
     core->SaveClientId(pending, *std::move(client), 1);
   });
@@ -269,6 +274,7 @@ void EnrollmentManager::Core::RegistrationFailed(Pending pending, absl::Status e
         wait, [core = shared_from_this(), pending] { core->PostRegistration(pending); });
     return;
   }
+  CrashPoint("enrollment.refused");
   pending->initial_token = Secret();
   return pending->answer_lost ? Orphan(pending, error) : Abandon(pending, error);
 }
@@ -287,6 +293,7 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
       [core = shared_from_this(), pending, client,
        attempt](absl::StatusOr<RegistrationStore::Snapshot> saved) {
         if (saved.ok()) {
+          CrashPoint("enrollment.client_recorded");
           pending->verify_since = core->parts_.clock.Boot();
           return core->Verify(pending);
         }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/enrollment/enrollment_core.h"
@@ -312,7 +313,9 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
        {"reason", ReasonName(ReasonOf(error))},
        {"error", error.message()}});
   DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+    CrashPoint("abandonment.key_destroyed");
     core->RemoveRecord(pending, [core, pending, error](absl::Status removed) {
+      if (removed.ok()) CrashPoint("abandonment.record_removed");
       if (!removed.ok()) {
         // Start-up finds the record PENDING or REGISTERING and clears it up.
         Log(LogLevel::kWarning, "the record of an ended enrollment could not be removed",
@@ -325,6 +328,7 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
 
 void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
   DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+    CrashPoint("orphan.key_destroyed");
     core->parts_.store.Update(
         pending->registration_id,
         [number = pending->generation](Registration& registration) {
@@ -335,6 +339,7 @@ void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
           return MoveState(generation->state, StateCause::kAnswerLost);
         },
         [core, pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
+          CrashPoint("orphan.recorded");
           // A write that failed leaves REGISTERING, which start-up reads as ORPHANED.
           core->End(pending,
                     MakeError(Reason::kOrphaned,

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -54,6 +55,7 @@ void RegistrationRemover::Remove(std::string registration_id, Done done) {
       },
       [this, done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> marked) mutable {
         if (!marked.ok()) return done(marked.status());
+        CrashPoint("deletion.marked");
         RevokeTokens(*std::move(marked), std::move(done));
       });
 }
@@ -63,6 +65,7 @@ void RegistrationRemover::RevokeTokens(RegistrationStore::Snapshot registration,
   const TokenCache::Taken tokens = tokens_.Forget(registration->id);
   revoker_.Revoke(*registration, tokens,
                   [this, registration, done = std::move(done)](int revoked) mutable {
+                    CrashPoint("deletion.tokens_revoked");
                     Removed removed;
                     removed.tokens_revoked = revoked;
                     removed.management_endpoint = ManagementEndpoint(*registration);
@@ -79,6 +82,7 @@ void RegistrationRemover::DestroyKeys(RegistrationStore::Snapshot registration, 
   DestroyEach(keys_, std::move(keys), registration->id, /*all_so_far=*/true,
               [this, id = registration->id, removed = std::move(removed),
                done = std::move(done)](bool all_destroyed) mutable {
+                CrashPoint("deletion.keys_destroyed");
                 removed.keys_destroyed = all_destroyed;
                 RemoveRecord(std::move(id), std::move(removed), std::move(done));
               });
@@ -89,6 +93,7 @@ void RegistrationRemover::RemoveRecord(std::string registration_id, Removed remo
                                   done = std::move(done)](absl::Status gone) mutable {
     // An enrollment under way, or a second call, may have cleared up first.
     if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) return done(gone);
+    CrashPoint("deletion.record_removed");
     Log(LogLevel::kInfo, "registration deleted",
         {{"registration", registration_id}, {"tokens_revoked", removed.tokens_revoked}});
     done(std::move(removed));

@@ -4,6 +4,7 @@
 // behind.
 #include <utility>
 
+#include "base/crash_point.h"
 #include "base/log.h"
 #include "daemon/enrollment/enrollment_core.h"
 #include "daemon/token/token_outcome.h"
@@ -22,6 +23,7 @@ void EnrollmentManager::Core::DestroyRetired(const Registration& registration) {
                 {{"registration", id}, {"error", destroyed.message()}});
             return;
           }
+          CrashPoint("renewal.old_key_destroyed");
           core->parts_.store.Update(
               id,
               [number](Registration& changed) {
@@ -30,7 +32,10 @@ void EnrollmentManager::Core::DestroyRetired(const Registration& registration) {
                 });
                 return absl::OkStatus();
               },
-              [](absl::StatusOr<RegistrationStore::Snapshot>) {});  // else at the next start
+              [](absl::StatusOr<RegistrationStore::Snapshot> removed) {
+                // Else at the next start.
+                if (removed.ok()) CrashPoint("renewal.old_generation_removed");
+              });
         });
   }
 }
@@ -49,6 +54,7 @@ void EnrollmentManager::Core::DropKey(const Registration& registration, int numb
           {{"registration", id}, {"error", destroyed.message()}});
       return done();
     }
+    CrashPoint("renewal.new_key_destroyed");
     core->parts_.store.Update(
         id,
         [number](Registration& changed) {
@@ -57,7 +63,10 @@ void EnrollmentManager::Core::DropKey(const Registration& registration, int numb
           dropped->key.blob.clear();
           return absl::OkStatus();
         },
-        [done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot>) mutable { done(); });
+        [done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot>) mutable {
+          CrashPoint("renewal.new_key_forgotten");
+          done();
+        });
   });
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "daemon/token/refresh_policy.h"
@@ -53,6 +54,7 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
                           ? shared->NoteFailure(key, endpoint, answer.status())
                           : answer.status());
         }
+        CrashPoint("enrollment.first_token");
         SetRefreshTime(*answer, shared->clock.Boot(), shared->clock.Now(), RandomFraction());
         auto token = std::make_shared<const AccessToken>(*std::move(answer));
         auto changed_context = std::make_shared<bool>(false);
@@ -66,10 +68,12 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
              done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
               if (!updated.ok()) return done(updated.status());
               if (*changed_context) {
+                CrashPoint("renewal.context_changed");
                 return done(
                     MakeError(Reason::kContextChanged,
                               "the server named another patient or user than at enrollment"));
               }
+              CrashPoint("enrollment.active");
               for (int older = key.generation - 1; older > 0; --older) {
                 shared->cache.EraseGeneration(key.registration_id, older);
               }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "hsm/pkcs11/pkcs11_key_reference.h"
@@ -89,6 +90,7 @@ absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11KeyCreation::Generate(Pkcs11Session
 absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Finish(Pkcs11Session& session,
                                                      Pkcs11KeyFinder& finder,
                                                      const Pkcs11Session::KeyPair& pair) {
+  CrashPoint("hardware.key_generated");
   CreatedKey created;
   created.algorithm = wish_.algorithm;
   absl::StatusOr<std::vector<KeyAttribute>> attributes =
@@ -111,6 +113,7 @@ absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Finish(Pkcs11Session& session,
 
   absl::StatusOr<std::string> id = SetId(session, pair, Thumbprint(created.public_key));
   if (!id.ok()) return id.status();
+  CrashPoint("hardware.key_named");
   absl::StatusOr<std::string> blob = WritePkcs11KeyReference({.algorithm = wish_.algorithm,
                                                               .token = finder.token().identity,
                                                               .id = *id,

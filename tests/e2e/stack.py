@@ -72,11 +72,11 @@ class Stack:
     failed = Failed
     wait_for = staticmethod(wait_for)
 
-    def __init__(self, binaries=None, keep=False, hardware=Tpm):
+    def __init__(self, binaries=None, keep=False, hardware=Tpm, daemon="daemon/app/smartkeyd"):
         if os.getuid() != 0:
             raise Failed("needs root, to start processes as several users")
         binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
-        programs = [os.path.join(binaries, name) for name in ("daemon/app/smartkeyd", "clients/ctl/smartkeyctl")]
+        programs = [os.path.join(binaries, name) for name in (daemon, "clients/ctl/smartkeyctl")]
         for program in programs:
             if not os.path.exists(program):
                 raise Failed(f"{program} is not there: build first, or say where with --binaries or SMARTKEY_BINARIES")
@@ -88,8 +88,8 @@ class Stack:
         self.ehr_config = None
         # Copied, so that users who may not look into the checkout can run them.
         self.bin = self._make_dir("bin", None)
-        for program in programs:
-            shutil.copy(program, self.bin)
+        for program, name in zip(programs, ("smartkeyd", "smartkeyctl")):
+            shutil.copy(program, os.path.join(self.bin, name))
         self.ehr_code = shutil.copytree(os.path.join(ROOT, "tests/ehr"), os.path.join(self.dir, "ehr-code"),
                                         ignore=shutil.ignore_patterns("__pycache__"))
         self.hardware = hardware(self, self._make_dir("hardware", SERVICE))

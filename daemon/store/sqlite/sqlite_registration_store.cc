@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/store/sqlite/daily_copies.h"
@@ -250,13 +251,16 @@ absl::Status SqliteRegistrationStore::Write(
   const auto write = [&]() -> absl::Status {
     SqliteTransaction transaction(*db_);
     if (absl::Status status = transaction.Begin(); !status.ok()) return status;
+    CrashPoint("store.begun");
     if (absl::Status status = rows(*db_); !status.ok()) return status;
     if (to_purge) {
       if (absl::Status status = WriteCopiesToPurge(*db_, true); !status.ok()) return status;
     }
+    CrashPoint("store.rows_written");
     return transaction.Commit();
   };
   absl::Status status = NamingTheFile(write());
+  if (status.ok()) CrashPoint("store.committed");
   if (status.ok() && to_purge) copies_to_purge_ = true;
   // A constraint is a mistake of ours and says nothing about the disk.
   if (status.ok() || ReasonOf(status) == Reason::kStoreUnavailable) SetHealth(status);
@@ -269,6 +273,7 @@ void SqliteRegistrationStore::ForgetDeleted() {
   absl::Status status = db_->TruncateLog();
   if (copies_to_purge_) status.Update(PurgeCopiesNow());
   old_pages_left_ = !status.ok();
+  if (status.ok()) CrashPoint("store.deleted_forgotten");
   if (!status.ok() && !known) {
     Log(LogLevel::kWarning, "deleted data may stay in the database's files for now",
         {{"error", status.message()}});
