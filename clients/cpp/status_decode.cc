@@ -69,7 +69,14 @@ bool HasErrorDetail(const grpc::Status& status) {
 absl::Status DecodeStatus(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   v1::ErrorDetail detail;
-  ReadDetail(status, detail);
+  // gRPC's own answer for a service that is not there, which has no words.
+  if (!ReadDetail(status, detail) && status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    return WithRemedy(
+        MakeError(Reason::kNotImplemented, "smartkeyd does not have this operation on this socket"),
+        "leave --socket out for administration, which has a socket of its own; anything else wants "
+        "a "
+        "newer smartkeyd");
+  }
   const Reason reason =
       ReasonFromNumber(detail.reason()).value_or(ReasonForCode(status.error_code()));
   absl::Status decoded = MakeError(reason, Printable(status.error_message()));

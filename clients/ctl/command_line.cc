@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/command_line.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <ostream>
 #include <utility>
@@ -9,12 +11,14 @@
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/session.h"
+#include "clients/ctl/table.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -105,8 +109,11 @@ int ReportError(const absl::Status& status, const Session& session) {
     session.out << (session.json_lines ? ToJsonLine(std::move(error))
                                        : ToJsonDocument(std::move(error)));
   }
-  session.err << "smartkeyctl: " << Printable(status.message(), 1024) << "\n  "
-              << Printable(RemedyOf(status)) << "\n";
+  // A person's terminal is narrow; a log or a script wants a line for each.
+  const size_t columns = isatty(STDERR_FILENO) == 1 ? kTerminalColumns : absl::string_view::npos;
+  const std::string message = absl::StrCat("smartkeyctl: ", Printable(status.message(), 1024));
+  session.err << WrapWords(message, 0, columns) << "\n  "
+              << WrapWords(Printable(RemedyOf(status)), 2, columns) << "\n";
   if (const auto wait = RetryAfterOf(status)) {
     session.err << "  try again in " << absl::FormatDuration(absl::Ceil(*wait, absl::Seconds(1)))
                 << "\n";

@@ -79,21 +79,30 @@ void Record::Add(absl::string_view name, const std::vector<std::string>& values)
   Add(name, absl::StrJoin(values, " "));
 }
 
+std::string WrapWords(absl::string_view text, size_t indent, size_t columns) {
+  std::string wrapped;
+  size_t at = indent;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (at > indent && at + 1 + word.size() > columns) {
+      absl::StrAppend(&wrapped, "\n", std::string(indent, ' '));
+      at = indent;
+    } else if (at > indent) {
+      absl::StrAppend(&wrapped, " ");
+      ++at;
+    }
+    absl::StrAppend(&wrapped, word);
+    at += word.size();
+  }
+  return wrapped;
+}
+
 std::string Record::ToText(size_t columns) const {
   size_t width = 0;
   for (const auto& line : lines_) width = std::max(width, line.first.size());
   width += kGap;
   std::string text;
   for (const auto& [name, value] : lines_) {
-    std::string line = Cell(name, width);
-    for (const absl::string_view word : absl::StrSplit(value, ' ')) {
-      if (line.size() > width && line.size() + 1 + word.size() > columns) {
-        absl::StrAppend(&text, line, "\n");
-        line.assign(width, ' ');
-      }
-      absl::StrAppend(&line, line.size() > width ? " " : "", word);
-    }
-    absl::StrAppend(&text, line, "\n");
+    absl::StrAppend(&text, Cell(name, width), WrapWords(value, width, columns), "\n");
   }
   return text;
 }

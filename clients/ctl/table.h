@@ -13,6 +13,10 @@ namespace smartkey::ctl {
 
 constexpr size_t kTerminalColumns = 80;
 
+// `text` after what stands on the line already, `indent` columns wide: lines end between words,
+// before `columns`, and go on under the first word. No line end at the end. A word is never cut.
+std::string WrapWords(absl::string_view text, size_t indent, size_t columns);
+
 // Rows under a line of headings, no line wider than a terminal: where it does not fit, the widest
 // columns are cut and end in "..". Cells are made printable here, so they may come from anywhere.
 class Table {

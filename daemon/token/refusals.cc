@@ -63,6 +63,11 @@ bool SameOwnerAppAndServer(const Registration& a, const Registration& b) {
 
 }  // namespace
 
+bool IsRefused(const Generation& generation) {
+  return generation.state == GenerationState::kSuspect ||
+         generation.state == GenerationState::kReauthRequired;
+}
+
 absl::Time NextAttempt(const Registration& registration, const Generation& generation,
                        absl::Time now) {
   if (generation.refusals == 0 || generation.last_refusal_at > now + kSmallStep) {

@@ -27,6 +27,9 @@ inline constexpr absl::Duration kLongestHold = absl::Hours(24 * 7);
 // Refusals of one hour, and the jitter of tries that are an hour apart.
 inline constexpr absl::Duration kSameHour = absl::Minutes(75);
 
+// True if it is SUSPECT or REAUTH_REQUIRED: refused, and tried again by itself.
+bool IsRefused(const Generation& generation);
+
 // Nothing is asked for this generation before; InfinitePast if nothing holds it back. The same
 // after a restart. A last refusal in the future (the clock was set back) holds nothing back.
 absl::Time NextAttempt(const Registration& registration, const Generation& generation,

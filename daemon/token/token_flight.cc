@@ -21,11 +21,6 @@ constexpr absl::Duration kNoteTokensEvery = absl::Minutes(10);
 // A refused registration whose try met with something else is not tried by itself before.
 constexpr absl::Duration kLeastRetry = absl::Minutes(5);
 
-bool IsTried(const Generation& generation) {
-  return generation.state == GenerationState::kSuspect ||
-         generation.state == GenerationState::kReauthRequired;
-}
-
 }  // namespace
 
 void TokenManager::Shared::Fly(std::shared_ptr<Flight> flight, const Registration& registration,
@@ -165,7 +160,7 @@ absl::Status TokenManager::Shared::Tell(const std::shared_ptr<Flight>& flight,
       after == nullptr ? nullptr : after->FindGeneration(flight->key.generation);
   absl::Status told = error;
   if (generation != nullptr && ReasonOf(error) == Reason::kRefusedByServer &&
-      IsTried(*generation)) {
+      IsRefused(*generation)) {
     told = RefusalError(store.List(), *after, *generation, error.message(), clock.Now());
   }
   told = NoteFailure(flight->key, flight->token_endpoint, told);
@@ -173,7 +168,7 @@ absl::Status TokenManager::Shared::Tell(const std::shared_ptr<Flight>& flight,
       {{"registration", flight->key.registration_id},
        {"reason", ReasonName(ReasonOf(told))},
        {"error", told.message()}});
-  if (generation != nullptr && IsTried(*generation)) {
+  if (generation != nullptr && IsRefused(*generation)) {
     PlanRetry(flight->key.registration_id,
               std::max(kLeastRetry, RetryAfterOf(told).value_or(kLeastRetry)));
   }

@@ -20,18 +20,13 @@ constexpr absl::Duration kSpread = absl::Minutes(2);
 // again.
 constexpr absl::Duration kLookAgain = absl::Hours(1);
 
-bool IsTried(const Generation& generation) {
-  return generation.state == GenerationState::kSuspect ||
-         generation.state == GenerationState::kReauthRequired;
-}
-
 }  // namespace
 
 void TokenManager::Recover() {
   const absl::Time now = shared_->clock.Now();
   for (const RegistrationStore::Snapshot& one : shared_->store.List()) {
     const Generation* serving = one->serving();
-    if (serving == nullptr || !IsTried(*serving)) continue;
+    if (serving == nullptr || !IsRefused(*serving)) continue;
     const absl::Time next = std::max(now, NextAttempt(*one, *serving, now));
     shared_->PlanRetry(one->id, next - now + kSpread * RandomFraction());
   }
@@ -60,7 +55,7 @@ void TokenManager::Shared::Retry(const std::string& registration_id) {
   }
   const RegistrationStore::Snapshot registration = store.Find(registration_id);
   const Generation* serving = registration == nullptr ? nullptr : registration->serving();
-  if (serving == nullptr || !IsTried(*serving)) return;  // healed, renewed or deleted
+  if (serving == nullptr || !IsRefused(*serving)) return;  // healed, renewed or deleted
   if (registration->suspension.has_value() || !catalog.Get()->CheckServerOf(*registration).ok()) {
     return PlanRetry(registration_id, kLookAgain);
   }

@@ -3,20 +3,20 @@
 
 #include <dlfcn.h>
 
-#include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <mutex>
 #include <set>
 #include <type_traits>
 #include <utility>
 
+#include "tests/support/hang_point.h"
+
 namespace smartkey {
 
 // The C++ library's lock, and no library of ours: this one stands alone.
 struct ChaosPkcs11::State {
   std::mutex mu;
-  std::condition_variable changed;
+  HangPoint hang;
   CK_FUNCTION_LIST* inner = nullptr;
   CK_FUNCTION_LIST outer = {};
   int to_go = 0;     // calls before the fault; 0: none is armed
@@ -25,8 +25,6 @@ struct ChaosPkcs11::State {
   int happened = 0;
   std::string last_faulty;
   Pkcs11Fault fault;
-  bool hanging = false;
-  bool released = false;
   std::vector<std::string> calls;
   std::set<CK_SESSION_HANDLE> sessions;
 
@@ -49,14 +47,6 @@ struct ChaosPkcs11::State {
     ++happened;
     last_faulty = function;
     return fault;
-  }
-  void Hang() {
-    std::unique_lock<std::mutex> lock(mu);
-    hanging = true;
-    changed.notify_all();
-    changed.wait(lock, [this] { return released; });
-    hanging = false;
-    released = false;
   }
 };
 
@@ -85,7 +75,7 @@ struct Through<kMember> {
     State& state = State::Get();
     const Pkcs11Fault fault = state.Next(name);
     if (fault.kind == Pkcs11Fault::Kind::kInstead) return fault.code;
-    if (fault.kind == Pkcs11Fault::Kind::kHang) state.Hang();
+    if (fault.kind == Pkcs11Fault::Kind::kHang) state.hang.Hang();
     const CK_RV rv = (state.inner->*kMember)(arguments...);
     const std::lock_guard<std::mutex> lock(state.mu);
     if constexpr (std::is_same_v<decltype(kMember), decltype(&CK_FUNCTION_LIST::C_OpenSession)>) {
@@ -203,14 +193,11 @@ std::string ChaosPkcs11::last_faulty() const {
 }
 
 bool ChaosPkcs11::AwaitHanging() const {
-  std::unique_lock<std::mutex> lock(state_.mu);
-  return state_.changed.wait_for(lock, std::chrono::seconds(30), [this] { return state_.hanging; });
+  return state_.hang.AwaitHanging();
 }
 
 void ChaosPkcs11::Release() {
-  const std::lock_guard<std::mutex> lock(state_.mu);
-  state_.released = true;
-  state_.changed.notify_all();
+  state_.hang.Release();
 }
 
 std::vector<std::string> ChaosPkcs11::TakeCalls() {

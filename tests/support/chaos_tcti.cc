@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -16,19 +15,19 @@
 #include <thread>
 #include <utility>
 
+#include "tests/support/hang_point.h"
+
 namespace smartkey {
 
 // The C++ library's lock, and no library of ours: this one stands alone.
 struct ChaosTcti::State {
   std::string inner;
   std::mutex mu;
-  std::condition_variable changed;
+  HangPoint hang;
   int to_go = 0;  // commands before the fault; 0: none is armed
   int times = 0;
   TpmFault fault;
   bool happened = false;
-  bool hanging = false;
-  bool released = false;
   std::vector<uint32_t> commands;
 
   // What is to happen to this command; Kind::kReplace without a function: nothing.
@@ -43,14 +42,6 @@ struct ChaosTcti::State {
     if (--times == 0) to_go = 0;
     happened = true;
     return fault;
-  }
-  void Hang() {
-    std::unique_lock<std::mutex> lock(mu);
-    hanging = true;
-    changed.notify_all();
-    changed.wait(lock, [this] { return released; });
-    hanging = false;
-    released = false;
   }
 };
 
@@ -114,7 +105,7 @@ TSS2_RC Transmit(TSS2_TCTI_CONTEXT* context, size_t size, const uint8_t* command
       std::this_thread::sleep_for(std::chrono::milliseconds(connection.fault.delay_ms));
       break;
     case TpmFault::Kind::kHang:
-      connection.state->Hang();
+      connection.state->hang.Hang();
       break;
     case TpmFault::Kind::kDrop:
       Tss2_TctiLdr_Finalize(&connection.inner);
@@ -258,15 +249,11 @@ bool ChaosTcti::happened() const {
 }
 
 bool ChaosTcti::hanging() const {
-  const std::lock_guard<std::mutex> lock(state_->mu);
-  return state_->hanging;
+  return state_->hang.hanging();
 }
 
 void ChaosTcti::Release() {
-  const std::lock_guard<std::mutex> lock(state_->mu);
-  if (!state_->hanging) return;
-  state_->released = true;
-  state_->changed.notify_all();
+  state_->hang.Release();
 }
 
 std::vector<uint32_t> ChaosTcti::TakeCommands() {

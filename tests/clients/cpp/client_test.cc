@@ -320,7 +320,10 @@ TEST_F(ClientTest, AReasonOfANewerDaemonKeepsItsCodeAndRemedy) {
 
 TEST_F(ClientTest, AStatusWithoutDetailGetsTheNearestReason) {
   daemon_.FailWith(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "unknown service"));
-  EXPECT_EQ(ReasonOf(client_->GetServerInfo().status()), Reason::kNotImplemented);
+  const absl::Status not_there = client_->GetServerInfo().status();
+  EXPECT_EQ(ReasonOf(not_there), Reason::kNotImplemented);
+  EXPECT_THAT(not_there.message(), HasSubstr("on this socket"));
+  EXPECT_THAT(RemedyOf(not_there), HasSubstr("leave --socket out for administration"));
   daemon_.FailWith(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "slow down"));
   EXPECT_EQ(ExitCodeOf(client_->GetServerInfo().status()), ExitCode::kTryLater);
   daemon_.FailWith(grpc::Status(grpc::StatusCode::INTERNAL, "", "not a protobuf"));

@@ -9,9 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/clients/child_process.h"
-#include "tests/clients/fake_daemon.h"
-#include "tests/clients/temp_dir.h"
+#include "tests/clients/ctl/smartkeyctl_fixture.h"
 
 namespace smartkey {
 namespace {
@@ -21,32 +19,16 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-class StoreCommandTest : public testing::Test {
+class StoreCommandTest : public SmartkeyctlTest {
  protected:
-  struct Outcome {
-    int code;
-    std::string out;
-    std::string err;
-  };
-
   Outcome Store(std::vector<std::string> args) {
-    args.insert(args.begin(), {SMARTKEYCTL_BINARY, "--socket", daemon_.path(), "store"});
-    ChildProcess child(std::move(args), {"PATH=/nonexistent-directory"});
-    child.CloseInput();
-    const int code = child.Wait();
-    return {code, child.out(), child.err()};
+    args.insert(args.begin(), "store");
+    return Ctl(std::move(args));
   }
   nlohmann::json StoreJson(std::vector<std::string> args) {
-    args.push_back("--json");
-    const Outcome outcome = Store(std::move(args));
-    EXPECT_EQ(outcome.code, 0) << outcome.err;
-    auto json = nlohmann::json::parse(outcome.out, nullptr, false);
-    EXPECT_EQ(json.value("version", 0), 1) << outcome.out;
-    return json;
+    args.insert(args.begin(), "store");
+    return CtlJson(std::move(args));
   }
-
-  TempDir dir_;
-  FakeDaemon daemon_{dir_.File("smartkeyd.sock")};
 };
 
 TEST_F(StoreCommandTest, StatusOfADatabaseInOrderShowsItsCopies) {

@@ -40,6 +40,14 @@ TEST(Table, ControlCharactersOfOthersDoNotReachTheTerminal) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
+TEST(WrapWords, LinesEndBetweenWordsAndGoOnUnderTheFirst) {
+  EXPECT_EQ(WrapWords("one two three", 2, 9), "one two\n  three");
+  EXPECT_EQ(WrapWords("one two three", 2, 8), "one\n  two\n  three");
+  EXPECT_EQ(WrapWords(std::string(20, 'x') + " y", 0, 10), std::string(20, 'x') + "\ny");
+  EXPECT_EQ(WrapWords("one two three", 0, absl::string_view::npos), "one two three");
+  EXPECT_EQ(WrapWords("", 2, 10), "");
+}
+
 TEST(Record, ValuesAreNotCutAndEmptyOnesLeftOut) {
   Record record;
   record.Add("Name", "mercy");

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "tests/daemon/rpc/services_fixture.h"
+
+namespace smartkey {
+namespace {
+
+TEST_F(Services, EnrollmentErrorsKeepTheirReasons) {
+  auto client = Connect(alice_);
+  auto stub = v1::EnrollmentService::NewStub(client->channel);
+  {
+    grpc::ClientContext context;
+    v1::BeginEnrollmentRequest request;
+    v1::BeginEnrollmentResponse response;
+    request.set_server("nowhere");
+    EXPECT_EQ(DetailOf(stub->BeginEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::UNKNOWN_SERVER);
+  }
+  {
+    grpc::ClientContext context;
+    v1::BeginEnrollmentRequest request;
+    v1::BeginEnrollmentResponse response;
+    request.set_server("mercy");
+    request.set_algorithm("HS256");
+    EXPECT_EQ(DetailOf(stub->BeginEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    v1::CompleteEnrollmentRequest request;
+    v1::CompleteEnrollmentResponse response;
+    request.set_enrollment_id("none");
+    request.set_redirect_query("code=1&state=2");
+    EXPECT_EQ(DetailOf(stub->CompleteEnrollment(&context, request, &response)).reason(),
+              v1::ErrorDetail::ENROLLMENT_NOT_FOUND);
+  }
+  {
+    grpc::ClientContext context;
+    v1::WatchEnrollmentRequest request;
+    v1::WatchEnrollmentResponse response;
+    request.set_enrollment_id("none");
+    auto reader = stub->WatchEnrollment(&context, request);
+    EXPECT_FALSE(reader->Read(&response));
+    EXPECT_EQ(DetailOf(reader->Finish()).reason(), v1::ErrorDetail::ENROLLMENT_NOT_FOUND);
+  }
+  {
+    grpc::ClientContext context;
+    v1::EnrollWithInitialTokenRequest request;
+    v1::EnrollWithInitialTokenResponse response;
+    request.set_server("mercy");
+    EXPECT_EQ(DetailOf(stub->EnrollWithInitialToken(&context, request, &response)).reason(),
+              v1::ErrorDetail::INVALID_ARGUMENT);
+  }
+}
+
+}  // namespace
+}  // namespace smartkey
