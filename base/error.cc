@@ -252,7 +252,8 @@ constexpr ReasonRow kReasons[] = {
      "'tpm2_dictionarylockout --clear-lockout'"},
     {R::kTpmOwnerAuthRequired, "TPM_OWNER_AUTH_REQUIRED", Code::kFailedPrecondition,
      A::kAskAdministrator, E::kPersonMustAct,
-     "ask the administrator: 'smartkeyctl tpm provision --owner-password-file F', with the password "
+     "ask the administrator: 'smartkeyctl tpm provision --owner-password-file F', with the "
+     "password "
      "of the TPM's owner hierarchy in F"},
     {R::kPinMissing, "PIN_MISSING", Code::kFailedPrecondition, A::kUnlockHardware,
      E::kPersonMustAct, "ask the administrator to set pin_file for the token"},
@@ -276,7 +277,8 @@ constexpr ReasonRow kReasons[] = {
      E::kPersonMustAct,
      "renew it: 'smartkeyctl renew REG' makes a new key and keeps name and shares"},
     {R::kKeyLostOtherMachine, "KEY_LOST_OTHER_MACHINE", Code::kFailedPrecondition, A::kRenew,
-     E::kPersonMustAct, "move the state directory back, or renew here: 'smartkeyctl renew REG'"},
+     E::kPersonMustAct,
+     "move the state directory back, where it works again, or renew here: 'smartkeyctl renew REG'"},
     {R::kKeyGone, "KEY_GONE", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
      "renew it: 'smartkeyctl renew REG' makes a new key and keeps name and shares"},
     {R::kKeyDamaged, "KEY_DAMAGED", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
@@ -292,8 +294,9 @@ constexpr ReasonRow kReasons[] = {
      A::kAskAdministrator, E::kPersonMustAct, "use a TPM for keys that must be attested"},
     {R::kTpmHandleTaken, "TPM_HANDLE_TAKEN", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
-     "look at it with 'tpm2_readpublic -c 0x81000001'; smartkeyd works without it and never removes "
-     "what is not its own"},
+     "look at it with 'tpm2_readpublic -c 0x81000001': smartkeyd never removes what is not its "
+     "own, "
+     "and needs the place only if the owner hierarchy has a password"},
     // Signing for apps.
     {R::kAudienceNotAllowed, "AUDIENCE_NOT_ALLOWED", Code::kPermissionDenied, A::kAskOwner,
      E::kNotPermitted, "ask the owner to allow it: 'smartkeyctl jwt-audience REG add URL'"},
@@ -399,7 +402,8 @@ Payload ReadPayload(const absl::Status& status) {
 void WritePayload(const Payload& payload, absl::Status& status) {
   std::string text = absl::StrCat(ReasonName(payload.reason), "\n");
   if (payload.retry_after.has_value()) {
-    absl::StrAppend(&text, absl::ToInt64Milliseconds(*payload.retry_after));
+    absl::StrAppend(
+        &text, absl::ToInt64Milliseconds(absl::Ceil(*payload.retry_after, absl::Milliseconds(1))));
   }
   absl::StrAppend(&text, "\n", payload.remedy);
   status.SetPayload(kPayloadUrl, absl::Cord(std::move(text)));

@@ -91,4 +91,13 @@ std::vector<KeyOperation> KeyQueue::TakeAll() {
   return all;
 }
 
+std::vector<KeyOperation> KeyQueue::TakeAllBut(KeyOperationKind kept) {
+  std::vector<KeyOperation> all = TakeAll();
+  const auto first_kept = std::stable_partition(
+      all.begin(), all.end(), [kept](const KeyOperation& one) { return one.kind != kept; });
+  for (auto it = first_kept; it != all.end(); ++it) Push(std::move(*it));
+  all.erase(first_kept, all.end());
+  return all;
+}
+
 }  // namespace smartkey

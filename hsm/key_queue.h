@@ -49,6 +49,7 @@ class KeyQueue {
   absl::optional<KeyOperation> Pop();
   absl::optional<KeyOperation> Remove(KeyService::OperationId id);
   std::vector<KeyOperation> TakeAll();
+  std::vector<KeyOperation> TakeAllBut(KeyOperationKind kept);
 
  private:
   struct Turns {
@@ -65,7 +66,7 @@ class KeyQueue {
   const int max_per_caller_;
   int size_ = 0;
   int passed_over_ = 0;  // signatures served in a row while a creation waited
-  Turns signatures_;  // and everything else that is quick
+  Turns signatures_;     // and everything else that is quick
   Turns creations_;
 };
 

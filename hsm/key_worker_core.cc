@@ -51,7 +51,7 @@ KeyService::OperationId KeyWorker::Core::Submit(KeyOperation operation) {
     } else if (operation.deadline <= operation.submitted) {
       refused = MakeError(Reason::kDeadlineExceeded, "the deadline has passed already");
     } else if (health_.state() != ProviderState::kReady && !opening_ &&
-               operation.kind != KeyOperationKind::kProvision) {
+               (operation.kind != KeyOperationKind::kProvision || thread_ended_)) {
       refused = health_.error();
     } else {
       refused = queue_.CheckRoom(operation.caller);
@@ -113,7 +113,14 @@ void KeyWorker::Core::OnDeadline(OperationId id) {
 }
 
 std::vector<KeyOperation> KeyWorker::Core::TakeQueue() {
-  std::vector<KeyOperation> all = queue_.TakeAll();
+  return Taken(queue_.TakeAll());
+}
+
+std::vector<KeyOperation> KeyWorker::Core::TakeWhatWantsItReady() {
+  return Taken(queue_.TakeAllBut(KeyOperationKind::kProvision));
+}
+
+std::vector<KeyOperation> KeyWorker::Core::Taken(std::vector<KeyOperation> all) {
   for (KeyOperation& operation : all) CancelTimer(operation.deadline_timer);
   if (!all.empty()) NoteQueueDepth();
   BeginDelivery();

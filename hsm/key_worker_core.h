@@ -84,6 +84,9 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   void ScheduleOpening(absl::Duration delay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnOpeningDue();
   std::vector<KeyOperation> TakeQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // All but what may make the hardware ready, which waits on.
+  std::vector<KeyOperation> TakeWhatWantsItReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<KeyOperation> Taken(std::vector<KeyOperation> all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteOpening(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteStateAfter(ProviderState before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteAbandonedThreads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

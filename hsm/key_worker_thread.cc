@@ -126,7 +126,7 @@ void KeyWorker::Core::Open(uint64_t epoch, KeyProvider& provider) {
     if (epoch != epoch_) return;
     opening_ = false;
     if (!opened.ok()) ScheduleOpening(SetUnusable(opened.status()));
-    if (!opened.ok()) unserved = TakeQueue();
+    if (!opened.ok()) unserved = TakeWhatWantsItReady();
   }
   events_.Flush();
   if (!opened.ok()) Deliver(std::move(unserved), opened.status());
@@ -148,12 +148,15 @@ void KeyWorker::Core::Execute(uint64_t epoch, KeyProvider& provider, KeyOperatio
     answer = std::exchange(running_.answer, absl::nullopt);
     if (!usable.ok()) {
       ScheduleOpening(SetUnusable(usable));
-      unserved = TakeQueue();
+      unserved = TakeWhatWantsItReady();
+    } else if (!AsksForReopening(status)) {
+      health_.NoteServed();
     }
     // It is closed now, and may have another parent.
     if (operation.kind == KeyOperationKind::kProvision && usable.ok() &&
         ReasonOf(status) != Reason::kNotImplemented) {
       opening_ = true;
+      CancelTimer(opening_timer_);
       next_opening_.reset();
     }
   }

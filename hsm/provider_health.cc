@@ -18,9 +18,12 @@ ProviderHealth::ProviderHealth(absl::Duration first_retry, absl::Duration longes
       pause_(first_retry) {}
 
 void ProviderHealth::NoteReady(ProviderCapabilities capabilities, BootTime now) {
-  pause_ = first_retry_;
   capabilities_ = std::move(capabilities);
   Set(ProviderState::kReady, absl::OkStatus(), now);
+}
+
+void ProviderHealth::NoteServed() {
+  pause_ = first_retry_;
 }
 
 absl::Duration ProviderHealth::NoteUnusable(const absl::Status& error, BootTime now) {

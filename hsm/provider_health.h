@@ -23,9 +23,12 @@ class ProviderHealth {
 
   // An opening succeeded.
   void NoteReady(ProviderCapabilities capabilities, BootTime now);
+  // It answered a call as hardware in order does; an opening alone shows less. The next pause is
+  // the first again.
+  void NoteServed();
   // An opening failed, or did not help, with `error`. Returns the pause before the next.
   absl::Duration NoteUnusable(const absl::Status& error, BootTime now);
-  // A call hangs. The same, and no shorter pause before an opening has succeeded.
+  // A call hangs. The same, and no shorter pause before a call has been served.
   absl::Duration NoteHung(const absl::Status& error, BootTime now);
 
   // Fills in state, known, last_error, capabilities and since.

@@ -90,8 +90,9 @@ absl::StatusOr<CK_FUNCTION_LIST*> InProcessPkcs11Module::Load() {
   if (rv == CKR_OK) {
     (*shared)->ours_to_finalize = true;
   } else if (rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
-    // It may be half up; nobody else had initialized it, or it would have said so.
-    (*shared)->functions->C_Finalize(nullptr);
+    // It may be half up. Whether it was up before is for each module to say when it likes to: where
+    // another provider uses it, it is left alone.
+    if ((*shared)->users == 0) (*shared)->functions->C_Finalize(nullptr);
     return Pkcs11Status(rv, "initialize module");
   }
   ++(*shared)->users;

@@ -19,8 +19,8 @@ namespace {
 // As long as a thumbprint, so that a token which takes the one takes the other.
 constexpr size_t kIdOctets = 32;
 
-// Some tokens refuse a template with what others say when they are in trouble. Nothing is conceded
-// for the latter: a weaker key is no cure.
+// Some tokens refuse a template with what others say when they are in trouble. What does not repeat
+// itself was trouble, and nothing is conceded for it: a weaker key is no cure.
 bool MayPass(const absl::Status& status) {
   const absl::optional<CK_RV> code = Pkcs11CodeOf(status);
   return code.has_value() && IsTemplateRefusal(*code) &&

@@ -154,7 +154,7 @@ absl::Status Pkcs11KeyFinder::GoneReason(const Pkcs11KeyReference& reference) co
   if (reference.token == token_.identity) {
     return MakeError(Reason::kKeyGone, "the key is not in the token any more");
   }
-  return MakeError(Reason::kKeyGone,
+  return MakeError(Reason::kKeyUnavailable,
                    absl::StrCat("the key is not in this token (", Describe(token_.identity),
                                 "); it was made in ", Describe(reference.token)));
 }

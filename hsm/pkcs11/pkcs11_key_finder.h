@@ -35,7 +35,8 @@ class Pkcs11KeyFinder {
   // The private key that has the reference's CKA_ID and belongs to `expected`. Which public key it
   // belongs to is told by the object itself, else, if no other has this id, by the public key
   // object of that id; where the token tells neither, by a signature that OpenSSL verifies. Errors:
-  // kKeyGone (no object of this id), kKeyDamaged (there is, with another public key).
+  // kKeyGone (no object of this id), kKeyUnavailable (nor is it the token it was made in),
+  // kKeyDamaged (there is, with another public key).
   absl::StatusOr<Pkcs11PrivateKey> FindPrivateKey(Pkcs11Session& session,
                                                   const Pkcs11KeyReference& reference,
                                                   const PublicKey& expected);

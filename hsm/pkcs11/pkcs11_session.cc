@@ -178,7 +178,7 @@ absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11Session::GenerateKeyPair(
 
 absl::Status Pkcs11Session::DestroyObject(CK_OBJECT_HANDLE object) {
   const CK_RV rv = functions_->C_DestroyObject(handle_, object);
-  return rv == CKR_OBJECT_HANDLE_INVALID ? absl::OkStatus() : Pkcs11Status(rv, "destroy");
+  return Pkcs11Status(rv, "destroy");
 }
 
 absl::StatusOr<std::string> Pkcs11Session::Sign(CK_MECHANISM_TYPE mechanism, CK_OBJECT_HANDLE key,

@@ -41,12 +41,13 @@ absl::StatusOr<TpmParent> CreateStoragePrimary(EsysContext& context, ESYS_TR hie
 //
 // Which parent: the blob holds its Name (a hash of its public area), and an object is loaded only
 // under a parent of that Name, wherever it is found. So a storage root key that appears, goes or is
-// replaced later takes no key with it, and nobody can put another one in between.
+// replaced later takes no key with it that was made under the standard one; keys under another one
+// that was there are lost until it is back. Nobody can put another one in between.
 //
-// An object that no parent fits is lost: kKeyLostOtherMachine if this is not the TPM that made it,
-// else kKeyLostTpmCleared. They are told apart by the Name of a primary key of the endorsement
-// hierarchy, which outlives TPM2_Clear, and where that cannot be had, by the machine's identity.
-// Both are kept as hashes.
+// An object that no parent fits is lost, which ends when the parent is back: kKeyLostOtherMachine
+// if this is not the TPM that made it, else kKeyLostTpmCleared. They are told apart by the Name of
+// a primary key of the endorsement hierarchy, which outlives TPM2_Clear, and where that cannot be
+// had, by the machine's identity. Both are kept as hashes.
 //
 // Not thread-safe. `context` must outlive it.
 class TpmParents {

@@ -47,7 +47,13 @@ absl::StatusOr<ProvisionedParent> MakePersistent(EsysContext& context, const Tpm
                              ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, kStorageRootHandle,
                              &persistent);
   });
-  if (rc != TSS2_RC_SUCCESS) return TpmFailure(context, rc, "make persistent");
+  if (rc != TSS2_RC_SUCCESS) {
+    const absl::Status status = TpmFailure(context, rc, "make persistent");
+    if (ReasonOf(status) != Reason::kHardwareFull) return status;
+    return WithRemedy(status,
+                      "free a persistent object of the TPM that is not needed: 'tpm2_getcap "
+                      "handles-persistent' lists them");
+  }
   const EsysObject made = EsysObject::Persistent(context, persistent);
   return ProvisionedParent{.handle = kStorageRootHandle, .name = primary.name};
 }

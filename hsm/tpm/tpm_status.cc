@@ -34,16 +34,17 @@ constexpr TpmCodeRow kRows[] = {
     {TPM2_RC_CURVE, "curve not supported", Reason::kAlgorithmUnsupported, kNone},
     {TPM2_RC_COMMAND_CODE, "command not supported", Reason::kAlgorithmUnsupported, kNone},
 
-    // The wrapped key is not what this parent once wrapped.
-    {TPM2_RC_INTEGRITY, "integrity check failed", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_BINDING, "public and private part do not belong together", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_SENSITIVE, "private part cannot be read", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_SIZE, "structure of the wrong size", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_INSUFFICIENT, "structure too short", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_TYPE, "structure of the wrong type", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_KEY, "key fields do not fit", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_ECC_POINT, "point not on the curve", Reason::kKeyDamaged, kNone},
-    {TPM2_RC_ATTRIBUTES, "inconsistent attributes", Reason::kKeyDamaged, kNone},
+    // The bytes sent, or what came over of them. Of a wrapped key: TpmParents::Load.
+    {TPM2_RC_INTEGRITY, "integrity check failed", Reason::kHardwareError, kNone},
+    {TPM2_RC_BINDING, "public and private part do not belong together", Reason::kHardwareError,
+     kNone},
+    {TPM2_RC_SENSITIVE, "private part cannot be read", Reason::kHardwareError, kNone},
+    {TPM2_RC_SIZE, "structure of the wrong size", Reason::kHardwareError, kNone},
+    {TPM2_RC_INSUFFICIENT, "structure too short", Reason::kHardwareError, kNone},
+    {TPM2_RC_TYPE, "structure of the wrong type", Reason::kHardwareError, kNone},
+    {TPM2_RC_KEY, "key fields do not fit", Reason::kHardwareError, kNone},
+    {TPM2_RC_ECC_POINT, "point not on the curve", Reason::kHardwareError, kNone},
+    {TPM2_RC_ATTRIBUTES, "inconsistent attributes", Reason::kHardwareError, kNone},
 
     // What was loaded is not there any more: the TPM was reset since.
     {TPM2_RC_HANDLE, "no such handle", Reason::kHardwareDegraded, kReload},
@@ -87,7 +88,8 @@ constexpr TpmCodeRow kRows[] = {
     {TSS2_TCTI_RC_NOT_SUPPORTED, "tcti not supported", Reason::kHardwareAbsent, kReopen},
     {TSS2_TCTI_RC_BAD_VALUE, "bad tcti configuration or value", Reason::kHardwareAbsent, kReopen},
     {TSS2_TCTI_RC_NOT_PERMITTED, "not permitted to open", Reason::kHardwareAbsent, kReopen},
-    // Where an answer is fetched, the ESAPI asks again by itself. Where a command is sent, it is out
+    // Where an answer is fetched, the ESAPI asks again by itself. Where a command is sent, it is
+    // out
     // of step afterwards.
     {TSS2_TCTI_RC_TRY_AGAIN, "not able to send", Reason::kHardwareDegraded, kReopen},
     {TSS2_TCTI_RC_MALFORMED_RESPONSE, "malformed response", Reason::kHardwareDegraded, kReopen},

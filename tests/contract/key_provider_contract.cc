@@ -244,12 +244,12 @@ TEST_P(KeyProviderContract, TamperedReference_IsRefused) {
   EXPECT_TRUE(Signs(*provider, *key, "untouched"));
 }
 
-TEST_P(KeyProviderContract, KeyOfReplacedHardware_IsLostToAnotherMachine) {
+TEST_P(KeyProviderContract, KeyOfReplacedHardware_IsSaidToBeElsewhere) {
   absl::StatusOr<CreatedKey> key = Opened()->CreateKey(kEs256, Label());
   ASSERT_TRUE(key.ok()) << key.status();
   ASSERT_TRUE(hardware_->Replace().ok());
   std::unique_ptr<KeyProvider> provider = Opened();
-  const Reason wanted = hardware_->stores_keys() ? Reason::kKeyGone : Reason::kKeyLostOtherMachine;
+  const Reason wanted = hardware_->reason_if_replaced();
   EXPECT_EQ(ReasonOf(provider->CheckKey(key->reference, key->public_key)), wanted);
   EXPECT_EQ(ReasonOfSigning(*provider, *key), wanted);
 }

@@ -43,6 +43,11 @@ class HardwareUnderTest {
   // What Open says while it is unplugged: kHardwareDegraded where the driver cannot tell what is
   // wrong.
   virtual Reason reason_if_unplugged() const { return Reason::kHardwareAbsent; }
+  // What a key is after Replace(). A token is told from another by its serial; a TPM that is
+  // another one is not put back as easily.
+  virtual Reason reason_if_replaced() const {
+    return stores_keys() ? Reason::kKeyUnavailable : Reason::kKeyLostOtherMachine;
+  }
   // How many keys can be made before its driver has to be opened anew.
   virtual int most_creations() const { return std::numeric_limits<int>::max(); }
   // Whether it stores keys itself (PKCS#11) or hands them out wrapped (TPM).

@@ -35,6 +35,8 @@ class NssUnderTest : public Pkcs11HardwareUnderTest {
 
   // A database that cannot be opened is a code of NSS's own.
   Reason reason_if_unplugged() const override { return Reason::kHardwareDegraded; }
+  // All its tokens have one serial.
+  Reason reason_if_replaced() const override { return Reason::kKeyGone; }
   // It says so of keys that it has made itself.
   std::vector<std::string> refused_if_strict() const override { return {"CKA_LOCAL=0"}; }
 

@@ -34,6 +34,8 @@ class Tpm2Pkcs11UnderTest : public Pkcs11HardwareUnderTest {
 
   // The module's C_Initialize says "general error" without a TPM.
   Reason reason_if_unplugged() const override { return Reason::kHardwareDegraded; }
+  // All its tokens have one serial.
+  Reason reason_if_replaced() const override { return Reason::kKeyGone; }
   // It refuses to be told otherwise.
   std::vector<std::string> refused_if_strict() const override { return {"CKA_DECRYPT=1"}; }
   int most_creations() const override { return 3; }

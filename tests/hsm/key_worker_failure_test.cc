@@ -123,6 +123,54 @@ TEST_F(KeyWorkerFailureTest, FirstSignatureIsWrongOnce_NobodySeesIt) {
                                                         "open", "sign message"}));
 }
 
+TEST_F(KeyWorkerFailureTest, OpensAgainAndAgainAndNeverSigns_PausesGrowUntilItDoes) {
+  StartWithKey();
+  hardware_->Fail(Operation::kSign, MakeError(Reason::kHardwareDegraded, "ill"));
+  for (const int pause : {1, 2, 4, 8, 16, 32, 60, 60}) {
+    const std::string message = absl::StrCat("pause ", pause, " ", answers_.count());
+    Sign(message);
+    ASSERT_TRUE(AwaitState(ProviderState::kDegraded));
+    ASSERT_TRUE(AwaitPendingTimers(1));
+    EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(pause));
+    scheduler_.Advance(absl::Seconds(pause));
+    ASSERT_TRUE(AwaitState(ProviderState::kReady));
+  }
+  hardware_->Fail(Operation::kSign, absl::OkStatus());
+  const size_t answered = answers_.count();
+  Sign("signs");
+  ASSERT_TRUE(answers_.Await(answered + 1));
+  EXPECT_EQ(answers_.of("signs"), kSuccess);
+  hardware_->FailNext(Operation::kSign, MakeError(Reason::kHardwareDegraded, "ill"), 2);
+  Sign("ill again");
+  ASSERT_TRUE(AwaitState(ProviderState::kDegraded));
+  ASSERT_TRUE(AwaitPendingTimers(1));
+  EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(1));
+}
+
+TEST_F(KeyWorkerFailureTest, ProvisioningWaitsForAnOpeningThatFails_IsTriedAllTheSame) {
+  hardware_->Fail(Operation::kOpen, MakeError(Reason::kTpmOwnerAuthRequired, "no parent"));
+  hardware_->Hold(Operation::kOpen);
+  Start();
+  ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, 1));
+  worker_->ProvisionParent(Secret(), [this](absl::StatusOr<ProvisionedParent> parent) {
+    answers_.Add("provisioning", parent.status());
+  });
+  hardware_->Release(Operation::kOpen);
+  ASSERT_TRUE(answers_.Await(1));
+  EXPECT_EQ(answers_.of("provisioning"), Reason::kNotImplemented) << "as this provider says";
+}
+
+TEST_F(KeyWorkerFailureTest, EveryThreadHangs_ProvisioningIsRefusedAtOnce) {
+  hardware_->Hold(Operation::kOpen);
+  Start({.max_abandoned = 1});
+  ASSERT_TRUE(hardware_->AwaitBegun(Operation::kOpen, 1));
+  scheduler_.Advance(absl::Seconds(62));  // limit and grace
+  worker_->ProvisionParent(Secret(), [this](absl::StatusOr<ProvisionedParent> parent) {
+    answers_.Add("provisioning", parent.status());
+  });
+  EXPECT_EQ(answers_.of("provisioning"), Reason::kHardwareDegraded);
+}
+
 TEST_F(KeyWorkerFailureTest, UnpluggedUnderWay_IsAbsentAndThenReadyAgain) {
   StartWithKey();
   hardware_->Fail(Operation::kSign, MakeError(Reason::kHardwareAbsent, "gone"));

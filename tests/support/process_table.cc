@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <system_error>
 
@@ -23,7 +22,10 @@ struct Stat {
 // proc(5): "pid (name) state ppid ..."; the name may hold anything.
 absl::optional<Stat> ReadStat(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  // Not by istreambuf_iterator: of a process that ends meanwhile a filebuf throws, which a stream
+  // catches.
+  std::string text;
+  if (!std::getline(file, text, '\0')) return absl::nullopt;
   const size_t open = text.find('(');
   const size_t close = text.rfind(')');
   if (open == std::string::npos || close == std::string::npos) return absl::nullopt;

@@ -144,7 +144,7 @@ TEST_F(IsolatedModuleTest, TwoThreadsLoadingAtOnce_TakeTurns) {
     IsolatedPkcs11Module module(SoftHsmOptions());
     for (int i = 0; i < 5; ++i) Signing(module);
   };
-  std::thread other(load_often);
+  std::jthread other(load_often);
   load_often();
   other.join();
 }
@@ -196,7 +196,7 @@ TEST_F(IsolatedModuleTest, HangsInACall_InterruptMakesItReturn) {
   IsolatedPkcs11Module module(options);
   absl::StatusOr<CK_FUNCTION_LIST*> functions = module.Load();
   ASSERT_TRUE(functions.ok()) << functions.status();
-  std::thread watchdog([&] {
+  std::jthread watchdog([&] {
     EXPECT_TRUE(WaitUntil([&] { return ReadFile(hangs) == "hangs\n"; }));
     module.Interrupt();
   });
@@ -209,7 +209,7 @@ TEST_F(IsolatedModuleTest, StoppedProcess_InterruptMakesTheCallReturnAndLoadMend
   IsolatedPkcs11Module module(SoftHsmOptions());
   std::unique_ptr<RawToken> token = Signing(module);
   ::kill(ModuleProcess(), SIGSTOP);
-  std::thread watchdog([&] { module.Interrupt(); });  // before the call or in it: both must do
+  std::jthread watchdog([&] { module.Interrupt(); });  // before the call or in it: both must do
   EXPECT_EQ(token->Sign(), CKR_DEVICE_ERROR);
   watchdog.join();
   token = Signing(module);
@@ -246,7 +246,7 @@ TEST_F(IsolatedModuleTest, HangsInFinalize_UnloadReturnsAndItIsGone) {
 
 TEST_F(IsolatedModuleTest, HangsWhileLoading_InterruptEndsIt) {
   IsolatedPkcs11Module module(Faulty("hangs in C_Initialize"));
-  std::thread watchdog([&] {
+  std::jthread watchdog([&] {
     EXPECT_TRUE(WaitUntil([] { return !ModuleProcesses().empty(); }));
     module.Interrupt();
   });
@@ -267,12 +267,12 @@ TEST_F(IsolatedModuleTest, HangsWhileLoading_EndsByItselfAtTheLimit) {
 
 TEST_F(IsolatedModuleTest, HangsWhileAnotherWaitsForItsTurn_TheOtherCanBeInterrupted) {
   IsolatedPkcs11Module hanging(Faulty("hangs in C_Initialize"));
-  std::thread first([&] { EXPECT_FALSE(hanging.Load().ok()); });
+  std::jthread first([&] { EXPECT_FALSE(hanging.Load().ok()); });
   ASSERT_TRUE(WaitUntil([] { return !ModuleProcesses().empty(); }));
   IsolatedPkcs11Module waiting(SoftHsmOptions());
   absl::Status status;
   std::atomic<bool> returned = false;
-  std::thread second([&] {
+  std::jthread second([&] {
     status = waiting.Load().status();
     returned = true;
   });

@@ -164,6 +164,13 @@ class Pkcs11ChaosTest : public testing::TestWithParam<OperationRow> {
     StartOver();
   }
 
+  // What is said to be destroyed is nowhere any more.
+  void ExpectDestroyed() {
+    const absl::StatusOr<KeyInventory> inventory = provider_->ListKeys();
+    ASSERT_TRUE(inventory.ok()) << inventory.status();
+    EXPECT_EQ(inventory->keys.size(), 1u) << "said to be destroyed";
+  }
+
   // After a fault everything works and is as it was before; where a key worker would open the
   // provider anew, after that.
   void ExpectEverythingWorks(Operation operation, const absl::Status& outcome) {
@@ -196,6 +203,7 @@ class Pkcs11ChaosTest : public testing::TestWithParam<OperationRow> {
     EXPECT_EQ(chaos_.happened(), 1);
     EXPECT_THAT(ReasonOf(status), AnyOf(Eq(row.reason), Eq(kSuccess)));
     if (chaos_.last_faulty() == "C_Login" && IsWrongPin(row.code)) ExpectNoFurtherLogin();
+    if (operation == Operation::kDestroyKey && status.ok()) ExpectDestroyed();
     ExpectEverythingWorks(operation, status);
   }
 

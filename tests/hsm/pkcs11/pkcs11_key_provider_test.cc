@@ -170,7 +170,7 @@ TEST_F(Pkcs11KeyProviderTest, ModuleOfTwoProviders_EndsWithTheLast) {
   two.reset();
   // Now it is finalized: it reads its configuration anew.
   ASSERT_TRUE(hsm_->Replace().ok());
-  EXPECT_EQ(Sign(*Opened("one"), key_one), Reason::kKeyGone);
+  EXPECT_EQ(Sign(*Opened("one"), key_one), Reason::kKeyUnavailable);
 }
 
 TEST_F(Pkcs11KeyProviderTest, ModuleThatAnotherPartOfTheProcessInitialized_IsNotFinalized) {
