@@ -59,8 +59,11 @@ absl::Status CopyInto(const StateDirectory& directory, SqliteConnection& db, con
                    absl::StrCat("the copy cannot be read back: ", sound.message()));
 }
 
+// `holds_deleted`: whether it has a registration or key that is to be gone; true while not known.
 absl::Status PurgeCopy(const StateDirectory& directory, const std::string& file,
-                       absl::FunctionRef<RegistrationStore::Snapshot(absl::string_view id)> find) {
+                       absl::FunctionRef<RegistrationStore::Snapshot(absl::string_view id)> find,
+                       bool& holds_deleted) {
+  holds_deleted = true;
   absl::StatusOr<SqliteConnection> db = OpenSound(directory, file);
   if (!db.ok()) return db.status();
   absl::StatusOr<int> version = ReadVersion(*db);
@@ -68,6 +71,10 @@ absl::Status PurgeCopy(const StateDirectory& directory, const std::string& file,
   if (*version != kSchemaVersion) return DamagedDatabase("it is a copy of another version");
   absl::StatusOr<std::vector<Registration>> contents = ReadRegistrations(*db);
   if (!contents.ok()) return contents.status();
+  holds_deleted = std::any_of(contents->begin(), contents->end(), [&](const Registration& copied) {
+    const RegistrationStore::Snapshot current = find(copied.id);
+    return current == nullptr || LosesAKey(copied, *current);
+  });
   SqliteTransaction transaction(*db);
   if (absl::Status status = transaction.Begin(); !status.ok()) return status;
   for (const Registration& copied : *contents) {
@@ -136,8 +143,14 @@ absl::Status PurgeCopies(
     absl::FunctionRef<RegistrationStore::Snapshot(absl::string_view id)> find) {
   absl::Status result;
   for (const std::string& file : ListCopyFiles(directory)) {
-    const absl::Status purged = PurgeCopy(directory, file, find);
+    bool holds_deleted = false;
+    const absl::Status purged = PurgeCopy(directory, file, find, holds_deleted);
     if (purged.ok()) continue;
+    if (!holds_deleted) {
+      // A right that was withdrawn is no reason to be without the copy: tried again.
+      result = purged;
+      continue;
+    }
     Log(LogLevel::kWarning, "removing a copy of the database, since it holds deleted data",
         {{"file", directory.PathOf(file)}, {"error", purged.message()}});
     const absl::Status removed = directory.RemoveDatabase(file);

@@ -247,11 +247,17 @@ absl::StatusOr<std::string> ReplaceDatabase(const StateDirectory& directory,
                                  }
                                  return WriteMachineIdentity(db, meta.machine_identity);
                                });
-  if (!made.ok()) return Annotate(made, "making a new database");
-  absl::StatusOr<std::string> folder = SetAside(directory, now);
-  if (!folder.ok()) return folder;
+  absl::StatusOr<std::string> folder =
+      made.ok() ? SetAside(directory, now)
+                : absl::StatusOr<std::string>(Annotate(made, "making a new database"));
   // From here on the new one counts.
-  if (absl::Status status = directory.Replace(kNewFile, kNextFile); !status.ok()) return status;
+  if (folder.ok()) {
+    if (absl::Status status = directory.Replace(kNewFile, kNextFile); !status.ok()) folder = status;
+  }
+  if (!folder.ok()) {
+    directory.RemoveDatabase(kNewFile).IgnoreError();  // it takes the space that is missing
+    return folder;
+  }
   if (absl::Status status = FinishReplacement(directory); !status.ok()) return status;
   if (folder->empty()) return folder;
   return directory.PathOf(*folder);

@@ -138,6 +138,7 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
   bool read_ = false;             // the registrations are in memory
   std::string machine_identity_;  // as the database has it
   bool old_pages_left_ = false;   // something deleted may still be read in the log
+  BootTime copy_again_at_;        // after a copy that failed
   bool copies_to_purge_ = false;  // or in copies
   absl::AnyInvocable<void()> taken_up_;
 

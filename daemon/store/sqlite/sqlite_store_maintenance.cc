@@ -17,6 +17,7 @@ namespace smartkey {
 namespace {
 
 constexpr absl::Duration kCopyEvery = absl::Hours(24);
+constexpr absl::Duration kCopyAgain = absl::Minutes(10);
 
 absl::Status NothingToDo(absl::string_view why) {
   return WithRemedy(MakeError(Reason::kInvalidArgument, why),
@@ -214,8 +215,11 @@ void SqliteRegistrationStore::CopyIfDue() {
     }
     before = condition_.copying;
   }
+  // A disk that is full or failing is not filled and driven each time.
+  if (!before.ok() && clock_.Boot() < copy_again_at_) return;
   const absl::Status made = NamingTheFile(MakeCopy(*directory_, kDatabaseFile, *db_, now));
   if (SaysDamaged(made)) SetHealth(made);
+  if (!made.ok()) copy_again_at_ = clock_.Boot() + kCopyAgain;
   if (!made.ok() && made != before) {
     Log(LogLevel::kWarning, "the database cannot be copied", {{"error", made.message()}});
   }

@@ -231,7 +231,9 @@ absl::Status StateDirectory::SyncFolder(const std::string& folder) const {
 absl::Status StateDirectory::RemoveDatabase(const std::string& file) const {
   // Those first: left behind they would be read into the next file of this name.
   if (absl::Status status = RemoveLogsOf(file); !status.ok()) return status;
-  return Remove(file).status();
+  const absl::StatusOr<bool> removed = Remove(file);
+  if (!removed.ok()) return removed.status();
+  return *removed ? SyncFolder(FolderOf(file)) : absl::OkStatus();
 }
 
 absl::Status StateDirectory::RemoveLogsOf(const std::string& file) const {

@@ -26,17 +26,32 @@ struct ReadCopy {
   DatabaseContents contents;
 };
 
-absl::optional<ReadCopy> FindNewestGoodCopy(const StateDirectory& directory) {
+// Not what the file holds was at fault, but the disk or the memory to look at it: what is in it is
+// not known, and must not be passed over for something older.
+bool CouldNotLook(const absl::Status& status) {
+  return !SaysDamaged(status) && ReasonOf(status) != Reason::kStoreTooNew;
+}
+
+absl::Status WhileLooking(const absl::Status& status, absl::string_view at) {
+  return WithRemedy(
+      Annotate(status, absl::StrCat(at, " could not be looked at, and nothing was changed")),
+      "free space on the disk of the state directory, or mend it, and try again; where its "
+      "contents "
+      "are given up, 'smartkeyctl store recover --from COPY' takes a copy alone");
+}
+
+absl::StatusOr<absl::optional<ReadCopy>> FindNewestGoodCopy(const StateDirectory& directory) {
   for (const std::string& file : ListCopyFiles(directory)) {
     absl::StatusOr<DatabaseContents> contents = ReadContents(directory, file);
     if (contents.ok()) {
       const absl::Time made_at = contents->meta.copied_at;
-      return ReadCopy{{file, made_at}, *std::move(contents)};
+      return absl::optional<ReadCopy>(ReadCopy{{file, made_at}, *std::move(contents)});
     }
+    if (CouldNotLook(contents.status())) return WhileLooking(contents.status(), "a copy");
     Log(LogLevel::kWarning, "a copy of the database cannot be read",
         {{"error", contents.status().message()}});
   }
-  return absl::nullopt;
+  return absl::optional<ReadCopy>();
 }
 
 // Puts together what fits together: the rules that every store has, so that no two of them have one
@@ -114,7 +129,13 @@ std::string PathBelow(const StateDirectory& directory, const std::string& copy) 
 absl::StatusOr<RecoveredContents> GatherContents(const StateDirectory& directory) {
   absl::StatusOr<DatabaseContents> file = SalvageContents(directory, kDatabaseFile);
   if (!file.ok() && ReasonOf(file.status()) == Reason::kStoreTooNew) return file.status();
-  absl::optional<ReadCopy> copy = FindNewestGoodCopy(directory);
+  // A link, or nothing at all, in its place is damage.
+  if (!file.ok() && CouldNotLook(file.status()) && directory.IsFile(kDatabaseFile)) {
+    return WhileLooking(file.status(), "the database");
+  }
+  absl::StatusOr<absl::optional<ReadCopy>> found = FindNewestGoodCopy(directory);
+  if (!found.ok()) return found.status();
+  absl::optional<ReadCopy>& copy = *found;
   if (!file.ok() && !copy.has_value()) {
     return WithRemedy(
         MakeError(Reason::kStoreUnavailable,
@@ -140,8 +161,13 @@ absl::StatusOr<RecoveredContents> ContentsOfCopy(const StateDirectory& directory
                       "'smartkeyctl store status' lists the copies");
   }
   absl::StatusOr<DatabaseContents> contents = ReadContents(directory, file);
-  if (!contents.ok()) return contents.status();
+  // What was set aside was damaged; it is named by who wants what is left of it.
+  if (SaysDamaged(contents.status())) contents = SalvageContents(directory, file);
+  if (!contents.ok()) {
+    return WithRemedy(contents.status(), "'smartkeyctl store status' lists the copies there are");
+  }
   RecoveredContents result;
+  result.recovery.incomplete = !contents->complete;
   result.meta = contents->meta;
   result.recovery.copy = {file, contents->meta.copied_at};
   result.recovery.from_copy = static_cast<int>(contents->registrations.size());

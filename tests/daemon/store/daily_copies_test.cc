@@ -98,6 +98,9 @@ TEST_F(DailyCopiesTest, DiskIsFull_IsSaidAndHarmsNothing) {
     EXPECT_EQ(Copies(), (Names{"smartkeyd-20270115.db"}));
   }
   Maintain();
+  EXPECT_EQ(Copies().size(), 1u) << "tried again at once";
+  clock_.Advance(absl::Minutes(10));
+  Maintain();
   EXPECT_TRUE(store().condition().copying.ok());
   EXPECT_EQ(Copies().size(), 2u);
   EXPECT_TRUE(Insert("r2").ok());
