@@ -74,8 +74,7 @@ absl::Status DecodeStatus(const grpc::Status& status) {
     return WithRemedy(
         MakeError(Reason::kNotImplemented, "smartkeyd does not have this operation on this socket"),
         "leave --socket out for administration, which has a socket of its own; anything else wants "
-        "a "
-        "newer smartkeyd");
+        "a newer smartkeyd");
   }
   const Reason reason =
       ReasonFromNumber(detail.reason()).value_or(ReasonForCode(status.error_code()));

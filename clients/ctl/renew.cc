@@ -18,6 +18,7 @@ struct RenewArguments {
   std::string name;
   std::string access_for;
   BrowserArguments browser;
+  std::vector<std::string> scopes;
   bool new_patient = false;
 };
 
@@ -55,6 +56,7 @@ absl::Status RunRenew(const Session& session, const RenewArguments& arguments) {
   wish.renews = renewed->id;
   wish.access_for = *said;
   wish.new_patient = arguments.new_patient;
+  wish.scopes = arguments.scopes;
   const auto registration = EnrollInBrowser(**client, wish, *options, interrupt, session.err);
   if (ReasonOf(registration.status()) == Reason::kContextChanged && !session.json) {
     ShowBothPatients(**client, renewed->id, session.err);
@@ -77,6 +79,11 @@ void AddRenew(CLI::App& app, Session& session) {
   command->add_option("REG", arguments->name, "Name or id of the registration")->required();
   AddAccessFor(*command, arguments->access_for);
   arguments->browser.AddTo(*command);
+  command
+      ->add_option("--scope", arguments->scopes,
+                   "Scope to ask for; repeatable (default: what was granted before)")
+      ->type_name("S")
+      ->allow_extra_args(false);
   command->add_flag("--new-patient", arguments->new_patient,
                     "Take another patient than before; nobody it was shared with keeps access");
   command->callback([&session, arguments] {

@@ -28,7 +28,9 @@ std::string FindRenewable(client::Client& client, const client::BegunEnrollment&
                       one.relation == client::Relation::kOwn && one.id != begun.registration_id &&
                       one.state != client::RegistrationState::kPending &&
                       one.state != client::RegistrationState::kRegistering &&
-                      one.state != client::RegistrationState::kDeleting;
+                      one.state != client::RegistrationState::kVerifying &&
+                      one.state != client::RegistrationState::kDeleting &&
+                      !one.suspended.has_value();
     if (fits && (youngest == nullptr || one.created_at > youngest->created_at)) youngest = &one;
   }
   return youngest == nullptr ? "" : youngest->name;

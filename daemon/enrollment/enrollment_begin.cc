@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/crash_point.h"
 #include "base/error.h"
@@ -56,6 +57,14 @@ absl::Status TakeOver(const Registration& renewed, const Catalog& catalog,
   request.name = renewed.name;
   request.label = renewed.label;
   request.context_varies = renewed.context_varies;
+  // What was granted, so that a renewal asks for no more by itself.
+  const Generation* serving = renewed.serving();
+  if (request.scopes.empty() && serving != nullptr) {
+    request.scopes = ParseScope(serving->granted_scope);
+    std::erase_if(request.scopes, [](const std::string& scope) {
+      return absl::EqualsIgnoreCase(scope, kRegisterScope);
+    });
+  }
   return absl::OkStatus();
 }
 

@@ -133,14 +133,21 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void AnswerWaiters(const Pending& pending,
                      const absl::StatusOr<RegistrationStore::Snapshot>& answer);
   void RemoveRecord(const Pending& pending, absl::AnyInvocable<void(absl::Status)> done);
-  void DestroyKeyOf(const Pending& pending, absl::AnyInvocable<void()> done);
+  // `done` is told whether it is gone, or ends with its record.
+  void DestroyKeyOf(const Pending& pending, absl::AnyInvocable<void(bool)> done);
   void RecoverGeneration(const Registration& registration, const Generation& generation);
 
   // retired_keys.cc: keys of generations whose record is kept until they are destroyed.
 
-  // Those of generations that a renewal has replaced: the record of each goes with its key.
-  void DestroyRetired(const Registration& registration);
-  // That of a renewal which came back for another patient: its record stays, for the owner to see.
+  // All of a registration; what cannot be destroyed now is tried again hourly, and at each start.
+  void ClearUp(const std::string& registration_id);
+  void ClearUpLater(const std::string& registration_id);
+  // Whether a key is gone, by what the hardware said. If not, it is tried again later.
+  bool IsDestroyed(const std::string& registration_id, const absl::Status& destroyed,
+                   bool ends_anyway);
+  // Of a generation that a renewal has replaced: its record goes with its key.
+  void DestroyRetired(const Registration& registration, const Generation& old);
+  // Of a client that nobody can use: its record stays, for the owner to see.
   void DropKey(const Registration& registration, int number, absl::AnyInvocable<void()> done);
 
   const Parts parts_;

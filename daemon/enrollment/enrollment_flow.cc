@@ -302,8 +302,9 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
         }
         if (ReasonOf(saved.status()) == Reason::kRegistrationNotFound) {
           // Deleted meanwhile. Without the key the client at the server is of no use to anybody.
-          return core->DestroyKeyOf(
-              pending, [core, pending, status = saved.status()] { core->End(pending, status); });
+          return core->DestroyKeyOf(pending, [core, pending, status = saved.status()](bool) {
+            core->End(pending, status);
+          });
         }
         // The only copy of the client_id is here: keep it, and tell whoever waits how things stand.
         Log(LogLevel::kError, "a registration could not be saved, trying again",
@@ -327,7 +328,7 @@ void EnrollmentManager::Core::Verify(Pending pending) {
         if (!result.ok()) return core->VerificationFailed(pending, result.status());
         // Nobody waits for hardware that destroys an old key.
         core->Succeed(pending, result->registration);
-        core->DestroyRetired(*result->registration);
+        core->ClearUp(result->registration->id);
       });
 }
 

@@ -260,7 +260,7 @@ void EnrollmentManager::Core::Succeed(Pending pending, RegistrationStore::Snapsh
 }
 
 void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
-                                           absl::AnyInvocable<void()> done) {
+                                           absl::AnyInvocable<void(bool)> done) {
   KeyReference key;
   KeyService::OperationId making = 0;
   {
@@ -272,14 +272,16 @@ void EnrollmentManager::Core::DestroyKeyOf(const Pending& pending,
   // A key that is queued is not made for nothing; one in the making is destroyed by NoteKey, which
   // finds the enrollment abandoned.
   if (making != 0) parts_.keys.Cancel(making);
-  if (key.blob.empty()) return done();
-  parts_.keys.DestroyKey(std::move(key), [id = pending->registration_id,
+  if (key.blob.empty()) return done(true);
+  const bool ends_anyway = EndsWithItsReference(key);
+  parts_.keys.DestroyKey(std::move(key), [id = pending->registration_id, ends_anyway,
                                           done = std::move(done)](absl::Status status) mutable {
-    if (!status.ok()) {
+    const bool destroyed = status.ok() || ends_anyway;
+    if (!destroyed) {
       Log(LogLevel::kWarning, "a key could not be destroyed",
           {{"registration", id}, {"error", status.message()}});
     }
-    done();
+    done(destroyed);
   });
 }
 
@@ -312,7 +314,8 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
       {{"registration", pending->registration_id},
        {"reason", ReasonName(ReasonOf(error))},
        {"error", error.message()}});
-  DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+  // A key that stays in a token is reported there as a stray: no client has it for its own.
+  DestroyKeyOf(pending, [core = shared_from_this(), pending, error](bool) {
     CrashPoint("abandonment.key_destroyed");
     core->RemoveRecord(pending, [core, pending, error](absl::Status removed) {
       if (removed.ok()) CrashPoint("abandonment.record_removed");
@@ -327,19 +330,21 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
 }
 
 void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
-  DestroyKeyOf(pending, [core = shared_from_this(), pending, error] {
+  DestroyKeyOf(pending, [core = shared_from_this(), pending, error](bool destroyed) {
     CrashPoint("orphan.key_destroyed");
     core->parts_.store.Update(
         pending->registration_id,
-        [number = pending->generation](Registration& registration) {
+        [number = pending->generation, destroyed](Registration& registration) {
           Generation* generation = FindLive(registration, number);
           if (generation == nullptr) return RegistrationNotFound();
           generation->last_error = Reason::kOrphaned;
-          generation->key.blob.clear();
+          // Or else known until it is: a client at the server may belong to it.
+          if (destroyed) generation->key.blob.clear();
           return MoveState(generation->state, StateCause::kAnswerLost);
         },
-        [core, pending, error](absl::StatusOr<RegistrationStore::Snapshot>) {
+        [core, pending, error, destroyed](absl::StatusOr<RegistrationStore::Snapshot>) {
           CrashPoint("orphan.recorded");
+          if (!destroyed) core->ClearUpLater(pending->registration_id);
           // A write that failed leaves REGISTERING, which start-up reads as ORPHANED.
           core->End(pending,
                     MakeError(Reason::kOrphaned,
@@ -355,17 +360,13 @@ void EnrollmentManager::Core::Recover() {
     for (const Generation& generation : registration->generations) {
       RecoverGeneration(*registration, generation);
     }
-    DestroyRetired(*registration);
+    ClearUp(registration->id);
   }
 }
 
 void EnrollmentManager::Core::RecoverGeneration(const Registration& registration,
                                                 const Generation& generation) {
   const auto state = generation.state;
-  if (state == GenerationState::kContextChanged &&
-      generation.first_token_at == absl::InfinitePast() && !generation.key.blob.empty()) {
-    return DropKey(registration, generation.number, [] {});
-  }
   if (state != GenerationState::kPending && state != GenerationState::kRegistering &&
       state != GenerationState::kVerifying) {
     return;

@@ -47,7 +47,9 @@ constexpr StateRow kStates[] = {
     {S::kKeyUnavailable, "KEY_UNAVAILABLE", kAdministrator,
      "the key's hardware is absent, or another provider is configured", Reason::kKeyUnavailable,
      "the hardware that holds the key is not available"},
-    {S::kKeyLost, "KEY_LOST", kRenew, "the hardware has the key no more, for good",
+    {S::kKeyLost, "KEY_LOST", kRenew,
+     "the hardware has the key no more; looked for again at each start, once a day and when "
+     "somebody asks",
      Reason::kKeyGone, "the hardware no longer has the key"},
     {S::kDeleting, "DELETING", kWaiting, "its key is to be destroyed, then its record goes",
      Reason::kDeleting, "the registration is being deleted"},
@@ -67,7 +69,7 @@ constexpr struct {
      "at least 6 refusals over at least 24 h, not by a server that refuses all"},
     {C::kGrantNotAllowed, "`unauthorized_client` or `unsupported_grant_type`"},
     {C::kContextChanged, "a token named another patient or user"},
-    {C::kKeyLost, "the key is lost for good"},
+    {C::kKeyLost, "the key is lost"},
     {C::kHardwareAway, "hardware absent or another provider configured (shown, not stored)"},
     {C::kRenewed, "a renewal produced its first token"},
     {C::kDeleteCalled, "the owner or the administrator deletes the registration"},
@@ -160,6 +162,11 @@ constexpr StateTransition kTransitions[] = {
     {S::kKeyUnavailable, S::kDeleting, C::kRenewed, kRetired},
     {S::kKeyUnavailable, S::kDeleting, C::kDeleteCalled, kDeleted},
 
+    {S::kKeyLost, S::kActive, C::kToken,
+     "TokenManagerTest.LostKeyIsBack_IsFoundAtTheNextRequestAndTheRecordSaysSo"},
+    {S::kKeyLost, S::kSuspect, C::kRefused, kTried},
+    {S::kKeyLost, S::kMisconfigured, C::kGrantNotAllowed, kTried},
+    {S::kKeyLost, S::kContextChanged, C::kContextChanged, kTried},
     {S::kKeyLost, S::kDeleting, C::kRenewed, kRetired},
     {S::kKeyLost, S::kDeleting, C::kDeleteCalled, kDeleted},
 

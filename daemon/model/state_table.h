@@ -52,7 +52,7 @@ enum class StateCause {
   kRefusedForLong,    // the same, often and long enough, and not by everybody's server
   kGrantNotAllowed,   // unauthorized_client or unsupported_grant_type
   kContextChanged,    // a token named another patient or user
-  kKeyLost,           // the hardware has the key no more, for good
+  kKeyLost,           // the hardware has the key no more
   kHardwareAway,      // absent, or another provider is configured
   kRenewed,           // a later generation has produced its first token
   kDeleteCalled,      // the owner's or the administrator's word

@@ -78,8 +78,9 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
       refuse_unidentified_(RefusalFor(Reason::kCallerUnidentified,
                                       "the caller's uid has no meaning on this system")),
       refuse_too_many_(RefusalFor(Reason::kTooManyConnections, "too many connections are open")),
-      refuse_not_admin_(
-          RefusalFor(Reason::kNotPermitted, "the admin socket is for root and the admin group")),
+      refuse_not_admin_(RefusalFor(WithRemedy(
+          MakeError(Reason::kNotPermitted, "the admin socket is for root and the admin group"),
+          "be root, or a member of the administrators' group"))),
       refuse_container_(RefusalFor(Reason::kContainerDenied,
                                    "a process in a container cannot administer the host")),
       refuse_no_user_database_(RefusalFor(UserDatabaseSilent())),

@@ -27,6 +27,7 @@ enum class AttemptGate::Hold {
   kNone,
   kRequest,     // these scopes of this registration
   kGeneration,  // the client as such was refused: other scopes would be too
+  kOwn,         // the same, and the server is in order
   kServer,      // everybody's requests
 };
 
@@ -50,6 +51,13 @@ AttemptGate::Hold AttemptGate::HoldFor(const absl::Status& error) {
     case Reason::kReauthRequired:
     case Reason::kClockWrong:
       return Hold::kGeneration;
+    case Reason::kKeyGone:
+    case Reason::kKeyDamaged:
+    case Reason::kKeyLostTpmCleared:
+    case Reason::kKeyLostOtherMachine:
+    case Reason::kMisconfigured:
+    case Reason::kContextChanged:
+      return Hold::kOwn;
     default:
       return Hold::kNone;
   }
@@ -83,7 +91,8 @@ absl::Status AttemptGate::CheckServer(const std::string& token_endpoint, BootTim
 AttemptGate::Held& AttemptGate::RecordFor(Hold hold, const TokenKey& key,
                                           const std::string& token_endpoint, BootTime now) {
   if (hold == Hold::kServer) return server_holds_[token_endpoint];
-  if (hold == Hold::kGeneration) return generations_[{key.registration_id, key.generation}];
+  if (hold == Hold::kGeneration || hold == Hold::kOwn)
+    return generations_[{key.registration_id, key.generation}];
   if (requests_.size() >= kMostHeldRequests) {
     // Apps choose the scopes: what has been forgotten only begins with a short wait again.
     std::erase_if(requests_, [now](const auto& entry) { return entry.second.until <= now; });
@@ -111,11 +120,6 @@ absl::Status AttemptGate::NoteFailure(const TokenKey& key, const std::string& to
                                       absl::Time wall_now) {
   const Hold hold = HoldFor(error);
   if (hold == Hold::kNone) return error;  // the hardware's, or one registration's own
-  ServerStatus& server = servers_[token_endpoint];
-  server.token_endpoint = token_endpoint;
-  server.last_error = error;
-  server.last_error_at = wall_now;
-
   const Reason reason = ReasonOf(error);
   Held& record = RecordFor(hold, key, token_endpoint, now);
   // Answers to requests that were under way together count once.
@@ -131,6 +135,11 @@ absl::Status AttemptGate::NoteFailure(const TokenKey& key, const std::string& to
   record.until = now + wait;
   // What holds a server back is told to everybody's apps: none of its words about one registration.
   record.error = hold == Hold::kServer ? MakeError(reason, "the server has asked for time") : error;
+  if (hold == Hold::kOwn) return error;  // for a person to act upon, not to be waited for
+  ServerStatus& server = servers_[token_endpoint];
+  server.token_endpoint = token_endpoint;
+  server.last_error = error;
+  server.last_error_at = wall_now;
   server.next_attempt = wall_now + wait;
   return WithRetryAfter(error, wait);
 }

@@ -68,9 +68,14 @@ bool IsRefused(const Generation& generation) {
          generation.state == GenerationState::kReauthRequired;
 }
 
+bool IsTriedAgain(const Generation& generation) {
+  return IsRefused(generation) || generation.state == GenerationState::kKeyLost;
+}
+
 absl::Time NextAttempt(const Registration& registration, const Generation& generation,
                        absl::Time now) {
-  if (generation.refusals == 0 || generation.last_refusal_at > now + kSmallStep) {
+  if (!IsRefused(generation) || generation.refusals == 0 ||
+      generation.last_refusal_at > now + kSmallStep) {
     return absl::InfinitePast();
   }
   const absl::Time next =

@@ -27,8 +27,13 @@ inline constexpr absl::Duration kLongestHold = absl::Hours(24 * 7);
 // Refusals of one hour, and the jitter of tries that are an hour apart.
 inline constexpr absl::Duration kSameHour = absl::Minutes(75);
 
-// True if it is SUSPECT or REAUTH_REQUIRED: refused, and tried again by itself.
+// True if it is SUSPECT or REAUTH_REQUIRED.
 bool IsRefused(const Generation& generation);
+
+// True if it gives no tokens, or may give none much longer, and is tried again by itself: it is
+// refused, or its key was lost, which a chip that is put back, or one that gave a wrong answer,
+// ends.
+bool IsTriedAgain(const Generation& generation);
 
 // Nothing is asked for this generation before; InfinitePast if nothing holds it back. The same
 // after a restart. A last refusal in the future (the clock was set back) holds nothing back.

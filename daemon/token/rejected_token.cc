@@ -19,8 +19,7 @@ absl::StatusOr<TokenManager::Rejection> TokenManager::ReportRejected(
   const BootTime now = s.clock.Boot();
   std::shared_ptr<Flight> started;
   const absl::StatusOr<const Generation*> serving = ServingGeneration(*registration);
-  const absl::Status refused =
-      serving.ok() ? s.StillRefused(*registration, **serving) : serving.status();
+  const bool refused = !serving.ok() || s.IsHeldBack(*registration, **serving);
   {
     MutexLock lock(s.mu);
     // A token that is not there costs nothing: whoever reports late is not punished for it.
@@ -30,7 +29,7 @@ absl::StatusOr<TokenManager::Rejection> TokenManager::ReportRejected(
     if (!allowed.ok()) return allowed;
     s.cache.Erase(*key);  // put in with `mu` held too, so that it is still the one
     rejection.dropped = true;
-    if (!refused.ok() || (*serving)->number != key->generation) return rejection;
+    if (refused || (*serving)->number != key->generation) return rejection;
     rejection.refreshing = s.flights.count(*key) != 0;
     if (!rejection.refreshing && s.MayMint(*key, (*serving)->token_endpoint, now).ok()) {
       started = s.StartFlight(*registration, *key, (*serving)->token_endpoint);

@@ -107,7 +107,7 @@ Standing Standings::Of(const Registration& registration) const {
   standing.cause = CauseOf(standing.state, current);
   standing.expected_end = FindExpectedEnd(registration, clock_.Now());
   absl::string_view words = GenerationStateWords(standing.state);
-  if (current.refusals > 0) {
+  if (IsRefused(current) && current.refusals > 0) {
     const std::vector<RegistrationStore::Snapshot> all = store_.List();
     const absl::Time now = clock_.Now();
     standing.next_attempt = NextAttempt(registration, current, now);

@@ -15,6 +15,9 @@
 
 namespace smartkey {
 
+// What was held back together, by a stopped daemon or a busy server, does not come all at once.
+inline constexpr absl::Duration kRetrySpread = absl::Minutes(2);
+
 struct TokenManager::Waiter {
   TokenRequest request;
   Done done;
@@ -24,7 +27,9 @@ struct TokenManager::Waiter {
 struct TokenManager::Flight {
   TokenKey key;
   std::string token_endpoint;
-  Identifying patient;  // whose token the waiters have asked for; empty: not pinned yet
+  // Whose token the waiters have asked for; empty: not pinned yet.
+  Identifying patient;
+  Identifying fhir_user;
   std::vector<RequestId> waiters;
   bool forgotten = false;  // the registration was suspended or deleted meanwhile
 };
@@ -63,7 +68,10 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   TokenResult Look(const TokenRequest& request, RegistrationStore::Snapshot registration,
                    const TokenKey& key, BootTime now, bool& usable) const;
   // OK, or why a refused generation is not asked for now; from its record.
-  absl::Status StillRefused(const Registration& registration, const Generation& generation) const;
+  // Whether an earlier refusal holds requests for it back; and what they are told then, for which
+  // all registrations are looked at.
+  bool IsHeldBack(const Registration& registration, const Generation& generation) const;
+  absl::Status WhyHeldBack(const Registration& registration, const Generation& generation) const;
   // OK with a place in the registration's budget, unless a flight can be joined; or what holds it
   // back.
   absl::Status MayMint(const TokenKey& key, const std::string& token_endpoint, BootTime now)
@@ -109,6 +117,9 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
 
   // Replaces what was planned for it.
   void PlanRetry(const std::string& registration_id, absl::Duration wait);
+  // If `record` says that the generation is tried again by itself: for a change that could not be
+  // written down.
+  void PlanRetryOf(const Registration& record, int number);
   void Retry(const std::string& registration_id);
 };
 

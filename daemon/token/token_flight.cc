@@ -20,6 +20,7 @@ namespace {
 constexpr absl::Duration kNoteTokensEvery = absl::Minutes(10);
 // A refused registration whose try met with something else is not tried by itself before.
 constexpr absl::Duration kLeastRetry = absl::Minutes(5);
+constexpr absl::Duration kLookForALostKey = absl::Hours(24);
 
 }  // namespace
 
@@ -127,6 +128,7 @@ void TokenManager::Shared::Failed(const std::shared_ptr<Flight>& flight, absl::S
        error](absl::StatusOr<RegistrationStore::Snapshot> updated) {
         const Registration& record = updated.ok() ? **updated : after;
         const absl::Status told = self->Tell(flight, &record, error);
+        if (!updated.ok()) self->PlanRetryOf(*before, flight->key.generation);
         if (ReasonOf(told) == Reason::kReauthRequired) {
           self->cache.EraseRegistration(flight->key.registration_id);
         }
@@ -150,8 +152,20 @@ void TokenManager::Shared::ContextChanged(const std::shared_ptr<Flight>& flight,
             self->Tell(flight, nullptr,
                        MakeError(Reason::kContextChanged,
                                  "the server named another patient or user than at enrollment"));
+        if (!updated.ok()) {
+          if (const RegistrationStore::Snapshot record =
+                  self->store.Find(flight->key.registration_id);
+              record != nullptr) {
+            self->PlanRetryOf(*record, flight->key.generation);
+          }
+        }
         self->Answer(flight, nullptr, updated.ok() ? *updated : nullptr, told);
       });
+}
+
+void TokenManager::Shared::PlanRetryOf(const Registration& record, int number) {
+  const Generation* generation = record.FindGeneration(number);
+  if (generation != nullptr && IsTriedAgain(*generation)) PlanRetry(record.id, kLeastRetry);
 }
 
 absl::Status TokenManager::Shared::Tell(const std::shared_ptr<Flight>& flight,
@@ -168,9 +182,12 @@ absl::Status TokenManager::Shared::Tell(const std::shared_ptr<Flight>& flight,
       {{"registration", flight->key.registration_id},
        {"reason", ReasonName(ReasonOf(told))},
        {"error", told.message()}});
-  if (generation != nullptr && IsRefused(*generation)) {
+  if (generation != nullptr && IsTriedAgain(*generation)) {
+    const absl::Duration least = IsRefused(*generation) ? kLeastRetry : kLookForALostKey;
+    const absl::Duration spread =
+        AttemptGate::HoldsServer(told) ? kRetrySpread * RandomFraction() : absl::ZeroDuration();
     PlanRetry(flight->key.registration_id,
-              std::max(kLeastRetry, RetryAfterOf(told).value_or(kLeastRetry)));
+              std::max(least, RetryAfterOf(told).value_or(least)) + spread);
   }
   return told;
 }
@@ -178,7 +195,11 @@ absl::Status TokenManager::Shared::Tell(const std::shared_ptr<Flight>& flight,
 void TokenManager::Shared::MoveOn(const std::shared_ptr<Flight>& flight,
                                   RegistrationStore::Snapshot registration) {
   // A renewal for a new patient: who asked before it was authorized for another one's record.
-  if (!flight->patient.empty() && flight->patient != registration->patient) {
+  const auto changed = [](const Identifying& before, const Identifying& now) {
+    return !before.empty() && before != now;
+  };
+  if (changed(flight->patient, registration->patient) ||
+      changed(flight->fhir_user, registration->fhir_user)) {
     return Answer(flight, nullptr, registration,
                   MakeError(Reason::kCancelled,
                             "the registration was renewed for another patient meanwhile"));
@@ -193,24 +214,25 @@ void TokenManager::Shared::MoveOn(const std::shared_ptr<Flight>& flight,
   const bool fresh = cached != nullptr && cached->expires - now > ExpiryMargin(cached->lifetime);
   bool joined = false;
   bool over = false;
+  absl::Status held_back = catalog.Get()->CheckServerOf(*registration);
   {
     MutexLock lock(mu);
     Detach(flight);
     flight->key = key;
     flight->token_endpoint = next.token_endpoint;
     over = fresh || flight->forgotten;
-    if (!over) {
-      std::shared_ptr<Flight>& under_way = flights[key];
-      joined = under_way != nullptr;
-      if (joined) {
-        under_way->waiters.insert(under_way->waiters.end(), flight->waiters.begin(),
-                                  flight->waiters.end());
-      } else {
-        under_way = flight;
-      }
+    const auto under_way = flights.find(key);
+    joined = !over && held_back.ok() && under_way != flights.end();
+    if (joined) {
+      std::vector<RequestId>& waiting = under_way->second->waiters;
+      waiting.insert(waiting.end(), flight->waiters.begin(), flight->waiters.end());
+    } else if (!over && held_back.ok()) {
+      held_back = MayMint(key, next.token_endpoint, now);
+      if (held_back.ok()) flights[key] = flight;
     }
   }
   if (joined) return;
+  if (!over && !held_back.ok()) return Answer(flight, nullptr, registration, held_back);
   if (over) return Answer(flight, cached, registration, absl::OkStatus());
   Fly(flight, *registration, next, ParseScope(key.scope), KeyService::kInternal);
 }

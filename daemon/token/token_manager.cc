@@ -41,11 +41,15 @@ TokenManager::~TokenManager() {
   }
 }
 
-absl::Status TokenManager::Shared::StillRefused(const Registration& registration,
-                                                const Generation& generation) const {
+bool TokenManager::Shared::IsHeldBack(const Registration& registration,
+                                      const Generation& generation) const {
   const absl::Time now = clock.Now();
-  if (NextAttempt(registration, generation, now) <= now) return absl::OkStatus();
-  return RefusalError(store.List(), registration, generation, "", now);
+  return NextAttempt(registration, generation, now) > now;
+}
+
+absl::Status TokenManager::Shared::WhyHeldBack(const Registration& registration,
+                                               const Generation& generation) const {
+  return RefusalError(store.List(), registration, generation, "", clock.Now());
 }
 
 absl::Status TokenManager::Shared::MayMint(const TokenKey& key, const std::string& token_endpoint,
@@ -70,6 +74,7 @@ std::shared_ptr<TokenManager::Flight> TokenManager::Shared::StartFlight(
   flight->key = key;
   flight->token_endpoint = token_endpoint;
   flight->patient = registration.patient;
+  flight->fhir_user = registration.fhir_user;
   return flight;
 }
 
@@ -105,10 +110,11 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
     return 0;
   }
   const absl::StatusOr<const Generation*> serving = ServingGeneration(*registration);
-  // A registration that needs its person is still tried once a day: the server may have changed its
-  // mind.
-  const bool given_up =
-      ReasonOf(serving.status()) == Reason::kReauthRequired && registration->serving() != nullptr;
+  // A registration that needs its person is still tried, the refused one once a day: the server may
+  // have changed its mind, and a lost key be back.
+  const bool given_up = !serving.ok() && !registration->suspension.has_value() &&
+                        registration->serving() != nullptr &&
+                        IsTriedAgain(*registration->serving());
   if (!serving.ok() && !given_up) {
     done(serving.status());
     return 0;
@@ -123,18 +129,20 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
   RequestId id = 0;
   absl::Status held_back;
   bool wait = false;
-  const absl::Status refused = s.StillRefused(*registration, generation);
+  const bool refused = s.IsHeldBack(*registration, generation);
+  const absl::Status refusal =
+      refused && !usable ? s.WhyHeldBack(*registration, generation) : absl::OkStatus();
   {
     MutexLock lock(s.mu);
     if (s.stopped) {
       held_back = ShuttingDown();
     } else if (usable) {
       ++s.hits;
-      if (now >= result.token->refresh_after && refused.ok() && s.flights.count(key) == 0 &&
+      if (now >= result.token->refresh_after && !refused && s.flights.count(key) == 0 &&
           s.MayMint(key, generation.token_endpoint, now).ok()) {
         started = s.StartFlight(*registration, key, generation.token_endpoint);
       }
-    } else if (held_back = refused.ok() ? s.MayMint(key, generation.token_endpoint, now) : refused;
+    } else if (held_back = refused ? refusal : s.MayMint(key, generation.token_endpoint, now);
                held_back.ok()) {
       wait = true;
       started = s.StartFlight(*registration, key, generation.token_endpoint);
@@ -172,7 +180,7 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
     result.source = TokenSource::kStaleValid;
     result.refresh_error = held_back;
     done(std::move(result));
-  } else if (given_up && refused.ok() && ReasonOf(held_back) != Reason::kShuttingDown) {
+  } else if (given_up && !refused && ReasonOf(held_back) != Reason::kShuttingDown) {
     // What is to be done about it counts, not what the last attempt met with.
     done(WithRetryAfter(serving.status(), RetryAfterOf(held_back).value_or(absl::ZeroDuration())));
   } else {

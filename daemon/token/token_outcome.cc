@@ -134,8 +134,6 @@ absl::Status ApplyToken(Registration& registration, int number, const AccessToke
                      "the server named another patient or user than at enrollment");
   }
   generation->last_token_at = now;
-  // A token that was under way when its key was found lost brings the key not back.
-  if (generation->state == GenerationState::kKeyLost) return absl::OkStatus();
   if (absl::Status moved = MoveState(generation->state, StateCause::kToken); !moved.ok()) {
     return moved;
   }

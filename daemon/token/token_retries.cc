@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Refused registrations are tried again by themselves: after 5 minutes, then hourly, and once a day
-// when they need their person. So a server that has changed its mind is noticed though no app asks
-// any more.
+// when they need their person; and those whose key was lost at each start and once a day. So a
+// server that has changed its mind, or a chip that is back, is noticed though no app asks any more.
 #include <algorithm>
 #include <utility>
 
@@ -14,8 +14,6 @@ namespace smartkey {
 
 namespace {
 
-// After a start the overdue ones do not come all at once.
-constexpr absl::Duration kSpread = absl::Minutes(2);
 // What cannot be tried now, since it is suspended or its server is not configured, is looked at
 // again.
 constexpr absl::Duration kLookAgain = absl::Hours(1);
@@ -26,9 +24,9 @@ void TokenManager::Recover() {
   const absl::Time now = shared_->clock.Now();
   for (const RegistrationStore::Snapshot& one : shared_->store.List()) {
     const Generation* serving = one->serving();
-    if (serving == nullptr || !IsRefused(*serving)) continue;
+    if (serving == nullptr || !IsTriedAgain(*serving)) continue;
     const absl::Time next = std::max(now, NextAttempt(*one, *serving, now));
-    shared_->PlanRetry(one->id, next - now + kSpread * RandomFraction());
+    shared_->PlanRetry(one->id, next - now + kRetrySpread * RandomFraction());
   }
 }
 
@@ -55,7 +53,7 @@ void TokenManager::Shared::Retry(const std::string& registration_id) {
   }
   const RegistrationStore::Snapshot registration = store.Find(registration_id);
   const Generation* serving = registration == nullptr ? nullptr : registration->serving();
-  if (serving == nullptr || !IsRefused(*serving)) return;  // healed, renewed or deleted
+  if (serving == nullptr || !IsTriedAgain(*serving)) return;  // healed, renewed or deleted
   if (registration->suspension.has_value() || !catalog.Get()->CheckServerOf(*registration).ok()) {
     return PlanRetry(registration_id, kLookAgain);
   }
@@ -73,7 +71,9 @@ void TokenManager::Shared::Retry(const std::string& registration_id) {
     if (held_back.ok()) flight = StartFlight(*registration, key, serving->token_endpoint);
   }
   if (flight == nullptr) {
-    return PlanRetry(registration_id, RetryAfterOf(held_back).value_or(kLookAgain));
+    // Nor all that a server holds back in the moment when it lets go.
+    return PlanRetry(registration_id, RetryAfterOf(held_back).value_or(kLookAgain) +
+                                          kRetrySpread * RandomFraction());
   }
   Fly(flight, *registration, *serving, {}, KeyService::kInternal);
 }

@@ -2,15 +2,27 @@
 """A stack whose daemon can be killed, or stopped, at each of its crash points (base/crash_point.h)."""
 
 import glob
+import json
 import os
 import re
 import signal
+import subprocess
 
 from hardware import Token
 from stack import ALICE, ROOT, SERVER, SERVICE, Stack, wait_for
 from story import StackTest
 
 UNFINISHED = {"PENDING", "REGISTERING", "VERIFYING", "DELETING"}
+
+# Numbers of the proto and of the database.
+STATES = dict(enumerate(("PENDING", "REGISTERING", "VERIFYING", "ACTIVE", "SUSPECT", "REAUTH_REQUIRED", "MISCONFIGURED",
+                         "CONTEXT_CHANGED", "ORPHANED", "KEY_UNAVAILABLE", "KEY_LOST", "DELETING"), 1))
+
+GENERATIONS = """
+import json, sqlite3, sys
+db = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
+print(json.dumps(db.execute("SELECT registration_id, number, state FROM generations").fetchall()))
+"""
 
 # Only in a record and in what is said of it: where it is found, the record is.
 LABEL = "canary-label-of-a-person"
@@ -71,6 +83,10 @@ class Story:
         """Does it, and returns what smartkeyctl said."""
         raise NotImplementedError
 
+    def check(self, test, generations, said, passed):
+        """What is so afterwards. `generations`: of all records, as {id: {number: state}}; `passed`: crash points."""
+        raise NotImplementedError
+
 
 class Enrollment(Story):
     name = "enrollment"
@@ -78,9 +94,22 @@ class Enrollment(Story):
     def tell(self, test):
         return test.stack.enroll(ALICE, "--label", LABEL)
 
+    def check(self, test, generations, said, passed):
+        states = [state for one in generations.values() for state in one.values()]
+        if "enrollment.client_recorded" in passed:
+            test.assertEqual(states, ["ACTIVE"])
+        elif "enrollment.registering" in passed:
+            test.assertEqual(states, ["ORPHANED"])
+        elif len(passed) == 1 and passed[0] in ("store.begun", "store.rows_written"):
+            test.assertEqual(states, [])
+        else:  # that of the commit before a point, or nothing
+            test.assertIn(states, ([], ["ORPHANED"], ["ACTIVE"]))
+        if said.code == 0:
+            test.assertEqual(states, ["ACTIVE"])
+
 
 class Refused(Enrollment):
-    """The server refuses the registration: nothing stays."""
+    """The server refuses the registration: nothing stays, unless nobody knows that it did."""
 
     name = "refused enrollment"
 
@@ -89,6 +118,15 @@ class Refused(Enrollment):
 
     def switches_off(self):
         return {"registration_error": None}
+
+    def check(self, test, generations, said, passed):
+        test.assertNotEqual(said.code, 0)
+        states = [state for one in generations.values() for state in one.values()]
+        test.assertIn(states, ([], ["ORPHANED"]))
+        if "enrollment.registering" not in passed and "store.committed" not in passed:
+            test.assertEqual(states, [])
+        if "abandonment.record_removed" in passed:
+            test.assertEqual(states, [])
 
 
 class Lost(Enrollment):
@@ -103,6 +141,13 @@ class Lost(Enrollment):
     def switches_off(self):
         return {"drop_after": {"register": None}}
 
+    def check(self, test, generations, said, passed):
+        test.assertNotEqual(said.code, 0)
+        states = [state for one in generations.values() for state in one.values()]
+        test.assertIn(states, ([], ["ORPHANED"]))
+        if "enrollment.registering" in passed:
+            test.assertEqual(states, ["ORPHANED"])
+
 
 class Renewal(Story):
     name = "renewal"
@@ -110,6 +155,16 @@ class Renewal(Story):
 
     def tell(self, test):
         return test.stack.enroll(ALICE, command="renew")
+
+    def check(self, test, generations, said, passed):
+        ((registration, states),) = generations.items()
+        test.assertEqual(registration, test.before["id"])
+        # Old, or new, or old with an orphan beside it that says so.
+        test.assertIn(states, ({1: "ACTIVE"}, {2: "ACTIVE"}, {1: "ACTIVE", 2: "ORPHANED"}))
+        if said.code == 0 or "enrollment.client_recorded" in passed:
+            test.assertEqual(states, {2: "ACTIVE"})
+        elif "enrollment.registering" in passed:
+            test.assertEqual(states, {1: "ACTIVE", 2: "ORPHANED"})
 
 
 class OtherPatient(Renewal):
@@ -120,6 +175,17 @@ class OtherPatient(Renewal):
     def tell(self, test):
         return test.stack.enroll(ALICE, command="renew", patient="pat-2")
 
+    def check(self, test, generations, said, passed):
+        test.assertNotEqual(said.code, 0)
+        ((registration, states),) = generations.items()
+        test.assertEqual(registration, test.before["id"])
+        test.assertEqual(states[1], "ACTIVE")
+        test.assertIn(states.get(2), (None, "ORPHANED", "CONTEXT_CHANGED"))
+        if "another patient" in said.out or "enrollment.client_recorded" in passed:
+            test.assertEqual(states, {1: "ACTIVE", 2: "CONTEXT_CHANGED"})
+        elif "enrollment.registering" in passed:
+            test.assertEqual(states, {1: "ACTIVE", 2: "ORPHANED"})
+
 
 class Deletion(Story):
     name = "deletion"
@@ -128,6 +194,11 @@ class Deletion(Story):
 
     def tell(self, test):
         return test.stack.ctl(ALICE, "delete", test.before["id"], "--yes")
+
+    def check(self, test, generations, said, passed):
+        test.assertIn(list(generations.values()), ([], [{1: "ACTIVE"}]))
+        if said.code == 0 or "deletion.marked" in passed:
+            test.assertEqual(generations, {})
 
 
 class CrashTest(StackTest):
@@ -140,7 +211,7 @@ class CrashTest(StackTest):
     - the server got no more registrations than the story needs;
     - the token holds the keys of records, and no other; only a kill between the making of a key and its being
       written down may leave one, which is then shown as a stray;
-    - a new enrollment works.
+    - what is there can be renewed, and a new enrollment works.
     """
 
     @classmethod
@@ -158,18 +229,19 @@ class CrashTest(StackTest):
 
     def come_to_rest(self):
         def rests():
-            registrations = self.registrations()
-            return not UNFINISHED & {r["state"] for r in registrations} and not self.retired(registrations)
+            return not UNFINISHED & {state for one in self.generations().values() for state in one.values()}
         wait_for(rests, "the daemon to finish what was interrupted")
 
-    def retired(self, registrations):
-        """Generations in the token that a renewal has put an end to."""
-        return {label for label in self.key_labels() for r in registrations
-                if r["state"] == "ACTIVE" and label.startswith(f"{r['id']}:")
-                and int(label.rpartition(":")[2]) < self.generation(r)}
-
-    def generation(self, registration):
-        return registration["generation"]["number"] if "generation" in registration else 1
+    def generations(self):
+        """Of all records, as they are on disk: {id: {number: state}}."""
+        read = self.stack.spawn(SERVICE, ["/usr/bin/python3", "-c", GENERATIONS, f"{self.stack.state}/smartkeyd.db"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        out, _ = read.communicate(timeout=60)
+        self.assertEqual(read.returncode, 0)
+        found = {}
+        for registration, number, state in json.loads(out):
+            found.setdefault(registration, {})[number] = STATES[state]
+        return found
 
     def key_labels(self):
         """REGISTRATION:GENERATION of all keys in the token, private halves and public ones."""
@@ -197,45 +269,42 @@ class CrashTest(StackTest):
         self.stack.start_daemon()
         return said
 
-    def check(self, story, said, may_be_stray=False):
+    def check(self, story, said, passed, may_be_stray=False):
         self.come_to_rest()
-        registrations = self.registrations()
-        ids = {r["id"] for r in registrations}
-        posts = len(self.stack.requests("/register")) - self.posts_before
-        self.assertLessEqual(posts, story.posts)
-        if isinstance(story, Deletion):
-            if said.code == 0:
-                self.assertEqual(ids, set())
-        elif story.before:
-            self.assertEqual(ids, {self.before["id"]})
-            (registration,) = registrations
-            for field in ("name", "label", "app_id", "server"):
-                self.assertEqual(registration.get(field), self.before.get(field))
-        if said.code == 0 and not isinstance(story, Deletion):
-            self.assertEqual([r["state"] for r in registrations], ["ACTIVE"])
-        if not ids:
+        generations = self.generations()
+        story.check(self, generations, said, passed)
+        self.assertLessEqual(len(self.stack.requests("/register")) - self.posts_before, story.posts)
+        if not generations:
             self.assertNotIn(LABEL.encode(), self.state_bytes())
 
+        registrations = self.registrations()
+        self.assertEqual({r["id"] for r in registrations}, set(generations))
         for registration in registrations:
             token = self.stack.ctl(ALICE, "token", registration["id"])
-            if token.code == 0:
+            if "ACTIVE" in generations[registration["id"]].values():
+                self.assertEqual(token.code, 0, str(token))
                 read = self.stack.fhir_get(f"Patient/{story.patient}", token.out.strip())
                 self.assertEqual(read["id"], story.patient)
             else:
-                self.assertEqual(token.out, "")
-                self.assertFalse(story.before, "what served before serves no more")
-                self.assertEqual(registration["state"], "ORPHANED")
+                self.assertEqual((token.code, token.out), (4, ""))
+            if story.before:
+                for field in ("name", "label", "app", "server"):
+                    self.assertEqual(registration.get(field), self.before.get(field))
 
         labels = self.key_labels()
-        needed = {label for label in labels if label.partition(":")[0] in ids}
+        needed = {f"{i}:{number}" for i, one in generations.items() for number, state in one.items()
+                  if state == "ACTIVE"}
+        self.assertLessEqual(needed, labels)
         stored = self.stack.ctl("root", "--json", "keys", "--all").json()["stored"]
-        shown = {key["label"].partition(":")[2].partition(":")[2] for key in stored["keys"] if key["stray"]}
-        self.assertEqual(len(needed - shown), sum(r["state"] != "ORPHANED" for r in registrations))
-        self.assertEqual(shown, labels - (needed - shown))
-        self.assertLessEqual(len(shown), 1 if may_be_stray else 0, f"{shown} of {labels}")
-        for label in shown:
+        strays = {key["label"].partition(":")[2].partition(":")[2] for key in stored["keys"] if key["stray"]}
+        self.assertEqual(strays, labels - needed)
+        self.assertLessEqual(len(strays), 1 if may_be_stray else 0, f"{strays} of {labels}")
+        for label in strays:
             self.stack.hardware.delete_key(label)
 
+        if story.before and generations:
+            renewed = self.stack.enroll(ALICE, command="renew")
+            self.assertEqual(renewed.code, 0, str(renewed))
         for registration in registrations:
             self.assertEqual(self.stack.ctl(ALICE, "delete", registration["id"], "--yes").code, 0)
         self.enrolled()

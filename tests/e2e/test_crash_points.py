@@ -26,7 +26,8 @@ class CrashPoints(CrashTest):
                 continue
             with self.subTest(story.name, passage=passage):
                 said = self.interrupt(story, passage)
-                self.check(story, said, may_be_stray=making <= position < known)
+                passed = [name for name, _ in passages[:position + 1]]
+                self.check(story, said, passed, may_be_stray=making <= position < known)
 
 
 def _add(story):

@@ -123,6 +123,26 @@ TEST_F(EnrollmentTest, KilledBeforeTheKeyOfADroppedRenewalWasDestroyed_TheNextSt
   EXPECT_EQ(store().Find(before->id)->state(), GenerationState::kContextChanged);
 }
 
+TEST_F(EnrollmentTest, OrphanedWhileTheTokenIsAway_ItsKeyIsKnownUntilItIsDestroyed) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin();
+  std::vector<Registration> at_post;
+  on_register_ = [&](const RecordedRequest&) {
+    at_post = store().Contents();
+    return Created();
+  };
+  Complete(*begun);
+  keys_.set_destroy_status(MakeError(Reason::kHardwareAbsent, "unplugged"));
+  Restart(at_post);
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kOrphaned);
+  EXPECT_FALSE(store().Find(begun->registration_id)->newest().key.blob.empty());
+  Restart();  // still unplugged
+  EXPECT_EQ(keys_.keys(), 1);
+  keys_.set_destroy_status(absl::OkStatus());
+  Advance(absl::Hours(1));
+  EXPECT_EQ(keys_.keys(), 0);
+  EXPECT_TRUE(store().Find(begun->registration_id)->newest().key.blob.empty());
+}
+
 TEST_F(EnrollmentTest, KilledAtAnyWriteOfARenewal_TheOldOrTheNewGenerationServes) {
   const auto before = Enroll();
   const std::vector<Registration> enrolled = store().Contents();

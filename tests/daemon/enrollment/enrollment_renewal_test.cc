@@ -64,6 +64,27 @@ TEST_F(EnrollmentTest, AccessIsSaidToLast_CountsForThatGenerationAlone) {
   EXPECT_FALSE(FindExpectedEnd(*store().Find(before->id), clock_.Now()).has_value());
 }
 
+TEST_F(EnrollmentTest, LessWasGrantedThanTheAppAsksFor_ARenewalAsksForNoMoreByItself) {
+  const auto before = Enroll();
+  store().Update(
+      before->id,
+      [](Registration& registration) {
+        registration.generations[0].granted_scope =
+            "patient/Observation.rs System/DynamicClient.register";
+        return absl::OkStatus();
+      },
+      [](absl::StatusOr<RegistrationStore::Snapshot> changed) { ASSERT_TRUE(changed.ok()); });
+  EnrollmentRequest renewal = Request();
+  renewal.renews = before->id;
+  renewal.scopes = {};
+  const absl::StatusOr<BegunEnrollment> begun = Begin(renewal);
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  EXPECT_NE(begun->authorization_url.find(
+                "scope=patient%2FObservation.rs%20system%2FDynamicClient.register&"),
+            std::string::npos)
+      << begun->authorization_url;
+}
+
 TEST_F(EnrollmentTest, RenewalIsForAnotherPatient_IsDroppedAndSaidToTheOwnerWhileTheOldOneServes) {
   const auto before = Enroll();
   const std::string old_token = TokenFor(before->id);

@@ -162,7 +162,7 @@ TEST(RefusalError, Suspect_SaysBothHalvesWithTheTimeOfTheNextTry) {
   EXPECT_EQ(RemedyOf(error),
             "if you removed this app in the portal: renew; otherwise wait, next try " +
                 WallTime(next, kNow, absl::LocalTimeZone()));
-  EXPECT_EQ(RetryAfterOf(error), absl::Trunc(next - kNow, absl::Milliseconds(1)));
+  EXPECT_EQ(RetryAfterOf(error), absl::Ceil(next - kNow, absl::Milliseconds(1)));
 }
 
 TEST(RefusalError, ServerRefusesAll_BlamesNobodyAndSaysBothHalves) {

@@ -146,5 +146,20 @@ TEST_F(StandingTest, Suspended_SaysSoWhateverTheState) {
   EXPECT_EQ(standings_.Of(suspended).words, "suspended");
 }
 
+TEST_F(StandingTest, WasRefusedBeforeItCameToAnotherState_ThatStateIsToldAndNotTheRefusal) {
+  for (const StateRow& row : AllStates()) {
+    Registration registration = With(row.state);
+    registration.generations[0].refusals = 2;
+    registration.generations[0].first_refusal_at = clock_.Now() - absl::Hours(2);
+    registration.generations[0].last_refusal_at = clock_.Now() - absl::Minutes(1);
+    const Standing standing = standings_.Of(registration);
+    const bool refused =
+        row.state == GenerationState::kSuspect || row.state == GenerationState::kReauthRequired;
+    EXPECT_EQ(standing.next_attempt != absl::InfinitePast(), refused) << row.name;
+    if (refused) continue;
+    EXPECT_EQ(ReasonOf(standing.cause), row.refusal) << row.name;
+  }
+}
+
 }  // namespace
 }  // namespace smartkey

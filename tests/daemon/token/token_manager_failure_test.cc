@@ -268,6 +268,33 @@ TEST_F(TokenManagerTest, KeyIsGone_IsSaidInTheRecordAndOthersWork) {
   EXPECT_EQ(minter_.mints(), 2);
 }
 
+TEST_F(TokenManagerTest, LostKeyIsBack_IsFoundAtTheNextRequestAndTheRecordSaysSo) {
+  const auto lost = Ask("r1");
+  minter_.Answer(MakeError(Reason::kKeyLostOtherMachine, "another chip"));
+  EXPECT_EQ(lost->reason(), Reason::kKeyLostOtherMachine);
+  EXPECT_EQ(Stored().state, GenerationState::kKeyLost);
+  // Not at every request: looking for it costs the hardware's time.
+  EXPECT_EQ(Ask("r1")->reason(), Reason::kKeyLostOtherMachine);
+  EXPECT_EQ(minter_.mints(), 1);
+  scheduler_.Advance(absl::Seconds(2));
+  const auto back = Ask("r1");
+  minter_.Answer(Token("t1"));
+  EXPECT_EQ(back->value(), "t1");
+  EXPECT_EQ(Stored().state, GenerationState::kActive);
+}
+
+TEST_F(TokenManagerTest, LostKeyAndNobodyAsks_IsLookedForOnceADay) {
+  const auto lost = Ask("r1");
+  minter_.Answer(MakeError(Reason::kKeyGone, "gone"));
+  EXPECT_EQ(lost->reason(), Reason::kKeyGone);
+  scheduler_.Advance(absl::Hours(23));
+  EXPECT_EQ(minter_.mints(), 1);
+  scheduler_.Advance(absl::Hours(2));
+  EXPECT_EQ(minter_.mints(), 2);
+  minter_.Answer(Token("t1"));
+  EXPECT_EQ(Stored().state, GenerationState::kActive);
+}
+
 // Patient safety.
 
 TEST_F(TokenManagerTest, TokenNamesAnotherPatient_IsDroppedWithAllOthersAndTheRecordSaysSo) {
@@ -356,6 +383,7 @@ TEST_F(TokenManagerTest, DeletedDuringAFlight_NothingIsDeliveredAndTheDeletionSt
   EXPECT_FALSE(asked->result.ok());
   EXPECT_EQ(Stored().state, GenerationState::kDeleting);
   Change("r1", [](Registration& r) { r.generations[0].state = GenerationState::kActive; });
+  scheduler_.Advance(absl::Seconds(2));
   const auto second = Ask("r1", {"launch"});
   Change("r1", [](Registration& r) { r.generations[0].state = GenerationState::kDeleting; });
   minter_.Answer(Token("late"));

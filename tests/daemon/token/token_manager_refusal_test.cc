@@ -246,5 +246,33 @@ TEST_F(NewPatientTest, NewPatientIsAccepted_TakesOverAndWhoAskedBeforeGetsNothin
   EXPECT_EQ(Ask()->value(), "new");
 }
 
+TEST_F(TokenRefusalTest, BusyServerHoldsRefusedOnes_TheyComeLaterAndNotAllAtOnce) {
+  for (const char* id : {"r2", "r3", "r4"}) {
+    Add(MakeRegistration(id));
+    Refuse(id);
+  }
+  Refuse("r1");
+  scheduler_.Advance(absl::Minutes(4));
+  const auto busy = [] {
+    return WithRetryAfter(MakeError(Reason::kServerBusy, "status 503"),
+                          absl::Minutes(20) + absl::Microseconds(300));
+  };
+  const auto asked = Ask("r1", {"launch"});
+  // Whoever comes first is told; the others find the server held.
+  for (int minute = 0; minute < 6; ++minute) {
+    scheduler_.Advance(absl::Minutes(1));
+    while (minter_.Answer(busy())) {
+    }
+  }
+  const int mints = minter_.mints();
+  for (int second = 0; minter_.mints() == mints && second < 3600; ++second) {
+    scheduler_.Advance(absl::Seconds(1));
+  }
+  EXPECT_GT(minter_.mints(), mints);
+  EXPECT_LT(minter_.mints() - mints, 4) << "all in the moment in which the server lets go";
+  RefuseAllFor(absl::Minutes(10));
+  EXPECT_GT(minter_.mints(), mints);
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -108,11 +108,13 @@ TEST(ApplyFailure, FiveRefusalsInADay_AreStillSuspectAndTheSixthIsEnough) {
 
 TEST(ApplyFailure, WhatIsTriedAgain_TakesEveryVerdict) {
   for (const GenerationState tried :
-       {GenerationState::kSuspect, GenerationState::kReauthRequired}) {
+       {GenerationState::kSuspect, GenerationState::kReauthRequired, GenerationState::kKeyLost}) {
     EXPECT_EQ(StateAfter(tried, Reason::kMisconfigured), GenerationState::kMisconfigured);
     EXPECT_EQ(StateAfter(tried, Reason::kContextChanged), GenerationState::kContextChanged);
     EXPECT_EQ(StateAfter(tried, Reason::kKeyGone), GenerationState::kKeyLost);
   }
+  EXPECT_EQ(StateAfter(GenerationState::kKeyLost, Reason::kRefusedByServer),
+            GenerationState::kSuspect);
 }
 
 TEST(ApplyFailure, RefusalsThatWereUnderWayTogether_CountOnce) {
@@ -334,12 +336,12 @@ TEST(ApplyToken, TokenThatWasUnderWayWhenItBecameMisconfigured_ProvesItWrong) {
   EXPECT_EQ(registration.generations[0].state, GenerationState::kActive);
 }
 
-TEST(ApplyToken, TokenThatWasUnderWayWhenTheKeyWasLost_DoesNotBringItBack) {
+TEST(ApplyToken, TokenAfterTheKeyWasLost_ShowsThatItIsNot) {
   Registration registration = InState(GenerationState::kActive);
   ApplyFailure(registration, 1, MakeError(Reason::kKeyDamaged, "damaged"), kNow);
   EXPECT_TRUE(ApplyToken(registration, 1, TokenFor("patient-1"), kNow).ok());
-  EXPECT_EQ(registration.generations[0].state, GenerationState::kKeyLost);
-  EXPECT_EQ(registration.generations[0].last_error, Reason::kKeyDamaged);
+  EXPECT_EQ(registration.generations[0].state, GenerationState::kActive);
+  EXPECT_EQ(registration.generations[0].last_error, Reason::kUnspecified);
 }
 
 TEST(ApplyContextChange, TokenOfTheServingGeneration_ItSaysWhomTheTokenNamedAndGivesNoMore) {
