@@ -85,6 +85,10 @@ class KeyService {
   // call.
   virtual bool Cancel(OperationId id) = 0;
 
+  // For whoever finds a signature wrong: has the hardware opened anew before the next operation, so
+  // that keys are loaded and checked again. Returns at once; does nothing unless it is ready.
+  virtual void Reopen() = 0;
+
   virtual ProviderStatus status() const = 0;
 };
 

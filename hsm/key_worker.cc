@@ -119,6 +119,10 @@ bool KeyWorker::Cancel(OperationId id) {
   return core_->Cancel(id);
 }
 
+void KeyWorker::Reopen() {
+  core_->Reopen();
+}
+
 ProviderStatus KeyWorker::status() const {
   return core_->status();
 }

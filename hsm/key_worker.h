@@ -68,6 +68,7 @@ class KeyWorker : public KeyService {
   OperationId ProvisionParent(
       Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
+  void Reopen() override;
   ProviderStatus status() const override;
 
  private:

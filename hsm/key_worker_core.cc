@@ -87,6 +87,13 @@ bool KeyWorker::Core::Cancel(OperationId id) {
   return true;
 }
 
+void KeyWorker::Core::Reopen() {
+  MutexLock lock(mu_);
+  if (stopping_ || health_.state() != ProviderState::kReady) return;
+  opening_ = true;
+  changed_.NotifyAll();
+}
+
 ProviderStatus KeyWorker::Core::status() const {
   MutexLock lock(mu_);
   ProviderStatus status;

@@ -36,6 +36,7 @@ class KeyWorker::Core : public std::enable_shared_from_this<KeyWorker::Core> {
   void Start();
   OperationId Submit(KeyOperation operation);
   bool Cancel(OperationId id);
+  void Reopen();
   ProviderStatus status() const;
   void Shutdown();
 

@@ -147,6 +147,7 @@ void KeyWorker::Core::Execute(uint64_t epoch, KeyProvider& provider, KeyOperatio
     if (epoch != epoch_) return;  // given up by Shutdown(), which has answered
     answer = std::exchange(running_.answer, absl::nullopt);
     if (!usable.ok()) {
+      opening_ = false;  // whoever asked for it, it has just been tried
       ScheduleOpening(SetUnusable(usable));
       unserved = TakeWhatWantsItReady();
     } else if (!AsksForReopening(status)) {

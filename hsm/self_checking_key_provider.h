@@ -14,7 +14,8 @@ namespace smartkey {
 // each Open, and after each time the provider had to meet its hardware anew by itself (`reloads`),
 // is verified with OpenSSL against the key's public half before it is given out. What came back
 // after a reset may be another chip, and a handle used again may be somebody else's key. Later
-// signatures pass through at no cost. Everything else passes through always.
+// signatures pass through at no cost: whoever verifies one and finds it wrong calls
+// KeyService::Reopen. Everything else passes through always.
 //
 // Errors of Sign, beside the provider's own: kSignatureWrong.
 //

@@ -119,7 +119,20 @@ void EnrollmentManager::Core::Begin(const Caller& caller, EnrollmentRequest requ
 void EnrollmentManager::Core::Prepare(const Caller& caller, EnrollmentRequest request,
                                       bool with_browser, PrepareDone done) {
   if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
+  if (parts_.keys.status().known) {
+    return PrepareOnHardware(caller, std::move(request), with_browser, std::move(done));
+  }
+  // The daemon has just been started and opens its hardware; any operation waits for the end of it.
+  parts_.keys.ListKeys([core = shared_from_this(), caller, request = std::move(request),
+                        with_browser,
+                        done = std::move(done)](absl::StatusOr<KeyInventory> listed) mutable {
+    if (!core->parts_.keys.status().known) return done(listed.status());
+    core->PrepareOnHardware(caller, std::move(request), with_browser, std::move(done));
+  });
+}
 
+void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, EnrollmentRequest request,
+                                                bool with_browser, PrepareDone done) {
   const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
   RegistrationStore::Snapshot renewed;
   if (request.new_patient && request.renews.empty()) {

@@ -92,6 +92,9 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   // enrollment_begin.cc: from the request to a durable PENDING record with a key in the making.
   void Prepare(const Caller& caller, EnrollmentRequest request, bool with_browser,
                PrepareDone done);
+  // The same, once it is known what the hardware can do, or that it cannot.
+  void PrepareOnHardware(const Caller& caller, EnrollmentRequest request, bool with_browser,
+                         PrepareDone done);
   void ProbeEndpoints(std::vector<std::string> urls, const Server& server,
                       absl::AnyInvocable<void(absl::Status)> done);
   void InsertRecord(Pending pending, Registration registration, int attempt, PrepareDone done);

@@ -54,10 +54,15 @@ KeyService::OperationId JwtSigner::Sign(
   request.deadline = deadline;
   // Kept beside the request, which the key service takes: what is verified is what was asked for.
   auto asked = std::make_unique<KeyService::SignRequest>(request);
-  return keys_.Sign(std::move(request), [asked = std::move(asked), done = std::move(done)](
-                                            absl::StatusOr<std::string> signature) mutable {
-    done(Assemble(*asked, std::move(signature)));
-  });
+  return keys_.Sign(std::move(request),
+                    [&keys = keys_, asked = std::move(asked),
+                     done = std::move(done)](absl::StatusOr<std::string> signature) mutable {
+                      const bool signed_something = signature.ok();
+                      absl::StatusOr<Secret> jws = Assemble(*asked, std::move(signature));
+                      // A key that went bad while it was loaded would sign wrongly for ever.
+                      if (signed_something && !jws.ok()) keys.Reopen();
+                      done(std::move(jws));
+                    });
 }
 
 }  // namespace smartkey

@@ -138,6 +138,11 @@ bool FakeKeyService::Cancel(OperationId id) {
   return true;
 }
 
+void FakeKeyService::Reopen() {
+  MutexLock lock(mu_);
+  ++reopenings_;
+}
+
 void FakeKeyService::Drop() {
   std::vector<Held> held;
   MutexLock lock(mu_);
@@ -293,6 +298,11 @@ int FakeKeyService::creates() const {
 int FakeKeyService::destroys() const {
   MutexLock lock(mu_);
   return destroys_;
+}
+
+int FakeKeyService::reopenings() const {
+  MutexLock lock(mu_);
+  return reopenings_;
 }
 
 int FakeKeyService::held() const {

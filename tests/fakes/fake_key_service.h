@@ -36,6 +36,7 @@ class FakeKeyService : public KeyService {
   OperationId ProvisionParent(
       Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;
+  void Reopen() override;
   ProviderStatus status() const override;
 
   // What a test sets. A failure "of the next" is for one call and comes before the lasting one,
@@ -70,6 +71,7 @@ class FakeKeyService : public KeyService {
   int signs() const;
   int creates() const;
   int destroys() const;
+  int reopenings() const;
   int held() const;
   bool HasKey(const KeyReference& reference) const;
   std::vector<std::string> owner_auths() const;  // of ProvisionParent
@@ -110,6 +112,7 @@ class FakeKeyService : public KeyService {
   absl::StatusOr<ProvisionedParent> parent_ ABSL_GUARDED_BY(mu_) =
       MakeError(Reason::kNotImplemented, "a fake has no parent key");
   int destroys_ ABSL_GUARDED_BY(mu_) = 0;
+  int reopenings_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<SignRequest> sign_requests_ ABSL_GUARDED_BY(mu_);
   std::vector<CreateRequest> create_requests_ ABSL_GUARDED_BY(mu_);
   std::vector<Held> held_ ABSL_GUARDED_BY(mu_);

@@ -123,6 +123,44 @@ TEST_F(KeyWorkerFailureTest, FirstSignatureIsWrongOnce_NobodySeesIt) {
                                                         "open", "sign message"}));
 }
 
+TEST_F(KeyWorkerFailureTest, LaterSignatureIsWrong_IsOpenedAnewOnRequestAndChecked) {
+  StartWithKey();
+  Sign("first");
+  ASSERT_TRUE(answers_.Await(2));
+  hardware_->CorruptNextSignatures(2);  // the later one, and the first after the opening
+  worker_->Sign({.key = key_.reference,
+                 .public_key = key_.public_key,
+                 .algorithm = SignatureAlgorithm::kEs256,
+                 .message = "later"},
+                [this](absl::StatusOr<std::string> signature) {
+                  ASSERT_TRUE(signature.ok()) << signature.status();
+                  EXPECT_FALSE(VerifySignature(key_.public_key, SignatureAlgorithm::kEs256, "later",
+                                               *signature));
+                  worker_->Reopen();
+                  worker_->Reopen();
+                  answers_.Add("later", signature.status());
+                });
+  ASSERT_TRUE(answers_.Await(3));
+  Sign("next");  // verifies what it gets
+  ASSERT_TRUE(answers_.Await(4));
+  EXPECT_EQ(answers_.of("next"), kSuccess);
+  EXPECT_EQ(hardware_->log(),
+            (std::vector<std::string>{"open", "create first", "sign first", "sign later", "open",
+                                      "sign next", "open", "sign next"}));
+}
+
+TEST_F(KeyWorkerFailureTest, ReopeningIsAskedForWhileItFails_ComesWhenItIsDue) {
+  StartWithKey();
+  hardware_->Fail(Operation::kSign, MakeError(Reason::kHardwareDegraded, "ill"));
+  Sign("message");
+  ASSERT_TRUE(AwaitState(ProviderState::kDegraded));
+  const int openings = hardware_->begun(Operation::kOpen);
+  worker_->Reopen();
+  ASSERT_TRUE(AwaitPendingTimers(1));
+  EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(1));
+  EXPECT_EQ(hardware_->begun(Operation::kOpen), openings);
+}
+
 TEST_F(KeyWorkerFailureTest, OpensAgainAndAgainAndNeverSigns_PausesGrowUntilItDoes) {
   StartWithKey();
   hardware_->Fail(Operation::kSign, MakeError(Reason::kHardwareDegraded, "ill"));

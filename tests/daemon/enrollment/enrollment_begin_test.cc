@@ -24,6 +24,41 @@ TEST_F(EnrollmentTest, Begin_TellsThePersonWhereItGoes) {
   }
 }
 
+TEST_F(EnrollmentTest, HardwareIsBeingOpened_BeginWaitsForIt) {
+  ProviderStatus ready = keys_.status();
+  ProviderStatus opening;
+  opening.known = false;
+  opening.last_error = MakeError(Reason::kHardwareBusy, "being opened");
+  keys_.set_status(opening);
+  keys_.set_hold(true);
+  std::vector<absl::StatusOr<BegunEnrollment>> begun;
+  manager().Begin(Alice(), Request(),
+                  [&](absl::StatusOr<BegunEnrollment> result) { begun.push_back(result); });
+  EXPECT_TRUE(begun.empty());
+  keys_.set_status(ready);
+  keys_.set_hold(false);
+  keys_.ReleaseAll();
+  ASSERT_EQ(begun.size(), 1u);
+  ASSERT_TRUE(begun[0].ok()) << begun[0].status();
+  EXPECT_TRUE(Complete(*begun[0])->ok());
+}
+
+TEST_F(EnrollmentTest, HardwareCannotBeOpened_BeginSaysWhyWhenThatIsKnown) {
+  ProviderStatus opening;
+  opening.known = false;
+  keys_.set_status(opening);
+  keys_.set_hold(true);
+  absl::Status said;
+  manager().Begin(Alice(), Request(),
+                  [&](absl::StatusOr<BegunEnrollment> result) { said = result.status(); });
+  ProviderStatus absent;
+  absent.last_error = MakeError(Reason::kHardwareAbsent, "no such device");
+  keys_.set_status(absent);
+  keys_.ReleaseAll();
+  EXPECT_EQ(ReasonOf(said), Reason::kHardwareAbsent);
+  EXPECT_EQ(manager().pending(), 0);
+}
+
 TEST_F(EnrollmentTest, TwoEnrollments_HaveDifferentStatesVerifiersAndKeys) {
   const absl::StatusOr<BegunEnrollment> first = Begin();
   const absl::StatusOr<BegunEnrollment> second = Begin();

@@ -92,8 +92,11 @@ TEST(JwtSigner, HardwareGivesAWrongSignature_NothingLeaves) {
        {SignatureAlgorithm::kEs256, SignatureAlgorithm::kRs256}) {
     FakeKeyService keys;
     const SigningKey key = MakeSigningKey(keys, algorithm);
+    ASSERT_TRUE(Sign(keys, key).ok());
+    EXPECT_EQ(keys.reopenings(), 0);
     keys.set_wrong_signatures(true);
     EXPECT_EQ(ReasonOf(Sign(keys, key).status()), Reason::kSignatureWrong);
+    EXPECT_EQ(keys.reopenings(), 1) << "a key that is loaded wrongly stays so";
   }
 }
 
