@@ -4,6 +4,7 @@
 Each kind has the same methods, so that one story can be told of both:
     start, reboot, replace   power it on; off and on; put another of its make in its place
     stop                     take it away
+    save, load               copy what it stores into a folder, and from one: nobody uses it meanwhile
     key_provider()           the lines of [key_provider] that name it
 """
 
@@ -57,6 +58,13 @@ class Tpm:
             os.unlink(os.path.join(self.dir, name))
         self.start()
 
+    def save(self, folder):
+        self.stop()
+        shutil.copytree(self.dir, folder, ignore=lambda _, names: [n for n in names if "sock" in n or n.startswith(".")])
+
+    def load(self, folder):
+        self.stack.give_to_service(folder, self.dir)
+
     def key_provider(self):
         return f'type = "tpm"\ntcti = "{self.tcti}"\n'
 
@@ -88,9 +96,11 @@ class Token:
         if os.path.exists(self.conf):
             return  # it is plugged in
         tokens = os.path.join(self.dir, "tokens")
-        self._run(["mkdir", "-m", "700", tokens])
         self._write(self.conf, f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
         self._write(self.pin_file, PIN + "\n")
+        if os.path.exists(tokens):
+            return  # loaded
+        self._run(["mkdir", "-m", "700", tokens])
         self._run(["softhsm2-util", "--init-token", "--free", "--label", TOKEN_LABEL, "--so-pin", PIN, "--pin", PIN])
 
     def _write(self, path, text):
@@ -113,6 +123,12 @@ class Token:
     def plug_in(self):
         os.rmdir(os.path.join(self.dir, "tokens"))
         os.rename(os.path.join(self.dir, "unplugged"), os.path.join(self.dir, "tokens"))
+
+    def save(self, folder):
+        shutil.copytree(os.path.join(self.dir, "tokens"), folder)
+
+    def load(self, folder):
+        self.stack.give_to_service(folder, os.path.join(self.dir, "tokens"))
 
     def reboot(self):
         self.kill_module()

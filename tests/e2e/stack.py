@@ -127,6 +127,15 @@ class Stack:
             os.chown(path, entry.pw_uid, entry.pw_gid)
         return path
 
+    def give_to_service(self, source, target):
+        """Copies the folder's content into `target`: the service's user owns it then, and nobody else reads it."""
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        entry = pwd.getpwnam(SERVICE)
+        for folder, _, files in os.walk(target):
+            for path, mode in [(folder, 0o700)] + [(os.path.join(folder, name), 0o600) for name in files]:
+                os.chmod(path, mode)
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+
     # Processes.
 
     def spawn(self, user, args, **options):

@@ -5,13 +5,12 @@ import base64
 import glob
 import json
 import os
-import pwd
-import shutil
 import unittest
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from stack import ALICE, ROOT, SERVICE, Stack
+from make_fixture import KINDS
+from stack import ALICE, ROOT, Stack
 
 
 def decode(text):
@@ -35,29 +34,23 @@ def verify(jws, jwk):
 
 class Upgrade(unittest.TestCase):
     def test_TheStateOfEveryReleaseIsReadAndItsKeysSign(self):
-        fixtures = sorted(glob.glob(os.path.join(ROOT, "tests/fixtures/*/daemon")))
-        self.assertTrue(fixtures)
-        for fixture in fixtures:
-            with self.subTest(fixture), Stack() as stack:
-                service = pwd.getpwnam(SERVICE)
-                shutil.copy(os.path.join(fixture, "smartkeyd.db"), stack.state)
-                shutil.copytree(os.path.join(fixture, "swtpm"), stack.hardware.dir, dirs_exist_ok=True)
-                os.chmod(stack.hardware.dir, 0o700)
-                for folder in (stack.state, stack.hardware.dir):
-                    for name in [".", *os.listdir(folder)]:
-                        os.chown(os.path.join(folder, name), service.pw_uid, service.pw_gid)
-                    for name in os.listdir(folder):
-                        os.chmod(os.path.join(folder, name), 0o600)
-                stack.start()
-                listed = stack.ctl(ALICE, "--json", "list").json()["registrations"]
-                self.assertEqual([(r["name"], r["state"]) for r in listed],
-                                 [("es384", "ACTIVE"), ("rs256", "ACTIVE")])
-                self.assertEqual(listed[1]["label"], "a label")
-                for registration in listed:
-                    result = stack.ctl(ALICE, "assertion", registration["name"])
-                    self.assertEqual(result.code, 0, f"{result}\n{stack.read_log()}")
-                    jwks = json.loads(stack.ctl(ALICE, "jwks", registration["name"]).out)
-                    verify(result.out.strip(), jwks["keys"][0])
+        for kind, folder in KINDS.values():
+            stored = sorted(glob.glob(os.path.join(ROOT, "tests/fixtures/*/*", folder)))
+            self.assertTrue(stored, folder)
+            for hardware in stored:
+                with self.subTest(hardware), Stack(hardware=kind) as stack:
+                    stack.hardware.load(hardware)
+                    stack.give_to_service(os.path.join(os.path.dirname(hardware), "state"), stack.state)
+                    stack.start()
+                    listed = stack.ctl(ALICE, "--json", "list").json()["registrations"]
+                    self.assertEqual([(r["name"], r["state"]) for r in listed],
+                                     [("es384", "ACTIVE"), ("rs256", "ACTIVE")])
+                    self.assertEqual(listed[1]["label"], "a label")
+                    for registration in listed:
+                        result = stack.ctl(ALICE, "assertion", registration["name"])
+                        self.assertEqual(result.code, 0, f"{result}\n{stack.read_log()}")
+                        jwks = json.loads(stack.ctl(ALICE, "jwks", registration["name"]).out)
+                        verify(result.out.strip(), jwks["keys"][0])
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ TEST_F(SqliteSchema, OlderSchema_IsMigratedStepByStepKeepingTheData) {
 }
 
 TEST_F(SqliteSchema, DatabaseOf010_IsMigratedAndReadWhole) {
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db", database_);
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
   {
     absl::StatusOr<SqliteConnection> old = SqliteConnection::Open(database_);
     ASSERT_EQ(old->QueryInt("SELECT schema_version FROM meta").value(), 1);
@@ -235,7 +235,7 @@ TEST_F(SqliteSchema, NewAndMigratedDatabases_HaveTheSameTables) {
   };
   const TempDir fresh;
   ASSERT_TRUE(OpenStore(fresh.path()).ok());
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db", database_);
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
   ASSERT_TRUE(OpenStore(dir_.path()).ok());
   EXPECT_EQ(tables(fresh / kDatabaseFile), tables(database_));
 }

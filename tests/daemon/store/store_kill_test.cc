@@ -185,7 +185,7 @@ TEST(StoreKill, DuringAReset_TheDamagedOneOrTheEmptyOneIsThereAndTheOldFilesAreK
 
 TEST(StoreKill, DuringAMigration_NothingIsLost) {
   const TempDir before;
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db",
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db",
                              before / kDatabaseFile);
   const int changes = KillAtEveryChange(
       before,

@@ -222,7 +222,7 @@ TEST_F(StoreRecoveryTest, NewestCopyIsDamagedToo_TheOneBeforeIsTaken) {
 
 TEST_F(StoreRecoveryTest, CopyOfAnOlderVersion_IsMigrated) {
   MakeHistory();
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/smartkeyd.db",
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db",
                              dir_ / "copies/smartkeyd-20270115.db",
                              std::filesystem::copy_options::overwrite_existing);
   std::filesystem::remove(database_);
