@@ -71,7 +71,7 @@ class KeyProvider {
 
   // Makes the key unusable for ever, as far as this hardware can: a PKCS#11 object is deleted; a
   // TPM keeps nothing of a wrapped key, so forgetting `reference.blob` is what ends it. Absent is
-  // success; kKeyUnavailable for another provider's key, which is where it was.
+  // success; kKeyUnavailable for another provider's key, or another token's, which is where it was.
   virtual absl::Status DestroyKey(const KeyReference& reference) = 0;
 
   // Empty where the hardware stores no keys (TPM).

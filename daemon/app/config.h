@@ -23,6 +23,9 @@ struct DaemonConfig {
   std::string apps_dir = "/usr/lib/smartkeyd/apps.d";
 };
 
+// Where a PKCS#11 module that is isolated is met, below state_dir.
+inline constexpr char kPkcs11SocketInStateDir[] = "/pkcs11.sock";
+
 // [key_provider]
 struct KeyProviderConfig {
   std::string type = "tpm";  // or "pkcs11"

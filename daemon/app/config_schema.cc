@@ -13,7 +13,7 @@ namespace {
 void ReadDaemon(ConfigTable& table, DaemonConfig& daemon) {
   table.ReadString("socket", daemon.socket, CheckSocketPath);
   table.ReadString("admin_socket", daemon.admin_socket, CheckSocketPath);
-  table.ReadString("state_dir", daemon.state_dir, CheckAbsolutePath);
+  table.ReadString("state_dir", daemon.state_dir, CheckStateDir);
   table.ReadString("admin_group", daemon.admin_group, CheckShortText);
   table.ReadString("apps_dir", daemon.apps_dir, CheckAbsolutePath);
   if (daemon.socket == daemon.admin_socket) {

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "daemon/app/config.h"
 #include "daemon/http/url.h"
 
 namespace smartkey {
@@ -40,6 +41,15 @@ bool IsScheme(absl::string_view text) {
          });
 }
 
+// `below`: bytes of the path that come after the value.
+absl::Status CheckSocketPathOf(const std::string& value, size_t below) {
+  if (absl::Status status = CheckAbsolutePath(value); !status.ok()) return status;
+  if (const size_t most = sizeof(sockaddr_un::sun_path) - 1 - below; value.size() > most) {
+    return Must(absl::StrCat("be at most ", most, " bytes long (the kernel's limit for sockets)"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckAbsolutePath(const std::string& value) {
@@ -50,12 +60,11 @@ absl::Status CheckAbsolutePath(const std::string& value) {
 }
 
 absl::Status CheckSocketPath(const std::string& value) {
-  if (absl::Status status = CheckAbsolutePath(value); !status.ok()) return status;
-  if (value.size() >= sizeof(sockaddr_un::sun_path)) {
-    return Must(absl::StrCat("be at most ", sizeof(sockaddr_un::sun_path) - 1,
-                             " bytes long (the kernel's limit for sockets)"));
-  }
-  return absl::OkStatus();
+  return CheckSocketPathOf(value, 0);
+}
+
+absl::Status CheckStateDir(const std::string& value) {
+  return CheckSocketPathOf(value, absl::string_view(kPkcs11SocketInStateDir).size());
 }
 
 absl::Status CheckShortText(const std::string& value) {

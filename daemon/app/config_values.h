@@ -14,6 +14,8 @@ namespace smartkey {
 absl::Status CheckAbsolutePath(const std::string& value);
 // A path that fits into sockaddr_un.
 absl::Status CheckSocketPath(const std::string& value);
+// A path that leaves room there for kPkcs11SocketInStateDir.
+absl::Status CheckStateDir(const std::string& value);
 // Not empty, at most 128 bytes, no control characters.
 absl::Status CheckShortText(const std::string& value);
 // "org.example.viewer": at least two labels of letters, digits, '-' and '_'.

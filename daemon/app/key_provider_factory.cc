@@ -67,7 +67,8 @@ absl::Status PrepareProcessForKeyProvider(const Config& config) {
   TpmKeyProvider::QuietLibraryLog();
   if (config.key_provider.type != "pkcs11") return absl::OkStatus();
   if (config.key_provider.isolation == "process") {
-    return IsolatedPkcs11Module::UseSocket(absl::StrCat(config.daemon.state_dir, "/pkcs11.sock"));
+    return IsolatedPkcs11Module::UseSocket(
+        absl::StrCat(config.daemon.state_dir, kPkcs11SocketInStateDir));
   }
   for (const auto& [name, value] : EnvironmentOf(config.key_provider)) {
     setenv(name.c_str(), value.c_str(), /*overwrite=*/1);

@@ -54,7 +54,8 @@ absl::StatusOr<CreatedKey> Pkcs11KeyCreation::Run(Pkcs11Session& session, Pkcs11
 
 absl::Status Pkcs11KeyCreation::DestroyLeftovers(Pkcs11Session& session, Pkcs11KeyFinder& finder) {
   for (const std::string& id : leftovers_) {
-    if (absl::Status status = finder.DestroyKey(session, id); !status.ok()) return status;
+    if (absl::Status status = finder.DestroyObjects(session, id).status(); !status.ok())
+      return status;
   }
   leftovers_.clear();
   return absl::OkStatus();
@@ -75,14 +76,16 @@ absl::StatusOr<Pkcs11Session::KeyPair> Pkcs11KeyCreation::Generate(Pkcs11Session
     absl::StatusOr<Pkcs11Session::KeyPair> pair = attempt();
     // A token that reports a failure may have made the key all the same: none of it stays.
     if (refusal.ok() && MayPass(pair.status())) {
-      if (absl::Status status = finder.DestroyKey(session, first_id_); !status.ok()) return status;
+      if (absl::Status status = finder.DestroyObjects(session, first_id_).status(); !status.ok())
+        return status;
       pair = attempt();
     }
     if (pair.ok()) return pair;
     const absl::optional<CK_RV> code = Pkcs11CodeOf(pair.status());
     if (!code.has_value() || !IsTemplateRefusal(*code)) return pair;
     refusal.Update(pair.status());
-    if (absl::Status status = finder.DestroyKey(session, first_id_); !status.ok()) return status;
+    if (absl::Status status = finder.DestroyObjects(session, first_id_).status(); !status.ok())
+      return status;
   }
   return refusal;
 }

@@ -159,7 +159,15 @@ absl::Status Pkcs11KeyFinder::GoneReason(const Pkcs11KeyReference& reference) co
                                 "); it was made in ", Describe(reference.token)));
 }
 
-absl::Status Pkcs11KeyFinder::DestroyKey(Pkcs11Session& session, absl::string_view id) {
+absl::Status Pkcs11KeyFinder::DestroyKey(Pkcs11Session& session,
+                                         const Pkcs11KeyReference& reference) {
+  absl::StatusOr<bool> destroyed = DestroyObjects(session, reference.id);
+  if (!destroyed.ok()) return destroyed.status();
+  if (*destroyed || reference.token == token_.identity) return absl::OkStatus();
+  return GoneReason(reference);  // it may lie in a drawer, with the key in it
+}
+
+absl::StatusOr<bool> Pkcs11KeyFinder::DestroyObjects(Pkcs11Session& session, absl::string_view id) {
   bool ours = false;
   bool of_others = false;
   // The private half first: what a crash leaves then is only public.
@@ -182,7 +190,7 @@ absl::Status Pkcs11KeyFinder::DestroyKey(Pkcs11Session& session, absl::string_vi
     return MakeError(Reason::kKeyUnavailable,
                      "the token's key of this id does not bear our label, so it is left alone");
   }
-  return absl::OkStatus();
+  return ours;
 }
 
 absl::StatusOr<KeyInventory> Pkcs11KeyFinder::ListKeys(Pkcs11Session& session) {

@@ -41,10 +41,14 @@ class Pkcs11KeyFinder {
                                                   const Pkcs11KeyReference& reference,
                                                   const PublicKey& expected);
 
-  // Destroys all objects of this CKA_ID whose label is ours: first private, then public halves.
-  // That there are none is success.
+  // Destroys the key's objects as DestroyObjects does. That there are none is success in the token
+  // it was made in. Errors: also kKeyUnavailable (there are none, and it was made in another).
+  absl::Status DestroyKey(Pkcs11Session& session, const Pkcs11KeyReference& reference);
+
+  // Destroys all objects of this CKA_ID whose label is ours: first private, then public halves;
+  // returns whether there were any.
   // Errors: kKeyUnavailable (there is a private key, but it bears no label of ours).
-  absl::Status DestroyKey(Pkcs11Session& session, absl::string_view id);
+  absl::StatusOr<bool> DestroyObjects(Pkcs11Session& session, absl::string_view id);
 
   absl::StatusOr<KeyInventory> ListKeys(Pkcs11Session& session);
 

@@ -251,7 +251,7 @@ absl::Status Pkcs11KeyProvider::DestroyKey(const KeyReference& reference) {
     if (!parsed.ok()) return parsed.status();
     // All: the same key may be known by another reference, and its handle be the next key's.
     known_keys_.clear();
-    return connection_->finder.DestroyKey(session, parsed->id);
+    return connection_->finder.DestroyKey(session, *parsed);
   });
   return Annotate(status, "destroying a key");
 }

@@ -252,6 +252,9 @@ TEST_P(KeyProviderContract, KeyOfReplacedHardware_IsSaidToBeElsewhere) {
   const Reason wanted = hardware_->reason_if_replaced();
   EXPECT_EQ(ReasonOf(provider->CheckKey(key->reference, key->public_key)), wanted);
   EXPECT_EQ(ReasonOfSigning(*provider, *key), wanted);
+  // Where a replacement can be told, the key is still in what was taken out.
+  const bool told = wanted == Reason::kKeyUnavailable;
+  EXPECT_EQ(ReasonOf(provider->DestroyKey(key->reference)), told ? wanted : Reason::kUnspecified);
 }
 
 TEST_P(KeyProviderContract, DestroyedKey_IsNowhereInTheHardware) {

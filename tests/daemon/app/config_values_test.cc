@@ -26,6 +26,8 @@ TEST(ConfigValues, Paths) {
   ExpectBad(CheckAbsolutePath, {"", "etc/x", "~/x", std::string("/a\0b", 4)});
   ExpectGood(CheckSocketPath, {"/" + std::string(106, 'x')});
   ExpectBad(CheckSocketPath, {"/" + std::string(107, 'x'), "@abstract"});
+  ExpectGood(CheckStateDir, {"/" + std::string(94, 'x')});  // and "/pkcs11.sock"
+  ExpectBad(CheckStateDir, {"/" + std::string(95, 'x'), "relative"});
 }
 
 TEST(ConfigValues, AppIds) {
