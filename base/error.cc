@@ -76,6 +76,8 @@ constexpr ReasonRow kReasons[] = {
      "ask the administrator to change the [[policy]] block that makes this share"},
     {R::kAccessRequestNotFound, "ACCESS_REQUEST_NOT_FOUND", Code::kNotFound, A::kFixCall,
      E::kFailed, "look at the open requests with 'smartkeyctl requests'"},
+    {R::kAccessEnded, "ACCESS_ENDED", Code::kPermissionDenied, A::kAskOwner, E::kNotPermitted,
+     "see how it stands ('smartkeyctl list'), ask the owner, and watch again when it is usable"},
     // Which app, server, registration.
     {R::kUnknownServer, "UNKNOWN_SERVER", Code::kNotFound, A::kFixCall, E::kFailed,
      "see 'smartkeyctl servers' for the names; an administrator adds one as a [[server]] block"},

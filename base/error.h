@@ -55,6 +55,7 @@ enum class Reason : int {
   kShareNotFound = 30,
   kShareFromPolicy = 31,
   kAccessRequestNotFound = 32,
+  kAccessEnded = 33,
 
   // Which app, server, registration.
   kUnknownServer = 40,

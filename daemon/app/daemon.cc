@@ -101,7 +101,7 @@ struct Daemon::Parts {
   std::unique_ptr<TokenRevoker> revoker;
   std::unique_ptr<RegistrationRemover> remover;
   std::unique_ptr<RegistrationSuspender> suspender;
-  std::unique_ptr<TimerThread> feed_thread;
+  std::unique_ptr<TimerThread> watch_thread;
   std::unique_ptr<RegistrationFeed> feed;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
@@ -147,8 +147,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
 
   p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
   // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
-  p.feed_thread = std::make_unique<TimerThread>(clock);
-  p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.feed_thread, clock);
+  p.watch_thread = std::make_unique<TimerThread>(clock);
+  p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
 
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
@@ -167,7 +167,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
 
   p.services.reset(new ServiceParts{p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys,
                                     *p.tokens, *p.assertions, *p.enrollments, *p.remover,
-                                    *p.suspender, *p.feed, *p.scheduler, clock,
+                                    *p.suspender, *p.feed, *p.scheduler, *p.watch_thread, clock,
                                     MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {

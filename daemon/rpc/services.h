@@ -59,6 +59,7 @@ struct ServiceParts {
   RegistrationSuspender& suspender;
   RegistrationFeed& feed;
   Scheduler& scheduler;
+  Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
   const Clock& clock;
   ServiceInfo info;
 };

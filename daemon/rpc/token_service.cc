@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
+#include "daemon/rpc/token_message.h"
 
 namespace smartkey {
 namespace {
@@ -15,56 +16,6 @@ namespace {
 constexpr absl::Duration kLimit = absl::Seconds(60);  // stands in token.proto
 constexpr absl::Duration kMaxMinValid = absl::Hours(24);
 constexpr size_t kMaxChallenge = 4 * 1024;  // likewise
-
-v1::TokenSource ToProto(TokenSource source) {
-  switch (source) {
-    case TokenSource::kCache:
-      return v1::CACHE;
-    case TokenSource::kFresh:
-      return v1::FRESH;
-    case TokenSource::kStaleValid:
-      return v1::STALE_VALID;
-  }
-  return v1::TOKEN_SOURCE_UNSPECIFIED;
-}
-
-void FillScope(const TokenResult& result, const ScopeSet& requested,
-               v1::GetAccessTokenResponse& response) {
-  const Generation* generation = result.registration->FindGeneration(result.generation);
-  ScopeSet granted;
-  if (result.token->granted.has_value()) {
-    granted = *result.token->granted;
-  } else {
-    response.set_scope_assumed(true);
-    if (generation != nullptr) granted = ParseScope(generation->granted_scope);
-  }
-  response.set_scope(ToScopeString(granted));
-  response.set_scope_narrowed(
-      !granted.empty() &&
-      !std::includes(granted.begin(), granted.end(), requested.begin(), requested.end()));
-}
-
-void Fill(const TokenResult& result, const ScopeSet& requested,
-          v1::GetAccessTokenResponse& response) {
-  const AccessToken& token = *result.token;
-  const absl::string_view value = token.value.RevealSecret();
-  response.set_access_token(value.data(), value.size());
-  response.set_token_type(token.token_type);
-  SetTime(token.expires_at, &response, &v1::GetAccessTokenResponse::mutable_expires_at);
-  SetTime(token.refresh_after_at, &response, &v1::GetAccessTokenResponse::mutable_refresh_after);
-  response.set_source(ToProto(result.source));
-  FillScope(result, requested, response);
-  response.set_fhir_base(result.registration->fhir_base);
-  response.set_patient(token.patient.RevealIdentifying());
-  response.set_fhir_user(token.fhir_user.RevealIdentifying());
-  response.set_launch_context(token.launch_context_json.RevealIdentifying());
-  response.set_registration(result.registration->id);
-  response.set_generation(result.generation);
-  response.set_min_valid_unmet(!result.min_valid_met);
-  if (!result.refresh_error.ok()) {
-    *response.mutable_refresh_error() = ToErrorDetail(result.refresh_error);
-  }
-}
 
 }  // namespace
 
@@ -139,16 +90,12 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
   const TokenManager::RequestId id = parts_.tokens.GetAccessToken(
       *std::move(translated), parts_.clock.Boot() + limit,
       [call, scopes](absl::StatusOr<TokenResult> result) {
-        call->Finish(result.status(),
-                     [&](v1::GetAccessTokenResponse& answer) { Fill(*result, scopes, answer); });
+        call->Finish(result.status(), [&](v1::GetAccessTokenResponse& answer) {
+          FillAccessToken(*result, scopes, answer);
+        });
       });
   if (id != 0) call->OnAbandon([&tokens = parts_.tokens, id] { tokens.Cancel(id); });
   return call->reactor();
-}
-
-grpc::ServerWriteReactor<v1::WatchAccessTokenResponse>* TokenService::WatchAccessToken(
-    grpc::CallbackServerContext*, const v1::WatchAccessTokenRequest*) {
-  return FailStreamNotImplemented<v1::WatchAccessTokenResponse>("WatchAccessToken");
 }
 
 grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(

@@ -85,6 +85,7 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
                 shared->cache.Put(key, token);
               }
               shared->NoteSuccess(key, endpoint);
+              if (keep) shared->NoteChange(key.registration_id);
               TokenResult result;
               result.token = token;
               result.source = TokenSource::kFresh;

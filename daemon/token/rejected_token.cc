@@ -29,9 +29,9 @@ absl::StatusOr<TokenManager::Rejection> TokenManager::ReportRejected(
     if (!allowed.ok()) return allowed;
     s.cache.Erase(*key);  // put in with `mu` held too, so that it is still the one
     rejection.dropped = true;
-    if (refused || (*serving)->number != key->generation) return rejection;
-    rejection.refreshing = s.flights.count(*key) != 0;
-    if (!rejection.refreshing && s.MayMint(*key, (*serving)->token_endpoint, now).ok()) {
+    const bool serves = !refused && (*serving)->number == key->generation;
+    rejection.refreshing = serves && s.flights.count(*key) != 0;
+    if (serves && !rejection.refreshing && s.MayMint(*key, (*serving)->token_endpoint, now).ok()) {
       started = s.StartFlight(*registration, *key, (*serving)->token_endpoint);
       rejection.refreshing = true;
     }
@@ -39,6 +39,7 @@ absl::StatusOr<TokenManager::Rejection> TokenManager::ReportRejected(
   if (started != nullptr) {
     s.Fly(started, *registration, **serving, ParseScope(started->key.scope), caller);
   }
+  s.NoteChange(registration_id);
   return rejection;
 }
 

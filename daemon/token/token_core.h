@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -55,6 +56,7 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   std::unordered_map<RequestId, Waiter> waiters ABSL_GUARDED_BY(mu);
   std::map<TokenKey, std::shared_ptr<Flight>> flights ABSL_GUARDED_BY(mu);
   std::map<std::string, Scheduler::TaskId> retries ABSL_GUARDED_BY(mu);  // by registration
+  std::map<std::string, std::map<ObserverId, std::function<void()>>> observers ABSL_GUARDED_BY(mu);
   AttemptGate gate ABSL_GUARDED_BY(mu);
   MintBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2)};  // by registration
   MintBudget reports ABSL_GUARDED_BY(mu){3, absl::Minutes(1)};  // by caller and registration
@@ -83,6 +85,9 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   // From here on nobody joins it.
   void Detach(const std::shared_ptr<Flight>& flight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void WaiterTimedOut(RequestId id, absl::Status status);
+
+  // Tells those who observe it. Without the lock.
+  void NoteChange(const std::string& registration_id) ABSL_LOCKS_EXCLUDED(mu);
 
   // token_flight.cc: from a flight to its waiters' answers.
 

@@ -243,12 +243,14 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
                                   const absl::Status& error) {
   std::vector<Waiter> answered;
   bool forgotten = false;
+  bool put = false;
   {
     MutexLock lock(mu);
     Detach(flight);
     forgotten = flight->forgotten;
     // Under the lock: Forget either sees the token in the cache or marks this flight before.
-    if (token != nullptr && token->cacheable && !forgotten) cache.Put(flight->key, token);
+    put = token != nullptr && token->cacheable && !forgotten;
+    if (put) cache.Put(flight->key, token);
     for (const RequestId id : flight->waiters) {
       const auto found = waiters.find(id);
       if (found == waiters.end()) continue;  // gave up before
@@ -275,6 +277,7 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
     result.refresh_error = error;
     waiter.done(std::move(result));
   }
+  if (put) NoteChange(flight->key.registration_id);
 }
 
 absl::Status TokenManager::Shared::WhyForgotten(const std::string& registration_id) const {

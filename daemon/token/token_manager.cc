@@ -138,9 +138,11 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
       held_back = ShuttingDown();
     } else if (usable) {
       ++s.hits;
-      if (now >= result.token->refresh_after && !refused && s.flights.count(key) == 0 &&
-          s.MayMint(key, generation.token_endpoint, now).ok()) {
-        started = s.StartFlight(*registration, key, generation.token_endpoint);
+      if (now >= result.token->refresh_after && !refused && s.flights.count(key) == 0) {
+        result.refresh_error = s.MayMint(key, generation.token_endpoint, now);
+        if (result.refresh_error.ok()) {
+          started = s.StartFlight(*registration, key, generation.token_endpoint);
+        }
       }
     } else if (held_back = refused ? refusal : s.MayMint(key, generation.token_endpoint, now);
                held_back.ok()) {
@@ -174,7 +176,7 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
   if (wait) return id;
 
   if (usable) {
-    result.source = TokenSource::kCache;
+    result.source = result.refresh_error.ok() ? TokenSource::kCache : TokenSource::kStaleValid;
     done(std::move(result));
   } else if (result.token != nullptr && !given_up && ReasonOf(held_back) != Reason::kShuttingDown) {
     result.source = TokenSource::kStaleValid;
@@ -206,6 +208,33 @@ void TokenManager::Shared::WaiterTimedOut(RequestId id, absl::Status status) {
   waiter.done(std::move(status));
 }
 
+TokenManager::ObserverId TokenManager::Observe(const std::string& registration_id,
+                                               std::function<void()> changed) {
+  MutexLock lock(shared_->mu);
+  const ObserverId id = shared_->next_id++;
+  shared_->observers[registration_id][id] = std::move(changed);
+  return id;
+}
+
+void TokenManager::Unobserve(const std::string& registration_id, ObserverId id) {
+  MutexLock lock(shared_->mu);
+  const auto found = shared_->observers.find(registration_id);
+  if (found == shared_->observers.end()) return;
+  found->second.erase(id);
+  if (found->second.empty()) shared_->observers.erase(found);
+}
+
+void TokenManager::Shared::NoteChange(const std::string& registration_id) {
+  std::vector<std::function<void()>> told;
+  {
+    MutexLock lock(mu);
+    const auto found = observers.find(registration_id);
+    if (found == observers.end()) return;
+    for (const auto& [id, changed] : found->second) told.push_back(changed);
+  }
+  for (const std::function<void()>& changed : told) changed();
+}
+
 TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
   TokenCache::Taken taken;
   std::vector<Waiter> waiting;
@@ -230,6 +259,7 @@ TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
     shared_->scheduler.Cancel(waiter.timer);
     waiter.done(shared_->WhyForgotten(registration_id));
   }
+  shared_->NoteChange(registration_id);
   return taken;
 }
 

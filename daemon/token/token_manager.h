@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -99,6 +100,14 @@ class TokenManager {
   // flights. One that names another patient than the pinned one makes the generation
   // CONTEXT_CHANGED, durably: kContextChanged.
   void FetchFirstToken(std::string registration_id, int generation, Done done);
+
+  // `changed` runs, on any thread, when a token of this registration has come into the cache or
+  // gone from it: GetAccessToken may have another answer now. Not when a request failed: who asked
+  // for it was told. It must not block, nor call the manager; once more after Unobserve, if it was
+  // about to.
+  using ObserverId = uint64_t;  // never 0
+  ObserverId Observe(const std::string& registration_id, std::function<void()> changed);
+  void Unobserve(const std::string& registration_id, ObserverId id);
 
   // Drops every cached token of a registration, and the answers of flights under way for it: who
   // waits for one is told at once why the registration gives none any more. To be called once the

@@ -192,6 +192,7 @@ class Services : public testing::Test {
                       suspender_,
                       feed_,
                       scheduler_,
+                      scheduler_,
                       clock_,
                       {"1.2.3", "tpm", clock_.Boot(), clock_.Now(), {}, {}}};
   const ServicesFactory public_services_ = PublicServices(parts_);

@@ -447,7 +447,6 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   auto sharing = v1::SharingService::NewStub(client->channel);
   auto registrations = v1::RegistrationService::NewStub(client->channel);
   auto signing = v1::SigningService::NewStub(client->channel);
-  auto tokens = v1::TokenService::NewStub(client->channel);
 #define EXPECT_UNARY_NOT_IMPLEMENTED(stub, method)                 \
   do {                                                             \
     grpc::ClientContext context;                                   \
@@ -471,7 +470,6 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
-  EXPECT_STREAM_NOT_IMPLEMENTED(tokens, WatchAccessToken);
 
   auto admin_client = Connect(Admin());
   auto admin = v1::AdminService::NewStub(admin_client->channel);

@@ -57,7 +57,12 @@ TEST_F(TokenManagerTest, BackgroundRefreshFails_TheCachedOneGoesOnAndAttemptsAre
   clock_.Advance(absl::Minutes(41));
   EXPECT_EQ(Ask()->source(), TokenSource::kCache);
   minter_.Answer(MakeError(Reason::kServerUnreachable, "down"));
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(Ask()->source(), TokenSource::kCache);
+  for (int i = 0; i < 50; ++i) {
+    const auto asked = Ask();
+    EXPECT_EQ(asked->value(), "t1");
+    EXPECT_EQ(asked->source(), TokenSource::kStaleValid);
+    EXPECT_EQ(ReasonOf(asked->result->refresh_error), Reason::kServerUnreachable);
+  }
   EXPECT_EQ(minter_.mints(), 2);
   clock_.Advance(absl::Seconds(2));
   EXPECT_EQ(Ask()->source(), TokenSource::kCache);
