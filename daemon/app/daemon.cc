@@ -16,6 +16,7 @@
 #include "daemon/access/registration_feed.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
+#include "daemon/app/token_keeper.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/registration_suspender.h"
@@ -94,6 +95,7 @@ struct Daemon::Parts {
   std::unique_ptr<TokenEndpoint> token_endpoint;
   std::unique_ptr<AssertionTokenMinter> minter;
   std::unique_ptr<TokenManager> tokens;
+  std::unique_ptr<TokenKeeper> keeper;
   std::unique_ptr<Standings> standings;
   std::unique_ptr<AssertionIssuer> assertions;
   std::unique_ptr<EnrollmentManager> enrollments;
@@ -153,6 +155,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
   if (!inherited.ok()) return inherited.status();
+  p.keeper = std::make_unique<TokenKeeper>(*inherited);
   const absl::optional<gid_t> admin_group = FindGroup(config.daemon.admin_group);
   if (!admin_group.has_value()) {
     Log(LogLevel::kWarning, "the admin group does not exist: root alone may administer",
@@ -184,6 +187,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
       Log(LogLevel::kWarning,
           "restart smartkeyd: which keys in the token are its own could not be known at the start");
     }
+    running.keeper->Start(*running.tokens, running.store->instance_id());
     running.remover->Recover();
     running.enrollments->Recover();
     running.tokens->Recover();

@@ -22,6 +22,7 @@ std::string ToScopeString(const ScopeSet& scopes);
 struct AccessToken {
   Secret value;
   std::string token_type = "Bearer";
+  std::string key_thumbprint;        // of the key that signed for it; set by whoever signs
   BootTime expires;                  // counted from when the request was sent
   absl::Time expires_at;             // the same on the wall clock, for people and apps
   absl::Duration lifetime;           // from receipt to `expires`

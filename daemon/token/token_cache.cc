@@ -5,13 +5,55 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/token/token_record.h"
+#include "daemon/token/token_region.h"
+
 namespace smartkey {
+
+TokenCache::TokenCache() = default;
+
+TokenCache::~TokenCache() = default;
 
 std::shared_ptr<const AccessToken> TokenCache::Find(const TokenKey& key, BootTime now) const {
   MutexLock lock(mu_);
   const auto found = tokens_.find(key);
-  if (found == tokens_.end() || found->second->expires <= now) return nullptr;
-  return found->second;
+  if (found == tokens_.end() || found->second.token->expires <= now) return nullptr;
+  return found->second.token;
+}
+
+TokenCache::Entries::iterator TokenCache::Drop(Entries::iterator entry) {
+  if (entry->second.slot.has_value()) region_->Wipe(*entry->second.slot);
+  return tokens_.erase(entry);
+}
+
+void TokenCache::Write(const TokenKey& key, Entry& entry) {
+  if (region_ == nullptr) return;
+  const Secret record = EncodeTokenRecord(key, *entry.token);
+  const absl::optional<int> before = entry.slot;
+  entry.slot = region_->Write(record.RevealSecret());
+  if (before.has_value()) region_->Wipe(*before);
+  // Into its own place where no other is free: a kill in the middle of that costs the token.
+  if (before.has_value() && !entry.slot.has_value()) {
+    entry.slot = region_->Write(record.RevealSecret());
+  }
+}
+
+void TokenCache::KeepIn(std::unique_ptr<TokenRegion> region) {
+  MutexLock lock(mu_);
+  region_ = std::move(region);
+  for (auto& [key, entry] : tokens_) Write(key, entry);
+}
+
+bool TokenCache::Restore(const TokenKey& key, std::shared_ptr<const AccessToken> token, int slot) {
+  MutexLock lock(mu_);
+  const auto found = tokens_.find(key);
+  if (found != tokens_.end() && !found->second.restored) {
+    region_->Wipe(slot);
+    return false;
+  }
+  if (found != tokens_.end()) Drop(found);
+  tokens_.emplace(key, Entry{std::move(token), slot, true});
+  return true;
 }
 
 void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> token) {
@@ -32,14 +74,17 @@ void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> tok
       first = last;
     }
     const auto soonest = std::min_element(first, last, [](const auto& a, const auto& b) {
-      return a.second->expires < b.second->expires;
+      return a.second.token->expires < b.second.token->expires;
     });
     if (soonest != last) {
-      dropped = std::move(soonest->second);
-      tokens_.erase(soonest);
+      dropped = soonest->second.token;
+      Drop(soonest);
     }
   }
-  std::swap(tokens_[key], token);
+  Entry& entry = tokens_[key];
+  std::swap(entry.token, token);
+  entry.restored = false;
+  Write(key, entry);
 }
 
 TokenCache::Taken TokenCache::TakeRegistration(const std::string& registration_id) {
@@ -47,8 +92,8 @@ TokenCache::Taken TokenCache::TakeRegistration(const std::string& registration_i
   MutexLock lock(mu_);
   auto it = tokens_.lower_bound(TokenKey{registration_id, 0, ""});
   while (it != tokens_.end() && it->first.registration_id == registration_id) {
-    taken.emplace_back(it->first, std::move(it->second));
-    it = tokens_.erase(it);
+    taken.emplace_back(it->first, it->second.token);
+    it = Drop(it);
   }
   return taken;
 }
@@ -58,14 +103,14 @@ absl::optional<TokenKey> TokenCache::FindToken(const std::string& registration_i
   MutexLock lock(mu_);
   auto it = tokens_.lower_bound(TokenKey{registration_id, 0, ""});
   for (; it != tokens_.end() && it->first.registration_id == registration_id; ++it) {
-    if (Secret::Equal(it->second->value, value)) return it->first;
+    if (Secret::Equal(it->second.token->value, value)) return it->first;
   }
   return absl::nullopt;
 }
 
 void TokenCache::Erase(const TokenKey& key) {
   MutexLock lock(mu_);
-  tokens_.erase(key);
+  if (const auto found = tokens_.find(key); found != tokens_.end()) Drop(found);
 }
 
 void TokenCache::EraseRegistration(const std::string& registration_id) {
@@ -77,14 +122,14 @@ void TokenCache::EraseGeneration(const std::string& registration_id, int generat
   auto it = tokens_.lower_bound(TokenKey{registration_id, generation, ""});
   while (it != tokens_.end() && it->first.registration_id == registration_id &&
          it->first.generation == generation) {
-    it = tokens_.erase(it);
+    it = Drop(it);
   }
 }
 
 void TokenCache::EraseExpired(BootTime now) {
   MutexLock lock(mu_);
   for (auto it = tokens_.begin(); it != tokens_.end();) {
-    it = it->second->expires <= now ? tokens_.erase(it) : std::next(it);
+    it = it->second.token->expires <= now ? Drop(it) : std::next(it);
   }
 }
 

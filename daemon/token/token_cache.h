@@ -16,6 +16,8 @@
 
 namespace smartkey {
 
+class TokenRegion;
+
 // What a cached token is found by: everything that went into asking for it.
 struct TokenKey {
   std::string registration_id;
@@ -28,13 +30,25 @@ struct TokenKey {
   }
 };
 
-// Access tokens in memory, and only there. Holds its own lock and nothing else while it looks, so
-// that a hit never waits for hardware, HTTP or disk. Thread-safe.
+// Access tokens in memory, and only there: that of this process, and if there is a TokenRegion also
+// that, from which the next process takes them. Holds its own lock and nothing else while it looks,
+// so that a hit never waits for hardware, HTTP or disk. Thread-safe.
 class TokenCache {
  public:
+  TokenCache();
+  ~TokenCache();
+
   // The token if it has not expired at `now`, else null. Whether it lasts long enough is the
   // caller's to judge.
   std::shared_ptr<const AccessToken> Find(const TokenKey& key, BootTime now) const;
+
+  // From here on whatever is cached is in `region` as well, what is there already too, and what is
+  // dropped is wiped there. To be called once.
+  void KeepIn(std::unique_ptr<TokenRegion> region);
+
+  // A token that was read from that region, with its slot. False if there is one for this key that
+  // did not come from there: that one stays, and the slot is wiped.
+  bool Restore(const TokenKey& key, std::shared_ptr<const AccessToken> token, int slot);
 
   // Replaces what was there. When there are too many, the one that expires first goes: of the same
   // registration if that has its fill, so that one app's many scope sets push out nobody else's
@@ -65,8 +79,21 @@ class TokenCache {
   static constexpr size_t kMaxTokens = 10'000;
   static constexpr size_t kMaxTokensOfRegistration = 64;
 
+  struct Entry {
+    std::shared_ptr<const AccessToken> token;
+    absl::optional<int> slot;  // of the region
+    bool restored = false;
+  };
+  using Entries = std::map<TokenKey, Entry>;
+
+  // Takes an entry out. Its token is wiped with the last pointer, in the region now.
+  Entries::iterator Drop(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Writes it to the region, if there is one, and only then wipes what stood there for it before.
+  void Write(const TokenKey& key, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   mutable Mutex mu_;
-  std::map<TokenKey, std::shared_ptr<const AccessToken>> tokens_ ABSL_GUARDED_BY(mu_);
+  Entries tokens_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<TokenRegion> region_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace smartkey

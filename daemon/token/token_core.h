@@ -118,6 +118,11 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   absl::Status NoteFailure(const TokenKey& key, const std::string& token_endpoint,
                            const absl::Status& error);
 
+  // kept_tokens.cc: tokens over a restart.
+
+  // What has expired is wiped from time to time.
+  void PlanWipe();
+
   // token_retries.cc: refused registrations are tried again by themselves.
 
   // Replaces what was planned for it.

@@ -21,6 +21,8 @@
 
 namespace smartkey {
 
+class TokenRegion;
+
 enum class TokenSource {
   kCache,
   kFresh,
@@ -77,6 +79,12 @@ class TokenManager {
   // Takes up the trying of registrations that were refused before the last stop, each when its time
   // comes.
   void Recover();
+
+  // Cached tokens are in `region` too from here on, and so outlive this process. Those that an
+  // earlier one left there are taken back, as old as they are, if the registration is served from
+  // the same generation and key, is not suspended, and is pinned to whom they name; else wiped.
+  // To be called once, when the store can be read.
+  void KeepTokensIn(std::unique_ptr<TokenRegion> region);
 
   // `done` runs exactly once, on any thread, and must not block.
   RequestId GetAccessToken(TokenRequest request, BootTime deadline, Done done);

@@ -101,6 +101,7 @@ void AssertionTokenMinter::Send(const std::shared_ptr<Attempt>& attempt, Secret 
 
 void AssertionTokenMinter::Finish(std::shared_ptr<Attempt> attempt,
                                   absl::StatusOr<AccessToken> result) {
+  if (result.ok()) result->key_thumbprint = attempt->key.kid;
   if (result.ok() || ReasonOf(result.status()) != Reason::kRefusedByServer || attempt->sends > 1) {
     return attempt->done(std::move(result));
   }

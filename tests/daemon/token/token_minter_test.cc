@@ -94,6 +94,7 @@ TEST_F(TokenMinterTest, ServerAgrees_SendsOneSignedAssertionForTheClient) {
   const absl::StatusOr<AccessToken> token = Mint({"patient/*.rs", "launch"});
   ASSERT_TRUE(token.ok()) << token.status();
   EXPECT_EQ(token->value.RevealSecret(), "the-token");
+  EXPECT_EQ(token->key_thumbprint, "the-kid");
   ASSERT_EQ(sends(), 1u);
   const RecordedRequest sent = http_.requests()[0];
   EXPECT_EQ(sent.Form("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
