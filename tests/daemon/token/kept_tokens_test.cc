@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokens over a restart: a second TokenManager with what the first one left in memory.
-#include <fcntl.h>
-
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -282,6 +281,33 @@ TEST_F(KeptTokensTest, TokenMustNotBeKept_IsNotThere) {
   minter_.Script(std::move(token));
   ASSERT_TRUE(Ask()->ok());
   EXPECT_FALSE(memory_->Contains("token-1"));
+}
+
+TEST_F(KeptTokensTest, ManyThreadsPutAndDrop_TheMemoryHasExactlyWhatIsCached) {
+  absl::StatusOr<std::unique_ptr<TokenRegion>> made = TokenRegion::Create(kOwner, kSlots);
+  ASSERT_TRUE(made.ok()) << made.status();
+  memory_ = std::make_unique<KeptMemory>((*made)->fd());
+  TokenCache cache;
+  cache.KeepIn(*std::move(made));
+  std::vector<std::thread> threads;
+  for (int number = 0; number < 4; ++number) {
+    threads.emplace_back([this, &cache, number] {
+      for (int turn = 0; turn < 500; ++turn) {
+        const std::string id = absl::StrCat("r", turn % 3);
+        cache.Put({id, 1, ""}, std::make_shared<const AccessToken>(
+                                   Token(absl::StrCat("token-", number, "-", turn))));
+        if (turn % 7 == number) cache.EraseRegistration(id);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::vector<TokenRecord> records = Records();
+  EXPECT_EQ(static_cast<int>(records.size()), cache.size());
+  for (const TokenRecord& record : records) {
+    const std::shared_ptr<const AccessToken> cached = cache.Find(record.key, clock_.Boot());
+    ASSERT_NE(cached, nullptr);
+    EXPECT_TRUE(Secret::Equal(cached->value, record.token.value.RevealSecret()));
+  }
 }
 
 // The database could not be read at the start.
