@@ -283,7 +283,9 @@ TEST(TokenRegion, RecordIsInIt_ItsPagesAreLockedAndNoneIsInACoreFile) {
       locked_pages += std::atoi(std::string(line.substr(7)).c_str()) / 4;
     }
   }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their mlock does nothing
   EXPECT_GE(locked_pages, 2) << Mapping();
+#endif
 }
 
 TEST(TokenRegion, RoomForTenThousand_OnlyWhatIsUsedIsMemory) {
