@@ -25,6 +25,8 @@ struct ProviderCapabilities {
 struct ListedKey {
   KeyReference reference;
   std::string label;
+  // What the hardware knows the key by, octets; of a key made here its Thumbprint(). Never empty.
+  std::string id;
 };
 
 // The keys that the hardware itself stores.

@@ -12,6 +12,15 @@ namespace {
 
 constexpr absl::Duration kDiskCall = absl::Seconds(60);
 
+std::vector<StoredKeys::Key> KeysFromProto(
+    const google::protobuf::RepeatedPtrField<v1::StoredKey>& in) {
+  std::vector<StoredKeys::Key> keys;
+  for (const v1::StoredKey& key : in) {
+    keys.push_back({key.label(), key.registration_id(), key.generation(), key.stray(), key.id()});
+  }
+  return keys;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(std::string socket_path) {
@@ -35,10 +44,20 @@ absl::StatusOr<StoredKeys> AdminClient::ListStoredKeys(CallOptions options) {
   if (!response.ok()) return response.status();
   StoredKeys stored;
   stored.of_other_instances = response->of_other_instances();
-  for (const v1::StoredKey& key : response->keys()) {
-    stored.keys.push_back({key.label(), key.registration_id(), key.generation(), key.stray()});
-  }
+  stored.keys = KeysFromProto(response->keys());
   return stored;
+}
+
+absl::StatusOr<std::vector<StoredKeys::Key>> AdminClient::RemoveStrayKeys(
+    const absl::optional<std::vector<std::string>>& ids, CallOptions options) {
+  v1::RemoveStrayKeysRequest request;
+  request.set_all(!ids.has_value());
+  if (ids.has_value()) request.mutable_ids()->Assign(ids->begin(), ids->end());
+  auto response = channel().Call(v1::AdminService::NewStub(channel().grpc()),
+                                 &v1::AdminService::Stub::RemoveStrayKeys, request,
+                                 options.timeout.value_or(kShortCall));
+  if (!response.ok()) return response.status();
+  return KeysFromProto(response->keys());
 }
 
 absl::StatusOr<ProvisionedTpm> AdminClient::ProvisionTpm(const Secret& owner_password,

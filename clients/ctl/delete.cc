@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
-#include <iostream>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
@@ -11,19 +9,6 @@
 
 namespace smartkey::ctl {
 namespace {
-
-absl::Status Confirm(const Session& session, const std::string& name) {
-  if (isatty(STDIN_FILENO) != 1) {
-    return WithRemedy(MakeError(Reason::kInvalidArgument, "nobody is here to confirm the deletion"),
-                      "use --yes to delete without being asked");
-  }
-  session.err << "Delete " << Printable(name)
-              << "? Its key is destroyed; using it again takes another login. [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
-  return MakeError(Reason::kCancelled, "nothing was deleted");
-}
 
 void ShowDeletion(const Session& session, const client::Deletion& deletion) {
   session.out << "Deleted " << Printable(deletion.registration_id) << "\n";
@@ -47,7 +32,10 @@ absl::Status RunDelete(const Session& session, const std::string& name, bool yes
     // Nobody is asked about what is not there.
     const absl::Status found = (*client)->GetRegistration(name).status();
     if (!found.ok()) return found;
-    const absl::Status confirmed = Confirm(session, name);
+    const absl::Status confirmed =
+        session.Confirm(absl::StrCat("Delete ", Printable(name),
+                                     "? Its key is destroyed; using it again takes another login."),
+                        "nothing was deleted");
     if (!confirmed.ok()) return confirmed;
   }
   auto deletion = (*client)->DeleteRegistration(name);

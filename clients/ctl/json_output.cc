@@ -166,13 +166,18 @@ json ToJson(const client::Key& key) {
   return out;
 }
 
+json ToJson(const client::StoredKeys::Key& key) {
+  json out = {{"label", key.label}, {"stray", key.stray}};
+  Set(out, "id", absl::BytesToHexString(key.id));
+  Set(out, "registration", key.registration_id);
+  if (key.generation > 0) out["generation"] = key.generation;
+  return out;
+}
+
 json ToJson(const client::StoredKeys& stored) {
   json keys = json::array();
   for (const client::StoredKeys::Key& key : stored.keys) {
-    json one = {{"label", key.label}, {"stray", key.stray}};
-    Set(one, "registration", key.registration_id);
-    if (key.generation > 0) one["generation"] = key.generation;
-    keys.push_back(std::move(one));
+    keys.push_back(ToJson(key));
   }
   return {{"keys", std::move(keys)}, {"of_other_instances", stored.of_other_instances}};
 }

@@ -24,6 +24,7 @@ nlohmann::json ToJson(const client::DaemonStatus& status);
 nlohmann::json StoreToJson(const client::DaemonStatus& status);
 nlohmann::json ToJson(const client::StoreRecovery& recovery);
 nlohmann::json ToJson(const client::Key& key);
+nlohmann::json ToJson(const client::StoredKeys::Key& key);
 nlohmann::json ToJson(const client::StoredKeys& stored);
 
 // Holds the token: for standard output only.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -57,13 +60,23 @@ std::string StoredText(const client::StoredKeys& stored) {
   for (const client::StoredKeys::Key& key : stored.keys) {
     if (!key.stray) continue;
     absl::StrAppend(&text, text.empty() ? "\nKeys in the token that no registration needs:\n" : "",
-                    "  ", key.label, "\n");
+                    "  ", key.label, "\n    id ", absl::BytesToHexString(key.id), "\n");
   }
+  if (!text.empty()) absl::StrAppend(&text, "'smartkeyctl keys --remove-stray ID' removes one.\n");
   if (!stored.keys.empty() || stored.of_other_instances > 0) {
     absl::StrAppend(&text, "\nIn the token: ", stored.keys.size(), " keys of this smartkeyd, ",
                     stored.of_other_instances, " of others that use it too.\n");
   }
   return text;
+}
+
+absl::StatusOr<std::string> OctetsFromHex(const std::string& hex) {
+  if (hex.empty() || hex.size() % 2 != 0 || !absl::c_all_of(hex, absl::ascii_isxdigit)) {
+    return WithRemedy(MakeError(Reason::kInvalidArgument,
+                                "the id of a key is an even number of hexadecimal digits"),
+                      "copy it from 'smartkeyctl keys --all', or say 'all'");
+  }
+  return absl::HexStringToBytes(hex);
 }
 
 absl::Status RunOwn(const Session& session) {
@@ -119,14 +132,66 @@ absl::Status RunAll(const Session& session) {
   return absl::OkStatus();
 }
 
+// `which`: an id as `keys --all` shows it, or "all".
+absl::Status RunRemoveStray(const Session& session, const std::string& which, bool yes) {
+  absl::optional<std::vector<std::string>> ids;
+  if (which != "all") {
+    absl::StatusOr<std::string> id = OctetsFromHex(which);
+    if (!id.ok()) return id.status();
+    ids = {*std::move(id)};
+  }
+  auto client = session.ConnectAdmin();
+  if (!client.ok()) return client.status();
+  if (!yes) {
+    const absl::Status confirmed = session.Confirm(
+        absl::StrCat(ids.has_value() ? "Destroy this key" : "Destroy every stray key",
+                     " in the token? A registration that only an older copy\n"
+                     "of the database knows could not be taken up from that copy afterwards."),
+        "nothing was removed");
+    if (!confirmed.ok()) return confirmed;
+  }
+  auto removed = (*client)->RemoveStrayKeys(ids);
+  if (!removed.ok()) return removed.status();
+  if (session.json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const client::StoredKeys::Key& key : *removed) list.push_back(ToJson(key));
+    session.out << ToJsonDocument({{"removed", std::move(list)}});
+    return absl::OkStatus();
+  }
+  for (const client::StoredKeys::Key& key : *removed)
+    session.out << "Removed " << key.label << "\n";
+  if (removed->empty()) session.err << "There are no stray keys.\n";
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddKeys(CLI::App& app, Session& session) {
-  auto all = std::make_shared<bool>(false);
+  struct Arguments {
+    bool all = false;
+    bool yes = false;
+    std::string remove_stray;
+  };
+  auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("keys", "Show hardware keys and how they are protected");
-  command->add_flag("--all", *all, "Those of all owners and in the token, over the admin socket");
-  command->callback([&session, all] {
-    session.run = [&session, all] { return *all ? RunAll(session) : RunOwn(session); };
+  CLI::Option* all = command->add_flag(
+      "--all", arguments->all, "Those of all owners and in the token, over the admin socket");
+  CLI::Option* remove =
+      command
+          ->add_option(
+              "--remove-stray", arguments->remove_stray,
+              "Destroy a key in the token that no registration needs, by the id that --all "
+              "shows, or 'all' of them")
+          ->type_name("ID")
+          ->excludes(all);
+  command->add_flag("--yes", arguments->yes, "Do not ask")->needs(remove);
+  command->callback([&session, arguments, remove] {
+    session.run = [&session, arguments, remove] {
+      if (remove->count() > 0) {
+        return RunRemoveStray(session, arguments->remove_stray, arguments->yes);
+      }
+      return arguments->all ? RunAll(session) : RunOwn(session);
+    };
   });
 }
 

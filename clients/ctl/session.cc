@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iostream>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -37,6 +39,19 @@ absl::StatusOr<std::unique_ptr<client::Client>> Session::ConnectFor(
   auto admin = ConnectAdmin();
   if (!admin.ok()) return admin.status();
   return std::unique_ptr<client::Client>(*std::move(admin));
+}
+
+absl::Status Session::Confirm(absl::string_view question, absl::string_view otherwise) const {
+  if (isatty(STDIN_FILENO) != 1) {
+    return WithRemedy(
+        MakeError(Reason::kInvalidArgument, absl::StrCat("nobody is here to confirm: ", otherwise)),
+        "use --yes to do it without being asked");
+  }
+  err << question << " [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
+  return MakeError(Reason::kCancelled, otherwise);
 }
 
 absl::Status OutputFailure() {

@@ -38,6 +38,10 @@ struct Session {
   absl::StatusOr<std::unique_ptr<client::Client>> Connect() const;
   // The admin socket, unless --socket names another.
   absl::StatusOr<std::unique_ptr<client::AdminClient>> ConnectAdmin() const;
+  // Asks `question`, which ends without "[y/N]"; OK after a yes. Errors: kCancelled with
+  // `otherwise`
+  // ("nothing was deleted"), kInvalidArgument with the remedy --yes where nobody can be asked.
+  absl::Status Confirm(absl::string_view question, absl::string_view otherwise) const;
   // For a registration as typed: `alice/mercy` exists on the admin socket only.
   absl::StatusOr<std::unique_ptr<client::Client>> ConnectFor(absl::string_view registration) const;
 };

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
-#include <iostream>
 #include <memory>
 #include <string>
 
@@ -116,26 +113,15 @@ absl::Status RunRecover(const Session& session, const std::string& copy) {
   return absl::OkStatus();
 }
 
-absl::Status Confirm(const Session& session) {
-  if (isatty(STDIN_FILENO) != 1) {
-    return WithRemedy(MakeError(Reason::kInvalidArgument, "nobody is here to confirm the reset"),
-                      "use --yes to begin anew without being asked; 'smartkeyctl store recover' "
-                      "keeps what can be kept");
-  }
-  session.err << "Everybody has to enroll again. The old files are set aside.\n"
-                 "Begin anew with an empty database? [y/N] "
-              << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
-  return MakeError(Reason::kCancelled, "nothing was reset");
-}
-
 absl::Status RunReset(const Session& session, bool yes) {
   auto client = session.ConnectAdmin();
   if (!client.ok()) return client.status();
   if (!yes) {
-    if (absl::Status confirmed = Confirm(session); !confirmed.ok()) return confirmed;
+    const absl::Status confirmed = session.Confirm(
+        "Everybody has to enroll again. The old files are set aside.\n"
+        "Begin anew with an empty database?",
+        "nothing was reset; 'smartkeyctl store recover' keeps what can be kept");
+    if (!confirmed.ok()) return confirmed;
   }
   auto folder = (*client)->ResetStore();
   if (!folder.ok()) return folder.status();

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "daemon/store/registration_store.h"
 #include "hsm/key_service.h"
@@ -18,6 +22,7 @@ std::string KeyLabel(absl::string_view instance_id, absl::string_view registrati
 struct StoredKey {
   KeyReference reference;
   std::string label;
+  std::string id;  // as ListedKey
   // Of the label; empty and 0 where it does not say.
   std::string registration_id;
   int generation = 0;
@@ -30,6 +35,24 @@ struct StoredKey {
 // Pure function.
 std::vector<StoredKey> FindStrayKeys(const KeyInventory& inventory, absl::string_view instance_id,
                                      const std::vector<RegistrationStore::Snapshot>& registrations);
+
+// Which stray keys to remove.
+struct StrayKeyChoice {
+  bool all = false;
+  std::vector<std::string> ids;  // StoredKey::id; unless `all`
+};
+
+// Destroys stray keys, one after the other, and gives those that it destroyed. A key that a
+// registration needs is never touched, also if it is needed only since the last one was destroyed.
+// `done` runs once, as KeyService says; both services must outlive that.
+//
+// Errors: kInvalidArgument for an id that is not a stray key's, kStoreUnavailable while it is not
+// known which keys are needed (nothing was destroyed in either case), kCancelled after `cancelled`
+// was set, and those of the hardware: then what was destroyed before stays so, and the message says
+// how many that is.
+void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, StrayKeyChoice choice,
+                     std::shared_ptr<std::atomic<bool>> cancelled,
+                     absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)> done);
 
 // Says in the log, once the hardware answers, that there are stray keys. Nothing is ever removed by
 // itself. At start, after enrollments have cleared up; both must outlive the call.

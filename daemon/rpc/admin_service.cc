@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/enrollment/stray_keys.h"
 #include "daemon/rpc/pending_call.h"
@@ -16,6 +17,14 @@ namespace smartkey {
 
 namespace {
 constexpr absl::Duration kHardwareLimit = absl::Seconds(30);
+
+void FillStoredKey(const StoredKey& key, v1::StoredKey* message) {
+  message->set_label(Printable(key.label));
+  message->set_registration_id(key.registration_id);
+  message->set_generation(key.generation);
+  message->set_stray(key.stray);
+  message->set_id(key.id);
+}
 }  // namespace
 
 grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* context,
@@ -200,15 +209,39 @@ grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerConte
           answer.set_of_other_instances(inventory->of_other_instances);
           for (const StoredKey& key :
                FindStrayKeys(*inventory, store.instance_id(), store.List())) {
-            v1::StoredKey* message = answer.add_keys();
-            message->set_label(Printable(key.label));
-            message->set_registration_id(key.registration_id);
-            message->set_generation(key.generation);
-            message->set_stray(key.stray);
+            FillStoredKey(key, answer.add_keys());
           }
         });
       });
   call->OnAbandon([&keys = parts_.keys, id] { keys.Cancel(id); });
+  return call->reactor();
+}
+
+grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerContext* context,
+                                                        const v1::RemoveStrayKeysRequest* request,
+                                                        v1::RemoveStrayKeysResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  if (request->all() != (request->ids_size() == 0)) {
+    return FinishNow(context, MakeError(Reason::kInvalidArgument,
+                                        "say which stray keys: either their ids, or all"));
+  }
+  auto call = PendingUnaryCall<v1::RemoveStrayKeysResponse>::Start(
+      response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
+  auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  call->OnAbandon([cancelled] { *cancelled = true; });
+  Log(LogLevel::kInfo, "removing stray keys",
+      {{"uid", caller_.uid},
+       {"which", request->all() ? "all" : absl::StrCat(request->ids_size())}});
+  smartkey::RemoveStrayKeys(
+      parts_.keys, parts_.store,
+      {.all = request->all(), .ids = {request->ids().begin(), request->ids().end()}}, cancelled,
+      [call](absl::StatusOr<std::vector<StoredKey>> removed) {
+        call->Finish(removed.status(), [&](v1::RemoveStrayKeysResponse& answer) {
+          for (const StoredKey& key : *removed) FillStoredKey(key, answer.add_keys());
+        });
+      });
   return call->reactor();
 }
 

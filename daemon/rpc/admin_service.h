@@ -7,7 +7,8 @@
 namespace smartkey {
 
 // smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
-// GetStatus, ListStoredKeys, ProvisionTpm and those of the store work so far. Thread-safe.
+// GetStatus, ListStoredKeys, RemoveStrayKeys, ProvisionTpm and those of the store work so far.
+// Thread-safe.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
@@ -31,6 +32,9 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ListStoredKeys(grpc::CallbackServerContext* context,
                                            const v1::ListStoredKeysRequest* request,
                                            v1::ListStoredKeysResponse* response) override;
+  grpc::ServerUnaryReactor* RemoveStrayKeys(grpc::CallbackServerContext* context,
+                                            const v1::RemoveStrayKeysRequest* request,
+                                            v1::RemoveStrayKeysResponse* response) override;
   grpc::ServerUnaryReactor* RecoverStore(grpc::CallbackServerContext* context,
                                          const v1::RecoverStoreRequest* request,
                                          v1::RecoverStoreResponse* response) override;

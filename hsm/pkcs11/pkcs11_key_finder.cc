@@ -236,7 +236,7 @@ absl::StatusOr<absl::optional<ListedKey>> Pkcs11KeyFinder::ToListedKey(Pkcs11Ses
   absl::StatusOr<std::string> blob = WritePkcs11KeyReference(reference);
   if (!blob.ok()) return blob.status();
   return absl::optional<ListedKey>(
-      {.reference = {.provider = "pkcs11", .blob = *std::move(blob)}, .label = label});
+      {.reference = {.provider = "pkcs11", .blob = *std::move(blob)}, .label = label, .id = **id});
 }
 
 }  // namespace smartkey

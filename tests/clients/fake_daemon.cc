@@ -486,8 +486,23 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     stray.set_registration_id("reg-9");
     stray.set_generation(2);
     stray.set_stray(true);
+    stray.set_id("\x0a\x0b");
     response->set_of_other_instances(5);
     return Enter("ListStoredKeys", context);
+  }
+
+  grpc::Status RemoveStrayKeys(grpc::ServerContext* context,
+                               const v1::RemoveStrayKeysRequest* request,
+                               v1::RemoveStrayKeysResponse* response) override {
+    const bool chosen =
+        request->all() || (request->ids_size() == 1 && request->ids(0) == "\x0a\x0b");
+    if (chosen) {
+      v1::StoredKey& stray = *response->add_keys();
+      stray.set_label("smartkeyd:i-1:reg-9:2");
+      stray.set_stray(true);
+      stray.set_id("\x0a\x0b");
+    }
+    return Enter("RemoveStrayKeys", context);
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "hsm/thumbprint.h"
 
 namespace smartkey {
 
@@ -310,6 +311,7 @@ TEST_P(KeyProviderContract, StoredKeys_AreListedAndCanBeDestroyedByTheList) {
   for (const ListedKey& key : listed->keys) {
     ASSERT_EQ(made.count(key.label), 1u) << key.label;
     const CreatedKey& as_made = made[key.label];
+    EXPECT_EQ(key.id, Thumbprint(as_made.public_key));
     // A token does not keep which hash an RSA key is for.
     if (as_made.public_key.type != KeyType::kRsa) {
       EXPECT_EQ(key.reference, as_made.reference);

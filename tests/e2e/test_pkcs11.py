@@ -132,6 +132,30 @@ class Pkcs11(StackTest):
         wait_for(lambda: "that no registration needs" in self.stack.read_log(), "the stray key to be reported")
         self.assertIn(stray, self.stack.hardware.objects())
 
+    def test_StrayKeyIsRemovedByItsIdAndNeededKeysAreNot(self):
+        registration = self.enrolled()
+        stored = self.stack.ctl("root", "--json", "keys", "--all").json()["stored"]["keys"]
+        instance, needed = stored[0]["label"].split(":")[1], stored[0]["id"]
+        for number in ("0a", "0b"):
+            label = f"smartkeyd:{instance}:gone:{number}"
+            self.stack.hardware.make_key(label, number)
+        neighbour = "smartkeyd:somebody-else:reg:1"
+        self.stack.hardware.make_key(neighbour, "02")
+        self.addCleanup(self.stack.hardware.delete_key, neighbour)
+        self.assert_refused(self.stack.ctl("root", "keys", "--remove-stray", needed, "--yes"), 2, "no stray key")
+        self.assert_refused(self.stack.ctl("root", "keys", "--remove-stray", "02", "--yes"), 2, "no stray key")
+        self.assert_refused(self.stack.ctl("root", "keys", "--remove-stray", "0a"), 2, "--yes")
+        self.assertIn("gone:0a", self.stack.hardware.objects())
+        result = self.stack.ctl("root", "keys", "--remove-stray", "0a", "--yes")
+        self.assertEqual((result.code, result.out), (0, f"Removed smartkeyd:{instance}:gone:0a\n"), str(result))
+        self.assertNotIn("gone:0a", self.stack.hardware.objects())
+        self.assertIn("gone:0b", self.stack.hardware.objects())
+        self.assertEqual(self.stack.ctl("root", "keys", "--remove-stray", "all", "--yes").code, 0)
+        objects = self.stack.hardware.objects()
+        self.assertNotIn("gone:0b", objects)
+        self.assertIn(neighbour, objects)
+        self.assertIn(f":{registration['id']}:1", objects)
+
     def test_WrongPinIsTriedOnceAndNeverAgainUntilItChanges(self):
         self.enrolled()
         self.stack.stop("smartkeyd")

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "hsm/thumbprint.h"
 
 namespace smartkey {
 
@@ -175,7 +176,8 @@ absl::StatusOr<KeyInventory> FakeKeyProvider::ListKeys() {
   MutexLock lock(hardware_->mu_);
   KeyInventory listed;
   for (const auto& [blob, key] : hardware_->keys_) {
-    listed.keys.push_back(ListedKey{.reference = {.provider = "fake", .blob = blob}});
+    listed.keys.push_back(ListedKey{.reference = {.provider = "fake", .blob = blob},
+                                    .id = Thumbprint(key.public_key())});
   }
   return listed;
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "hsm/thumbprint.h"
 
 namespace smartkey {
 namespace {
@@ -206,7 +207,8 @@ KeyInventory FakeKeyService::DoListKeys() {
   MutexLock lock(mu_);
   KeyInventory inventory;
   for (const auto& [blob, key] : keys_) {
-    inventory.keys.push_back({.reference = {.provider = "fake", .blob = blob}});
+    inventory.keys.push_back(
+        {.reference = {.provider = "fake", .blob = blob}, .id = Thumbprint(key.public_key())});
   }
   return inventory;
 }

@@ -110,8 +110,9 @@ TEST_F(Protoset, HasEveryServiceWithItsMethods) {
       {"TokenService", {"GetAccessToken", "WatchAccessToken", "ReportRejectedToken"}},
       {"SigningService", {"SignClientAssertion", "SignJwt", "SignDpopProof", "GetJwks"}},
       {"AdminService",
-       {"GetStatus", "ListStoredKeys", "RunDiagnostics", "ReadAuditLog", "ReloadConfiguration",
-        "SetLogLevel", "ProvisionTpm", "RecoverStore", "ResetStore", "AdoptStore"}},
+       {"GetStatus", "ListStoredKeys", "RemoveStrayKeys", "RunDiagnostics", "ReadAuditLog",
+        "ReloadConfiguration", "SetLogLevel", "ProvisionTpm", "RecoverStore", "ResetStore",
+        "AdoptStore"}},
       {"ServerInfoService", {"GetServerInfo", "ListServers", "ListApps"}},
   };
   EXPECT_EQ(methods, expected);

@@ -100,6 +100,7 @@ struct StoredKeys {
     std::string registration_id;  // empty: its label names none
     uint32_t generation = 0;
     bool stray = false;  // no registration needs it
+    std::string id;      // what the hardware knows it by (CKA_ID), octets
   };
 
   std::vector<Key> keys;
@@ -127,6 +128,13 @@ class AdminClient : public Client {
 
   // Asks the hardware. Default deadline: 30 s. Errors: those of the hardware, as kHardwareAbsent.
   absl::StatusOr<StoredKeys> ListStoredKeys(CallOptions options = {});
+
+  // Destroys the stray keys with these ids, or all if absent; gives those that were. Default
+  // deadline: 30 s. Errors: kInvalidArgument for an id that is not a stray key's (nothing was
+  // removed), kStoreUnavailable, those of the hardware (the message says how many were removed
+  // before).
+  absl::StatusOr<std::vector<StoredKeys::Key>> RemoveStrayKeys(
+      const absl::optional<std::vector<std::string>>& ids, CallOptions options = {});
 
   // Makes the TPM's storage root key persistent; `owner_password` is that of the owner hierarchy,
   // and empty where it has none. Default deadline: 30 s. Errors: kTpmOwnerAuthRequired (wrong or

@@ -9,6 +9,7 @@
 namespace smartkey {
 namespace {
 
+using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -156,12 +157,29 @@ TEST_F(SmartkeyctlTest, KeysHaveWhatTheHardwareSaysOfThem) {
 TEST_F(SmartkeyctlTest, KeysAllShowsWhatTheTokenStoresAndNobodyNeeds) {
   const std::string out = Ctl({"keys", "--all"}).out;
   EXPECT_THAT(out, HasSubstr("mercy (generation 1)"));
-  EXPECT_THAT(out, HasSubstr("that no registration needs:\n  smartkeyd:i-1:reg-9:2\n"));
+  EXPECT_THAT(out,
+              HasSubstr("that no registration needs:\n  smartkeyd:i-1:reg-9:2\n    id 0a0b\n"));
   EXPECT_THAT(out, Not(HasSubstr("smartkeyd:i-1:reg-1:1")));
   EXPECT_THAT(out, HasSubstr("2 keys of this smartkeyd, 5 of others"));
   const auto json = CtlJson({"keys", "--all"});
   EXPECT_EQ(json["stored"]["keys"][1]["stray"], true);
   EXPECT_EQ(json["stored"]["of_other_instances"], 5);
+}
+
+TEST_F(SmartkeyctlTest, StrayKeysAreRemovedByIdOrAllAfterAYes) {
+  EXPECT_EQ(Ctl({"keys", "--remove-stray", "0A0B", "--yes"}).out,
+            "Removed smartkeyd:i-1:reg-9:2\n");
+  EXPECT_EQ(CtlJson({"keys", "--remove-stray", "all", "--yes"})["removed"][0]["id"], "0a0b");
+  EXPECT_THAT(Ctl({"keys", "--remove-stray", "ff", "--yes"}).err, HasSubstr("no stray keys"));
+}
+
+TEST_F(SmartkeyctlTest, StrayKeyNotConfirmedOrBadlyNamed_NothingIsAsked) {
+  for (const char* id : {"0a0b", "all", "xyz", "0a0", ""}) {
+    const auto result = Ctl({"keys", "--remove-stray", id});
+    EXPECT_EQ(result.code, 2) << id;
+    EXPECT_EQ(result.out, "") << id;
+  }
+  EXPECT_THAT(daemon_.calls(), Not(Contains("RemoveStrayKeys")));
 }
 
 TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {

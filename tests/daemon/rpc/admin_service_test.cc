@@ -2,6 +2,7 @@
 // What administrators are told over the admin socket, and that nobody else is.
 #include <gtest/gtest.h>
 
+#include "hsm/thumbprint.h"
 #include "tests/daemon/rpc/services_fixture.h"
 
 namespace smartkey {
@@ -100,6 +101,37 @@ TEST_F(Services, StoredKeysAreToldFromStrays) {
   EXPECT_EQ(stored.keys(0).registration_id(), "id-mercy-alice");
   EXPECT_EQ(stored.keys(0).generation(), 1u);
   EXPECT_TRUE(stored.keys(1).stray());
+}
+
+TEST_F(Services, StrayKeysAreRemovedByIdOrAll) {
+  AddRegistration("mercy");
+  const CreatedKey stray = keys_.MakeKey(SignatureAlgorithm::kEs256);
+  keys_.MakeKey(SignatureAlgorithm::kEs256);
+  auto client = Connect(Admin());
+  auto stub = v1::AdminService::NewStub(client->channel);
+  const auto remove = [&](const v1::RemoveStrayKeysRequest& request,
+                          v1::RemoveStrayKeysResponse* removed) {
+    grpc::ClientContext context;
+    return stub->RemoveStrayKeys(&context, request, removed);
+  };
+  v1::RemoveStrayKeysRequest request;
+  v1::RemoveStrayKeysResponse removed;
+  EXPECT_EQ(DetailOf(remove(request, &removed)).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
+  request.add_ids(Thumbprint(stray.public_key));
+  request.set_all(true);
+  EXPECT_EQ(DetailOf(remove(request, &removed)).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
+  EXPECT_EQ(keys_.keys(), 3);
+
+  request.set_all(false);
+  ASSERT_TRUE(remove(request, &removed).ok());
+  ASSERT_EQ(removed.keys_size(), 1);
+  EXPECT_EQ(removed.keys(0).id(), Thumbprint(stray.public_key));
+  EXPECT_FALSE(keys_.HasKey(stray.reference));
+
+  request.clear_ids();
+  request.set_all(true);
+  ASSERT_TRUE(remove(request, &removed).ok());
+  EXPECT_EQ(keys_.keys(), 1);
 }
 
 TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
