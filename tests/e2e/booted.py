@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs inside a container whose first process is systemd (under_systemd.py): the units of the tree, with the directories
-and the user of a Stack, over restarts and kills. Prints a line for each step; the last one is OK."""
+and the user of a Stack. Each story below is told of a Stack of its own. Prints a line for each step; the last one is OK."""
 
 import os
 import subprocess
 import sys
 import time
 
+from hardware import Token
 from stack import ALICE, SERVER, SERVICE, Failed, Stack, wait_for
 
 UNITS = "/etc/systemd/system"
+SOCKETS = ("smartkeyd.socket", "smartkeyd-admin.socket")
 
 
 def systemctl(*args):
@@ -42,8 +44,15 @@ class BootedStack(Stack):
     def wait_for_daemon(self):
         wait_for(lambda: self.ctl(ALICE, "version").code == 0, "smartkeyd to answer")
 
-    def main_pid(self):
-        return int(systemctl("show", "-P", "MainPID", "smartkeyd.service"))
+    def daemon_pid(self):
+        return int(systemctl("show", "-P", "MainPID", "smartkeyd.service")) or None
+
+    def stop_daemon(self):
+        systemctl("stop", "smartkeyd.service", *SOCKETS)
+
+    def close(self):
+        self.stop_daemon()
+        super().close()
 
 
 def check(holds, what):
@@ -52,7 +61,25 @@ def check(holds, what):
         raise Failed(what)
 
 
-def run(stack):
+def hardware_state(stack):
+    return stack.ctl("root", "--json", "status").json()["hardware"]["state"]
+
+
+def tpm_is_late(stack):
+    """The machine boots faster than its TPM."""
+    stack.start_ehr()
+    stack.write_config()
+    stack.start_daemon()
+    check(hardware_state(stack) == "ABSENT", "it starts without a TPM")
+    refused = stack.enroll()
+    check(refused.code == 4 and "tpm" in refused.out, f"and says so to who enrolls {'' if refused.code == 4 else refused}")
+    stack.hardware.start()
+    wait_for(lambda: hardware_state(stack) == "READY", "the TPM to be found")
+    enrolled = stack.enroll()
+    check(enrolled.code == 0, f"ready by itself when it comes {enrolled if enrolled.code else ''}")
+
+
+def tokens_are_kept(stack):
     stack.start()
     enrolled = stack.enroll()
     check(enrolled.code == 0, f"enrolled {enrolled if enrolled.code else ''}")
@@ -70,27 +97,60 @@ def run(stack):
         systemctl("restart", "smartkeyd.service")
         serves_the_same(f"after restart {number + 1}")
     for number in range(5):
-        before = stack.main_pid()
+        before = stack.daemon_pid()
         systemctl("kill", "--signal=KILL", "smartkeyd.service")
-        wait_for(lambda gone=before: stack.main_pid() not in (gone, 0), "systemd to start it again")
+        wait_for(lambda gone=before: stack.daemon_pid() not in (gone, None), "systemd to start it again")
         serves_the_same(f"after kill {number + 1}")
     check(systemctl("show", "-P", "NFileDescriptorStore", "smartkeyd.service") == "1", "still one descriptor")
-    systemctl("stop", "smartkeyd.service", "smartkeyd.socket", "smartkeyd-admin.socket")
+    stack.stop_daemon()
     stack.start_daemon()
     check(stack.ctl(ALICE, "token", SERVER).out.strip() != token, "another token after stop and start")
     check(len(stack.token_requests()) == asked + 1, "for one request")
 
 
+def token_in_a_process_of_its_own(stack):
+    """A PKCS#11 token: the unit's sandbox lets the vendor's module live, die and be started again."""
+    stack.start()
+    enrolled = stack.enroll()
+    check(enrolled.code == 0, f"enrolled with a key in a token {enrolled if enrolled.code else ''}")
+    first = stack.hardware.kill_module()
+    check(first is not None, "the module has a process of its own")
+    signed = stack.ctl(ALICE, "assertion", SERVER)
+    check(signed.code == 0, f"signs after that process was killed {signed.err}")
+    second = stack.hardware.module_pid()
+    check(second not in (None, first), "in another process")
+    systemctl("restart", "smartkeyd.service")
+    stack.wait_for_daemon()
+    check(not os.path.exists(f"/proc/{second}"), "which ends with the daemon")
+    signed = stack.ctl(ALICE, "assertion", SERVER)
+    check(signed.code == 0, f"signs after a restart {signed.err}")
+
+
+STORIES = ((tpm_is_late, {}), (tokens_are_kept, {}), (token_in_a_process_of_its_own, {"hardware": Token}))
+
+
+def tell(story, options):
+    print(f"== {story.__name__}", flush=True)
+    stack = BootedStack(sys.argv[2], binaries=sys.argv[1], **options)
+    try:
+        story(stack)
+    except Exception:
+        print(stack.read_log() if os.path.exists(stack.daemon_log) else "no log", flush=True)
+        print(subprocess.run(["systemctl", "status", "smartkeyd.service", *SOCKETS], check=False, text=True,
+                             stdout=subprocess.PIPE).stdout, flush=True)
+        raise
+    finally:
+        stack.close()
+
+
 def main():
     start = time.monotonic()
-    stack = BootedStack(sys.argv[2], binaries=sys.argv[1])
     try:
-        run(stack)
+        for story, options in STORIES:
+            tell(story, options)
         print(f"OK {time.monotonic() - start:.0f} s", flush=True)
     except Exception as error:  # whatever it was: for the reader outside
-        print(f"FAILED {error!r}\n{stack.read_log() if os.path.exists(stack.daemon_log) else ''}", flush=True)
-        print(subprocess.run(["systemctl", "status", "smartkeyd.service", "smartkeyd.socket"], check=False, text=True,
-                             stdout=subprocess.PIPE).stdout, flush=True)
+        print(f"FAILED {error!r}", flush=True)
 
 
 if __name__ == "__main__":

@@ -141,12 +141,12 @@ class Token:
 
     def module_pid(self):
         """The process the module runs in, a child of the daemon's. None: there is none now."""
-        daemon = self.stack.processes.get("smartkeyd")
+        daemon = self.stack.daemon_pid()
         if daemon is None:
             return None
-        for task in os.listdir(f"/proc/{daemon.pid}/task"):
+        for task in os.listdir(f"/proc/{daemon}/task"):
             try:
-                with open(f"/proc/{daemon.pid}/task/{task}/children", encoding="ascii") as file:
+                with open(f"/proc/{daemon}/task/{task}/children", encoding="ascii") as file:
                     children = file.read().split()
             except FileNotFoundError:
                 continue  # the thread has ended meanwhile

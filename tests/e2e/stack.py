@@ -245,6 +245,11 @@ allow_loopback_http = true
             return status.code != 0 or "HARDWARE_BUSY" not in status.out
         wait_for(has_looked_at_its_hardware, "smartkeyd to have opened its hardware, or not")
 
+    def daemon_pid(self):
+        """None: it does not run."""
+        process = self.processes.get("smartkeyd")
+        return None if process is None else process.pid
+
     def kill_daemon(self):
         """SIGKILL: nothing is put in order."""
         return self.stop("smartkeyd", signal.SIGKILL)
