@@ -83,6 +83,7 @@ void TokenManager::FetchFirstToken(std::string registration_id, int number, Done
               if (keep) {
                 MutexLock lock(shared->mu);
                 shared->cache.Put(key, token);
+                shared->BeginPeriod(key, *token, false);
               }
               shared->NoteSuccess(key, endpoint);
               if (keep) shared->NoteChange(key.registration_id);

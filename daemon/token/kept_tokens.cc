@@ -59,7 +59,10 @@ void TokenManager::KeepTokensIn(std::unique_ptr<TokenRegion> region) {
     // Suspended or renewed since it was looked at: Forget either comes after this, or has been.
     if (!GoesOn(s.store.Find(key.registration_id).get(), key, *token, s.clock.Boot())) {
       s.cache.Erase(key);
+      continue;
     }
+    MutexLock lock(s.mu);
+    s.BeginPeriod(key, *token, false);
   }
   if (damaged > 0) {
     Log(LogLevel::kWarning, "damaged tokens of the process before were dropped",

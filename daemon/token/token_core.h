@@ -35,6 +35,13 @@ struct TokenManager::Flight {
   bool forgotten = false;  // the registration was suspended or deleted meanwhile
 };
 
+// How much a cached token is asked for. A period is the time from one token to the next.
+struct TokenManager::Use {
+  bool used = false;              // in this period
+  int unused_periods = 0;         // before it, since the last one in which it was used
+  Scheduler::TaskId refresh = 0;  // planned; 0: none
+};
+
 // Everything that callbacks under way need, so that they may end after the manager. Lock order:
 // `mu` first; the cache's own lock and the scheduler's may be taken with it held, nothing else is
 // called.
@@ -56,6 +63,7 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   std::unordered_map<RequestId, Waiter> waiters ABSL_GUARDED_BY(mu);
   std::map<TokenKey, std::shared_ptr<Flight>> flights ABSL_GUARDED_BY(mu);
   std::map<std::string, Scheduler::TaskId> retries ABSL_GUARDED_BY(mu);  // by registration
+  std::map<TokenKey, Use> uses ABSL_GUARDED_BY(mu);  // of what is cached, and may be of what was
   std::map<std::string, std::map<ObserverId, std::function<void()>>> observers ABSL_GUARDED_BY(mu);
   AttemptGate gate ABSL_GUARDED_BY(mu);
   MintBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2)};  // by registration
@@ -122,6 +130,22 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
 
   // What has expired is wiped from time to time.
   void PlanWipe();
+
+  // token_refresh.cc: tokens in use are replaced in time, whether anybody asks just then or not.
+
+  // The key's token has come into the cache: a new period. `asked`: somebody waited for it.
+  void BeginPeriod(const TokenKey& key, const AccessToken& token, bool asked)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // It was answered from the cache.
+  void NoteUse(const TokenKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // Replacing it has failed: tried again when `error` says so, if the token lasts until then.
+  void PlanNextRefresh(const TokenKey& key, const absl::Status& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void PlanRefresh(const TokenKey& key, Use& use, absl::Duration wait)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void ForgetUses(const std::string& registration_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // The timer's: `due` is when it was meant to come.
+  void Refresh(const TokenKey& key, BootTime due);
 
   // token_retries.cc: refused registrations are tried again by themselves.
 

@@ -250,7 +250,12 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
     forgotten = flight->forgotten;
     // Under the lock: Forget either sees the token in the cache or marks this flight before.
     put = token != nullptr && token->cacheable && !forgotten;
-    if (put) cache.Put(flight->key, token);
+    if (put) {
+      cache.Put(flight->key, token);
+      BeginPeriod(flight->key, *token, !flight->waiters.empty());
+    } else if (token == nullptr) {
+      PlanNextRefresh(flight->key, error);
+    }
     for (const RequestId id : flight->waiters) {
       const auto found = waiters.find(id);
       if (found == waiters.end()) continue;  // gave up before

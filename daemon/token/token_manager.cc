@@ -26,6 +26,7 @@ TokenManager::TokenManager(const CurrentCatalog& catalog, RegistrationStore& sto
 TokenManager::~TokenManager() {
   std::unordered_map<RequestId, Waiter> left;
   std::map<std::string, Scheduler::TaskId> retries;
+  std::map<TokenKey, Use> uses;
   {
     MutexLock lock(shared_->mu);
     shared_->stopped = true;
@@ -33,8 +34,11 @@ TokenManager::~TokenManager() {
     shared_->waiters.clear();
     retries = std::move(shared_->retries);
     shared_->retries.clear();
+    uses = std::move(shared_->uses);
+    shared_->uses.clear();
   }
   for (const auto& [registration, retry] : retries) shared_->scheduler.Cancel(retry);
+  for (const auto& [key, use] : uses) shared_->scheduler.Cancel(use.refresh);
   for (auto& [id, waiter] : left) {
     shared_->scheduler.Cancel(waiter.timer);
     waiter.done(ShuttingDown());
@@ -138,6 +142,7 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
       held_back = ShuttingDown();
     } else if (usable) {
       ++s.hits;
+      s.NoteUse(key);
       if (now >= result.token->refresh_after && !refused && s.flights.count(key) == 0) {
         result.refresh_error = s.MayMint(key, generation.token_endpoint, now);
         if (result.refresh_error.ok()) {
@@ -254,6 +259,7 @@ TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
       return true;
     });
     shared_->gate.Forget(registration_id);
+    shared_->ForgetUses(registration_id);
   }
   for (Waiter& waiter : waiting) {
     shared_->scheduler.Cancel(waiter.timer);

@@ -57,8 +57,10 @@ struct TokenManagerStatus {
 // Hands out access tokens: from the cache when they last, else with one signature and one request
 // for all who wait. A flight belongs to nobody: it goes on when its first caller has given up, and
 // each waiter keeps his own deadline. What the server's answers mean for the registration is in
-// token_outcome.h and refusals.h. A registration that was refused is tried again by itself, slowly,
-// whether anybody asks or not.
+// token_outcome.h and refusals.h. A token that has been asked for again since it came is replaced
+// between half and two thirds of its life without waiting for a request, and then until three such
+// periods have passed in which nobody asked. A registration that was refused is tried again by
+// itself, slowly, whether anybody asks or not.
 //
 // The caller has been authorized before (AccessPolicy): every request, cached or not. Thread-safe.
 // A hit is answered inside the call, without hardware, HTTP, disk or any lock that those hold.
@@ -127,6 +129,7 @@ class TokenManager {
  private:
   struct Waiter;
   struct Flight;
+  struct Use;
   struct Shared;
 
   // Outlives the manager in callbacks under way.
