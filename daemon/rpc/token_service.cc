@@ -6,6 +6,7 @@
 
 #include "absl/strings/strip.h"
 #include "base/log.h"
+#include "daemon/oauth/challenge.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
 #include "daemon/rpc/token_message.h"
@@ -107,6 +108,16 @@ grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
   if (request->access_token().empty() || request->www_authenticate().size() > kMaxChallenge) {
     return FinishNow(context, MakeError(Reason::kInvalidArgument,
                                         "the token is missing, or the header too long"));
+  }
+  // The token is good, it only does not allow this request; a new one would not either.
+  if (ChallengeErrorOf(request->www_authenticate()) == "insufficient_scope") {
+    return FinishNow(
+        context,
+        WithRemedy(MakeError(Reason::kInvalidArgument,
+                             "the FHIR server says insufficient_scope: it knows the token, which "
+                             "does not allow this request; it stays in use"),
+                   "ask for a token with the scope that the request needs, or have the "
+                   "registration renewed with it"));
   }
   const absl::StatusOr<TokenManager::Rejection> rejection = parts_.tokens.ReportRejected(
       (*registration)->id, caller_.uid, Secret::CopyOf(request->access_token()));

@@ -172,6 +172,41 @@ def registration_answer():
     yield "cut", bytes([created, as_json]) + b'{"client_id":"D-'
 
 
+def token_answer():
+    good = {"access_token": "fake-token-1", "token_type": "bearer", "expires_in": 3600, "scope": "patient/*.rs",
+            "patient": "pat-1", "fhirUser": "Practitioner/1", "need_patient_banner": True}
+    ok, refused, busy, as_json, as_html, asked = 0, 1, 6, 0, 1, 1
+    for name, choices, body in (
+            ("accepted", (ok, as_json, 0), good), ("asked", (ok, as_json, asked), good),
+            ("as-text", (ok, as_json, 0), {**good, "expires_in": "3600"}),
+            ("no-life", (ok, as_json, 0), {"access_token": "t", "token_type": "Bearer"}),
+            ("long-life", (ok, as_json, 0), {**good, "expires_in": 1e300}),
+            ("negative", (ok, as_json, 0), {**good, "expires_in": -1}),
+            ("dpop", (ok, as_json, 0), {**good, "token_type": "DPoP"}),
+            ("newline", (ok, as_json, 0), {**good, "access_token": "a\r\nX: y"}),
+            ("id-token", (ok, as_json, 0), {**good, "fhirUser": None, "id_token": "e30.eyJmaGlyVXNlciI6ICJ4In0.c2ln"}),
+            ("refused", (refused, as_json, 0), {"error": "invalid_grant", "error_description": None}),
+            ("error-with-200", (ok, as_json, 0), {**good, "error": "slow_down"}),
+            ("busy", (busy, as_json, 0), {"error": "temporarily_unavailable"})):
+        yield name, bytes(choices) + json.dumps(body).encode()
+    yield "page", bytes((ok, as_html, 0)) + b"<!doctype html><title>Sign in</title>"
+    yield "cut", bytes((ok, as_json, asked)) + b'{"access_token":"fake-to'
+
+
+def retry_after():
+    for name, value in (("seconds", "120"), ("zero", "0"), ("huge", "99999999999999999999"), ("negative", "-1"),
+                        ("date", "Thu, 01 Jan 2026 00:10:00 GMT"), ("rfc850", "Thursday, 01-Jan-26 00:10:00 GMT"),
+                        ("asctime", "Thu Jan  1 00:10:00 2026"), ("fraction", "1.5"), ("empty", "")):
+        yield name, value.encode()
+
+
+def challenge():
+    for name, value in (("error", 'Bearer realm="fhir", error="invalid_token", error_description="expired"'),
+                        ("two", 'Basic realm="x", Bearer error=insufficient_scope'), ("token68", "Negotiate YWJj/+==, DPoP"),
+                        ("quotes", r'Bearer realm="a\"b,c\\", error = "invalid_token"'), ("open", 'Bearer error="x')):
+        yield name, value.encode()
+
+
 def redirect():
     def case(query, state=b"st4te", issuer=b"", required=0):
         return bytes([required, len(state)]) + state + bytes([len(issuer)]) + issuer + query
@@ -189,8 +224,8 @@ def redirect():
 
 
 CORPORA = {maker.__name__: maker for maker in (
-    discovery, ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, redirect,
-    registration_answer, tpm_key_blob, url)}
+    challenge, discovery, ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, redirect,
+    registration_answer, retry_after, token_answer, tpm_key_blob, url)}
 
 
 def main():

@@ -117,6 +117,9 @@ TEST_F(Services, ARejectedTokenIsDroppedForItsOwnerOnly) {
       v1::TokenService::NewStub(owner->channel)->GetAccessToken(&context, get, &token).ok());
   auto other = Connect(bob_);
   EXPECT_EQ(DetailOf(report(*other, &response)).reason(), v1::ErrorDetail::REGISTRATION_NOT_FOUND);
+  request.set_www_authenticate("Bearer error=\"insufficient_scope\", scope=\"patient/*.rs\"");
+  EXPECT_EQ(DetailOf(report(*owner, &response)).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
+  request.set_www_authenticate("Bearer error=\"invalid_token\"");
   ASSERT_TRUE(report(*owner, &response).ok());
   EXPECT_TRUE(response.dropped());
   EXPECT_TRUE(response.refreshing());
