@@ -6,6 +6,8 @@
 
 #include "clients/cpp/channel.h"
 #include "clients/cpp/convert.h"
+#include "clients/cpp/server_stream.h"
+#include "clients/cpp/status_decode.h"
 #include "smartkey/v1/server_info.grpc.pb.h"
 #include "smartkey/v1/signing.grpc.pb.h"
 #include "smartkey/v1/token.grpc.pb.h"
@@ -31,7 +33,9 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(std::string socket_path)
 Client::Client(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
 Client::~Client() = default;
 
-absl::StatusOr<AccessToken> Client::GetAccessToken(const TokenWish& wish, CallOptions options) {
+namespace {
+
+v1::GetAccessTokenRequest ToProto(const TokenWish& wish) {
   v1::GetAccessTokenRequest request;
   if (!wish.registration.empty()) {
     request.set_registration(wish.registration);
@@ -42,13 +46,49 @@ absl::StatusOr<AccessToken> Client::GetAccessToken(const TokenWish& wish, CallOp
   }
   for (const std::string& scope : wish.scopes) request.add_scopes(scope);
   if (wish.min_valid > absl::ZeroDuration()) {
-    *request.mutable_min_valid() = ToProto(wish.min_valid);
+    *request.mutable_min_valid() = client::ToProto(wish.min_valid);
   }
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<AccessToken> Client::GetAccessToken(const TokenWish& wish, CallOptions options) {
   auto response = channel_->Call(v1::TokenService::NewStub(channel_->grpc()),
-                                 &v1::TokenService::Stub::GetAccessToken, request,
+                                 &v1::TokenService::Stub::GetAccessToken, ToProto(wish),
                                  options.timeout.value_or(kTokenCall));
   if (!response.ok()) return response.status();
   return TakeFromProto(*response);
+}
+
+struct TokenWatch::Rep {
+  ServerStream<v1::TokenService::Stub, v1::WatchAccessTokenResponse> stream;
+};
+
+TokenWatch::TokenWatch(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+TokenWatch::~TokenWatch() = default;
+
+absl::StatusOr<absl::optional<TokenState>> TokenWatch::Next() {
+  auto response = rep_->stream.Next();
+  if (!response.ok()) return response.status();
+  if (!response->has_value()) return absl::nullopt;
+  TokenState state;
+  if ((*response)->has_token()) state.token = TakeFromProto(*(*response)->mutable_token());
+  if ((*response)->has_error()) state.error = DecodeCause((*response)->error());
+  return state;
+}
+
+void TokenWatch::Cancel() {
+  rep_->stream.Cancel();
+}
+
+absl::StatusOr<std::unique_ptr<TokenWatch>> Client::WatchAccessToken(const TokenWish& wish,
+                                                                     CallOptions options) {
+  v1::WatchAccessTokenRequest request;
+  *request.mutable_token() = ToProto(wish);
+  return std::make_unique<TokenWatch>(std::unique_ptr<TokenWatch::Rep>(
+      new TokenWatch::Rep{{*channel_, v1::TokenService::NewStub(channel_->grpc()),
+                           &v1::TokenService::Stub::WatchAccessToken, request, options.timeout}}));
 }
 
 absl::StatusOr<Rejection> Client::ReportRejectedToken(const std::string& registration,

@@ -3,6 +3,7 @@
 
 #include "clients/cpp/channel.h"
 #include "clients/cpp/convert.h"
+#include "clients/cpp/server_stream.h"
 #include "smartkey/client.h"
 #include "smartkey/v1/enrollment.grpc.pb.h"
 
@@ -36,33 +37,21 @@ Request RequestFor(const EnrollmentWish& wish) {
 }  // namespace
 
 struct EnrollmentWatch::Rep {
-  const Channel* channel = nullptr;
-  grpc::ClientContext context;
-  std::unique_ptr<v1::EnrollmentService::Stub> stub;
-  std::unique_ptr<grpc::ClientReader<v1::WatchEnrollmentResponse>> reader;
-  bool finished = false;
+  ServerStream<v1::EnrollmentService::Stub, v1::WatchEnrollmentResponse> stream;
 };
 
 EnrollmentWatch::EnrollmentWatch(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
-
-EnrollmentWatch::~EnrollmentWatch() {
-  if (rep_->finished) return;
-  rep_->context.TryCancel();
-  rep_->reader->Finish();
-}
+EnrollmentWatch::~EnrollmentWatch() = default;
 
 absl::StatusOr<absl::optional<EnrollmentProgress>> EnrollmentWatch::Next() {
-  if (rep_->finished) return absl::nullopt;
-  v1::WatchEnrollmentResponse response;
-  if (rep_->reader->Read(&response)) return FromProto(response);
-  rep_->finished = true;
-  const grpc::Status status = rep_->reader->Finish();
-  if (!status.ok()) return rep_->channel->Explain(status);
-  return absl::nullopt;
+  const auto response = rep_->stream.Next();
+  if (!response.ok()) return response.status();
+  if (!response->has_value()) return absl::nullopt;
+  return FromProto(**response);
 }
 
 void EnrollmentWatch::Cancel() {
-  rep_->context.TryCancel();
+  rep_->stream.Cancel();
 }
 
 absl::StatusOr<BegunEnrollment> Client::BeginEnrollment(const EnrollmentWish& wish,
@@ -105,12 +94,10 @@ absl::StatusOr<std::unique_ptr<EnrollmentWatch>> Client::WatchEnrollment(
     const std::string& enrollment_id, CallOptions options) {
   v1::WatchEnrollmentRequest request;
   request.set_enrollment_id(enrollment_id);
-  auto rep = std::make_unique<EnrollmentWatch::Rep>();
-  rep->channel = channel_.get();
-  channel_->Prepare(rep->context, options.timeout.value_or(absl::InfiniteDuration()));
-  rep->stub = v1::EnrollmentService::NewStub(channel_->grpc());
-  rep->reader = rep->stub->WatchEnrollment(&rep->context, request);
-  return std::make_unique<EnrollmentWatch>(std::move(rep));
+  return std::make_unique<EnrollmentWatch>(
+      std::unique_ptr<EnrollmentWatch::Rep>(new EnrollmentWatch::Rep{
+          {*channel_, v1::EnrollmentService::NewStub(channel_->grpc()),
+           &v1::EnrollmentService::Stub::WatchEnrollment, request, options.timeout}}));
 }
 
 absl::StatusOr<Registration> Client::EnrollWithInitialToken(

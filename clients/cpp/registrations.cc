@@ -3,6 +3,7 @@
 
 #include "clients/cpp/channel.h"
 #include "clients/cpp/convert.h"
+#include "clients/cpp/server_stream.h"
 #include "smartkey/client.h"
 #include "smartkey/v1/registration.grpc.pb.h"
 
@@ -138,33 +139,21 @@ absl::StatusOr<Registration> Client::RotateKey(const std::string& registration,
 }
 
 struct RegistrationWatch::Rep {
-  const Channel* channel = nullptr;
-  grpc::ClientContext context;
-  std::unique_ptr<Service::Stub> stub;
-  std::unique_ptr<grpc::ClientReader<v1::WatchRegistrationsResponse>> reader;
-  bool finished = false;
+  ServerStream<Service::Stub, v1::WatchRegistrationsResponse> stream;
 };
 
 RegistrationWatch::RegistrationWatch(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
-
-RegistrationWatch::~RegistrationWatch() {
-  if (rep_->finished) return;
-  rep_->context.TryCancel();
-  rep_->reader->Finish();
-}
+RegistrationWatch::~RegistrationWatch() = default;
 
 absl::StatusOr<absl::optional<RegistrationEvent>> RegistrationWatch::Next() {
-  if (rep_->finished) return absl::nullopt;
-  v1::WatchRegistrationsResponse response;
-  if (rep_->reader->Read(&response)) return FromProto(response);
-  rep_->finished = true;
-  const grpc::Status status = rep_->reader->Finish();
-  if (!status.ok()) return rep_->channel->Explain(status);
-  return absl::nullopt;
+  const auto response = rep_->stream.Next();
+  if (!response.ok()) return response.status();
+  if (!response->has_value()) return absl::nullopt;
+  return FromProto(**response);
 }
 
 void RegistrationWatch::Cancel() {
-  rep_->context.TryCancel();
+  rep_->stream.Cancel();
 }
 
 absl::StatusOr<std::unique_ptr<RegistrationWatch>> Client::WatchRegistrations(
@@ -172,12 +161,9 @@ absl::StatusOr<std::unique_ptr<RegistrationWatch>> Client::WatchRegistrations(
   v1::WatchRegistrationsRequest request;
   *request.mutable_filter() = ToProto(filter);
   request.set_registration(registration);
-  auto rep = std::make_unique<RegistrationWatch::Rep>();
-  rep->channel = channel_.get();
-  channel_->Prepare(rep->context, options.timeout.value_or(absl::InfiniteDuration()));
-  rep->stub = Service::NewStub(channel_->grpc());
-  rep->reader = rep->stub->WatchRegistrations(&rep->context, request);
-  return std::make_unique<RegistrationWatch>(std::move(rep));
+  return std::make_unique<RegistrationWatch>(std::unique_ptr<RegistrationWatch::Rep>(
+      new RegistrationWatch::Rep{{*channel_, Service::NewStub(channel_->grpc()),
+                                  &Service::Stub::WatchRegistrations, request, options.timeout}}));
 }
 
 }  // namespace smartkey::client

@@ -332,13 +332,25 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     return grpc::Status::OK;
   }
 
-  grpc::Status GetAccessToken(grpc::ServerContext* context,
-                              const v1::GetAccessTokenRequest* request,
-                              v1::GetAccessTokenResponse* response) override {
-    Note(&Services::token_request, *request);
-    const grpc::Status status = Enter("GetAccessToken", context);
-    if (!status.ok()) return status;
-    MutexLock lock(mu);
+  // A token, the same with an error beside it, the error alone; then the end, unless calls hang.
+  grpc::Status WatchAccessToken(grpc::ServerContext* context,
+                                const v1::WatchAccessTokenRequest* request,
+                                grpc::ServerWriter<v1::WatchAccessTokenResponse>* writer) override {
+    Note(&Services::token_request, request->token());
+    v1::WatchAccessTokenResponse state;
+    {
+      MutexLock lock(mu);
+      FillToken(state.mutable_token());
+    }
+    writer->Write(state);
+    state.mutable_error()->set_reason(v1::ErrorDetail::SERVER_UNREACHABLE);
+    writer->Write(state);
+    state.clear_token();
+    writer->Write(state);
+    return Enter("WatchAccessToken", context);
+  }
+
+  void FillToken(v1::GetAccessTokenResponse* response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     response->set_access_token(kToken);
     response->set_token_type("Bearer");
     response->mutable_expires_at()->set_seconds(kTokenEndsAt);
@@ -348,6 +360,16 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     response->set_registration(registration.id());
     response->set_generation(1);
     if (edit_token) edit_token(*response);
+  }
+
+  grpc::Status GetAccessToken(grpc::ServerContext* context,
+                              const v1::GetAccessTokenRequest* request,
+                              v1::GetAccessTokenResponse* response) override {
+    Note(&Services::token_request, *request);
+    const grpc::Status status = Enter("GetAccessToken", context);
+    if (!status.ok()) return status;
+    MutexLock lock(mu);
+    FillToken(response);
     return request->has_context() ? grpc::Status::OK : Find(request->registration());
   }
 

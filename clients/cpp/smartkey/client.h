@@ -99,6 +99,26 @@ class RegistrationWatch {
   std::unique_ptr<Rep> rep_;
 };
 
+// A token that is always current. Next() and Cancel() may be called from two threads; nothing else.
+// Destroying it ends it; it must not outlive its Client. There is no need to read fast: only the
+// latest state waits to be read.
+class TokenWatch {
+ public:
+  struct Rep;
+  explicit TokenWatch(std::unique_ptr<Rep> rep);
+  ~TokenWatch();
+
+  // Waits for the next state: the first one at once, or as soon as a token was fetched; then
+  // whenever another token is to be used, or there is another reason for having none. Errors: as
+  // for every call; kAccessEnded when the right to the token ends or the registration is suspended
+  // or deleted, kShuttingDown when the daemon stops, kCancelled after Cancel().
+  absl::StatusOr<absl::optional<TokenState>> Next();
+  void Cancel();
+
+ private:
+  std::unique_ptr<Rep> rep_;
+};
+
 // The steps of one enrollment as they happen. Next() and Cancel() may be called from two threads;
 // nothing else. Destroying it cancels it; it must not outlive its Client.
 class EnrollmentWatch {
@@ -187,6 +207,10 @@ class Client {
 
   // Step 3, cached. Default deadline: 60 s.
   absl::StatusOr<AccessToken> GetAccessToken(const TokenWish& wish, CallOptions options = {});
+  // As GetAccessToken, and from then on whenever there is another one. `min_valid` says how long
+  // before its end the next one shall come. No deadline unless given.
+  absl::StatusOr<std::unique_ptr<TokenWatch>> WatchAccessToken(const TokenWish& wish,
+                                                               CallOptions options = {});
   // The FHIR server refused this token (401): exactly that one is dropped, and a new one fetched.
   absl::StatusOr<Rejection> ReportRejectedToken(const std::string& registration,
                                                 const Secret& token, CallOptions options = {});

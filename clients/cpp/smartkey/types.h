@@ -197,6 +197,12 @@ struct AccessToken {
   absl::optional<Cause> refresh_error;  // With kStaleValid.
 };
 
+// How things stand for who watches a token; at least one of the two is there.
+struct TokenState {
+  absl::optional<AccessToken> token;  // The one to use. Absent: there is none just now.
+  absl::optional<Cause> error;        // Why there is none, or why it could not be renewed yet.
+};
+
 struct Rejection {
   bool dropped = false;     // False: another one had replaced it already.
   bool refreshing = false;  // GetAccessToken waits for the new one.

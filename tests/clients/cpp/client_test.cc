@@ -195,6 +195,32 @@ TEST_F(ClientTest, AWatchGivesEachEventAndEnds) {
   EXPECT_FALSE((*watch)->Next()->has_value());
 }
 
+TEST_F(ClientTest, AWatchedTokenComesWithWhatIsWrongAndEnds) {
+  auto watch = client_->WatchAccessToken({.registration = "mercy", .scopes = {"patient/*.rs"}});
+  ASSERT_TRUE(watch.ok());
+  const auto good = (*watch)->Next();
+  ASSERT_TRUE(good.ok() && good->has_value()) << good.status();
+  EXPECT_EQ((*good)->token->token.RevealSecret(), FakeDaemon::kToken);
+  EXPECT_FALSE((*good)->error.has_value());
+  const auto stale = (*watch)->Next();
+  EXPECT_TRUE((*stale)->token.has_value());
+  EXPECT_EQ((*stale)->error->reason, Reason::kServerUnreachable);
+  const auto none = (*watch)->Next();
+  EXPECT_FALSE((*none)->token.has_value());
+  EXPECT_EQ((*none)->error->reason, Reason::kServerUnreachable);
+  EXPECT_FALSE((*watch)->Next()->has_value());
+  EXPECT_FALSE((*watch)->Next()->has_value());
+  EXPECT_THAT(daemon_.token_request().scopes(), ElementsAre("patient/*.rs"));
+}
+
+TEST_F(ClientTest, AWatchedTokenWhoseRightEnds_EndsWithTheReason) {
+  daemon_.FailWith(WireError(Reason::kAccessEnded));
+  auto watch = client_->WatchAccessToken({.registration = "mercy"});
+  ASSERT_TRUE(watch.ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE((*watch)->Next().ok());
+  EXPECT_EQ(ReasonOf((*watch)->Next().status()), Reason::kAccessEnded);
+}
+
 TEST_F(ClientTest, AWatchCanBeCancelledWhileItWaits) {
   daemon_.Hang();
   auto watch = client_->WatchRegistrations();
