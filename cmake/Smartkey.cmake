@@ -18,14 +18,28 @@ if(CCACHE)
 endif()
 
 find_package(Threads REQUIRED)
-find_package(absl REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(GTest REQUIRED)
 include(GoogleTest)
-# Debian's gRPCConfig.cmake asks for development packages of gRPC's own dependencies; its .pc file does not.
-pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET GLOBAL grpc++)
+# gRPC, Protobuf and Abseil are linked statically. As shared libraries they are sixty, and loading them takes longer than
+# a call of smartkeyctl; gRPC's TLS, which no unix socket needs, stays outside (docs/decisions/0013).
+pkg_check_modules(GRPC REQUIRED grpc++_unsecure)
+set(abseil ${GRPC_STATIC_LIBRARIES})
+list(FILTER abseil INCLUDE REGEX "^absl_")
+list(REMOVE_DUPLICATES abseil)
+function(smartkey_static_libraries target)
+  list(TRANSFORM ARGN PREPEND "-l")
+  list(JOIN ARGN " " libraries)
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE
+    "-Wl,-Bstatic,--start-group ${libraries} -Wl,--end-group,-Bdynamic")
+endfunction()
+# Each is complete by itself, in whatever order they come. After gpr those that no .pc file names.
+smartkey_static_libraries(smartkey_abseil ${abseil})
+smartkey_static_libraries(smartkey_protobuf protobuf z)
+smartkey_static_libraries(smartkey_grpcpp grpc++_unsecure grpc_unsecure gpr upb address_sorting cares re2 protobuf z ${abseil})
 
 add_library(smartkey_options INTERFACE)
 target_include_directories(smartkey_options INTERFACE ${CMAKE_SOURCE_DIR})
