@@ -177,7 +177,7 @@ grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
-  auto call = PendingUnaryCall<v1::ProvisionTpmResponse>::Start(response, parts_.scheduler,
+  auto call = PendingUnaryCall<v1::ProvisionTpmResponse>::Start(context, response, parts_.scheduler,
                                                                 TimeLeft(*context, kHardwareLimit));
   const KeyService::OperationId id = parts_.keys.ProvisionParent(
       Secret::CopyOf(request->owner_password()), [call](absl::StatusOr<ProvisionedParent> parent) {
@@ -202,7 +202,7 @@ grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerConte
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::ListStoredKeysResponse>::Start(
-      response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
+      context, response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
   const KeyService::OperationId id =
       parts_.keys.ListKeys([call, &store = parts_.store](absl::StatusOr<KeyInventory> inventory) {
         call->Finish(inventory.status(), [&](v1::ListStoredKeysResponse& answer) {
@@ -228,7 +228,7 @@ grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerCont
                                         "say which stray keys: either their ids, or all"));
   }
   auto call = PendingUnaryCall<v1::RemoveStrayKeysResponse>::Start(
-      response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
+      context, response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
   auto cancelled = std::make_shared<std::atomic<bool>>(false);
   call->OnAbandon([cancelled] { *cancelled = true; });
   Log(LogLevel::kInfo, "removing stray keys",

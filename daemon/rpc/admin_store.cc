@@ -55,7 +55,7 @@ grpc::ServerUnaryReactor* AdminService::RecoverStore(grpc::CallbackServerContext
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
-  auto call = PendingUnaryCall<v1::RecoverStoreResponse>::Start(response, parts_.scheduler,
+  auto call = PendingUnaryCall<v1::RecoverStoreResponse>::Start(context, response, parts_.scheduler,
                                                                 TimeLeft(*context, kDiskLimit));
   parts_.maintenance.Recover(
       request->copy(), [call, caller = caller_](absl::StatusOr<StoreRecovery> recovery) {
@@ -78,7 +78,7 @@ grpc::ServerUnaryReactor* AdminService::ResetStore(grpc::CallbackServerContext* 
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
-  auto call = PendingUnaryCall<v1::ResetStoreResponse>::Start(response, parts_.scheduler,
+  auto call = PendingUnaryCall<v1::ResetStoreResponse>::Start(context, response, parts_.scheduler,
                                                               TimeLeft(*context, kDiskLimit));
   parts_.maintenance.Reset([call, caller = caller_](absl::StatusOr<std::string> folder) {
     LogOrder("an administrator has the store reset", caller, folder.status());
@@ -94,7 +94,7 @@ grpc::ServerUnaryReactor* AdminService::AdoptStore(grpc::CallbackServerContext* 
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
-  auto call = PendingUnaryCall<v1::AdoptStoreResponse>::Start(response, parts_.scheduler,
+  auto call = PendingUnaryCall<v1::AdoptStoreResponse>::Start(context, response, parts_.scheduler,
                                                               TimeLeft(*context, kDiskLimit));
   parts_.maintenance.Adopt([call, caller = caller_](absl::Status status) {
     LogOrder("an administrator has the store adopted", caller, status);

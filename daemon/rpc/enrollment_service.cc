@@ -98,8 +98,8 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
   absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
-  auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(response, parts_.scheduler,
-                                                                   TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.Begin(caller_, *std::move(translated),
                            [call, &store = parts_.store, slot = *std::move(slot)](
                                absl::StatusOr<BegunEnrollment> begun) mutable {
@@ -118,8 +118,8 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
     return FinishNow(context,
                      MakeError(Reason::kInvalidArgument, "the redirect is longer than 32 KiB"));
   }
-  auto call = PendingUnaryCall<v1::CompleteEnrollmentResponse>::Start(response, parts_.scheduler,
-                                                                      TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::CompleteEnrollmentResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.Complete(
       caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
       [call, caller = caller_,
@@ -134,8 +134,8 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
 grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
     grpc::CallbackServerContext* context, const v1::CancelEnrollmentRequest* request,
     v1::CancelEnrollmentResponse* response) {
-  auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(response, parts_.scheduler,
-                                                                    TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.Cancel(caller_, request->enrollment_id(), [call](absl::Status status) {
     call->Finish(status, [](v1::CancelEnrollmentResponse&) {});
   });
@@ -184,7 +184,7 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
     expires_in = *duration;
   }
   auto call = PendingUnaryCall<v1::EnrollWithInitialTokenResponse>::Start(
-      response, parts_.scheduler, TimeLeft(*context, kLimit));
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.EnrollWithInitialToken(
       caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
       [call, caller = caller_, &standings = parts_.standings,

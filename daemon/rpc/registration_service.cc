@@ -112,8 +112,8 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
   if (request->has_label()) label.emplace(request->label());
   absl::optional<absl::Duration> access_for;
   if (request->has_access_for()) access_for = FromProto(request->access_for()).value();
-  auto call = PendingUnaryCall<v1::UpdateRegistrationResponse>::Start(response, parts_.scheduler,
-                                                                      TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::UpdateRegistrationResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.store.Update((*registration)->id,
                       [name, label, access_for, now = parts_.clock.Now()](Registration& changed) {
                         if (name.has_value()) changed.name = *name;
@@ -147,8 +147,8 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
         return !one.client_id.empty() || one.state == GenerationState::kOrphaned;
       });
   const std::string id = (*registration)->id;
-  auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(response, parts_.scheduler,
-                                                                      TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.remover.Remove(id, [call, id, known_there, slot = *std::move(slot)](
                                 absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
     slot.Release();

@@ -49,8 +49,8 @@ grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
   if (!target.ok()) return FinishNow(context, target.status());
   absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
-  auto call = PendingUnaryCall<v1::SuspendRegistrationsResponse>::Start(response, parts_.scheduler,
-                                                                        TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::SuspendRegistrationsResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.suspender.Suspend(
       caller_, *target, request->why(),
       [call, slot = *std::move(slot)](absl::StatusOr<std::vector<std::string>> ids) mutable {
@@ -69,8 +69,8 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
   if (!target.ok()) return FinishNow(context, target.status());
   absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
-  auto call = PendingUnaryCall<v1::ResumeRegistrationsResponse>::Start(response, parts_.scheduler,
-                                                                       TimeLeft(*context, kLimit));
+  auto call = PendingUnaryCall<v1::ResumeRegistrationsResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.suspender.Resume(
       caller_, *target,
       [call,

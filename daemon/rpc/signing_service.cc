@@ -32,8 +32,8 @@ grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
   if (!registration.ok()) return FinishNow(context, registration.status());
 
   const absl::Duration limit = TimeLeft(*context, kLimit);
-  auto call =
-      PendingUnaryCall<v1::SignClientAssertionResponse>::Start(response, parts_.scheduler, limit);
+  auto call = PendingUnaryCall<v1::SignClientAssertionResponse>::Start(context, response,
+                                                                       parts_.scheduler, limit);
   const KeyService::OperationId id = parts_.assertions.Issue(
       **registration, caller_.uid, parts_.clock.Boot() + limit,
       [call, uid = caller_.uid, &store = parts_.store,

@@ -85,8 +85,8 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
   if (!translated.ok()) return FinishNow(context, translated.status());
 
   const absl::Duration limit = TimeLeft(*context, kLimit);
-  auto call =
-      PendingUnaryCall<v1::GetAccessTokenResponse>::Start(response, parts_.scheduler, limit);
+  auto call = PendingUnaryCall<v1::GetAccessTokenResponse>::Start(context, response,
+                                                                  parts_.scheduler, limit);
   const ScopeSet scopes = translated->scopes;
   const TokenManager::RequestId id = parts_.tokens.GetAccessToken(
       *std::move(translated), parts_.clock.Boot() + limit,

@@ -54,9 +54,10 @@ class Probe : public test::Probe::CallbackService, public ConnectionServices {
   Probe(const Caller& caller, Board& board) : caller_(caller), board_(board) {}
   std::vector<grpc::Service*> services() override { return {this}; }
 
-  grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext*, const Nonce* request,
+  grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext* context, const Nonce* request,
                                    Identity* response) override {
-    auto call = PendingUnaryCall<Identity>::Start(response, board_.scheduler, absl::Minutes(1));
+    auto call =
+        PendingUnaryCall<Identity>::Start(context, response, board_.scheduler, absl::Minutes(1));
     call->Finish(absl::OkStatus(), [&](Identity& identity) {
       identity.set_nonce(request->value());
       identity.set_uid(caller_.uid);
@@ -67,11 +68,11 @@ class Probe : public test::Probe::CallbackService, public ConnectionServices {
     return call->reactor();
   }
 
-  grpc::ServerUnaryReactor* Hang(grpc::CallbackServerContext*, const Nonce* request,
+  grpc::ServerUnaryReactor* Hang(grpc::CallbackServerContext* context, const Nonce* request,
                                  Identity* response) override {
     const absl::Duration limit =
         request->value() == 0 ? absl::Hours(1) : absl::Milliseconds(request->value());
-    auto call = PendingUnaryCall<Identity>::Start(response, board_.scheduler, limit);
+    auto call = PendingUnaryCall<Identity>::Start(context, response, board_.scheduler, limit);
     call->OnAbandon([this] {
       MutexLock lock(board_.mu);
       ++board_.abandoned;
