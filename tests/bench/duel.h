@@ -79,8 +79,4 @@ class Duel {
   std::vector<absl::Duration> our_latencies_, bare_latencies_;
 };
 
-// The value that the part `fraction` (0 to 1) of all lies below, between the two nearest where it
-// falls between them. `values` must not be empty.
-double Quantile(std::vector<double> values, double fraction);
-
 }  // namespace smartkey

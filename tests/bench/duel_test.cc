@@ -65,12 +65,5 @@ TEST_F(DuelTest, WrongSignatureOnEitherSide_IsNoResult) {
   EXPECT_EQ(ReasonOf(duel_.RunRound(1).status()), Reason::kSignatureWrong);
 }
 
-TEST(Quantile, FallsBetweenTheNearestTwo) {
-  EXPECT_EQ(Quantile({3}, 0.5), 3);
-  EXPECT_EQ(Quantile({4, 1, 3, 2}, 0.5), 2.5);
-  EXPECT_EQ(Quantile({4, 1, 3, 2}, 0), 1);
-  EXPECT_EQ(Quantile({4, 1, 3, 2}, 1), 4);
-}
-
 }  // namespace
 }  // namespace smartkey

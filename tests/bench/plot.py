@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what `scripts/bench --record FILE` has written: a box for the ratios of each benchmark's rounds.
+"""Draws what `scripts/bench --record DIR` has written: a box for the ratios of each benchmark's rounds.
 
-Usage: plot.py FILE SVG        wants matplotlib (Debian: python3-matplotlib); nothing else in the project does
+Usage: plot.py FILE SVG [WHAT]        WHAT has the ratios; default: signatures per second. It wants matplotlib (Debian: python3-matplotlib); nothing else in the project does
 """
 
 import json
@@ -36,7 +36,8 @@ def main():
     axes.set_yticks(places, names)
     axes.axvline(1, color="grey", linewidth=0.8, linestyle=":")
     axes.set_xlim(left=0)
-    axes.set_xlabel("signatures per second, ours / bare: every round, quartiles, 5 to 95 %; red: target")
+    what = sys.argv[3] if len(sys.argv) > 3 else "signatures per second"
+    axes.set_xlabel(f"{what}, ours / bare: every round, quartiles, 5 to 95 %; red: target")
     figure.tight_layout()
     figure.savefig(sys.argv[2], metadata={"Date": None})
 

@@ -2,6 +2,7 @@
 #include "tests/bench/ratio_table.h"
 
 #include "absl/strings/str_format.h"
+#include "tests/bench/quantile.h"
 
 namespace smartkey {
 namespace {

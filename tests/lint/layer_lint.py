@@ -62,9 +62,9 @@ TECHNOLOGIES = [
     ("curl/", ["daemon/http/curl", "tests/daemon/http"]),
     ("sqlite3.h", ["daemon/store/sqlite", "tests/daemon/store"]),
     ("grpc/", ["daemon/rpc", "clients", "tests/proto", "tests/daemon/rpc", "tests/clients",
-               "tests/integration", "tests/support"]),
+               "tests/bench", "tests/integration", "tests/support"]),
     ("grpcpp/", ["daemon/rpc", "clients", "tests/proto", "tests/daemon/rpc", "tests/clients",
-                 "tests/integration", "tests/support"]),
+                 "tests/bench", "tests/integration", "tests/support"]),
     ("httplib.h", ["clients/ctl", "tests"]),
 ]
 
