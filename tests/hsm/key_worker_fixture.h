@@ -93,6 +93,9 @@ class KeyWorkerFixture : public testing::Test {
   // A worker with a key in it.
   void StartWithKey(KeyWorker::Options options = {}) {
     Start(options);
+    MakeFirstKey();
+  }
+  void MakeFirstKey() {
     worker_->CreateKey({.label = "first"}, [this](absl::StatusOr<CreatedKey> key) {
       if (key.ok()) key_ = *key;
       answers_.Add("first key", key.status());
