@@ -60,6 +60,14 @@ absl::StatusOr<std::vector<StoredKeys::Key>> AdminClient::RemoveStrayKeys(
   return KeysFromProto(response->keys());
 }
 
+absl::StatusOr<ConfigReload> AdminClient::ReloadConfiguration(CallOptions options) {
+  auto response = channel().Call(
+      v1::AdminService::NewStub(channel().grpc()), &v1::AdminService::Stub::ReloadConfiguration,
+      v1::ReloadConfigurationRequest(), options.timeout.value_or(kShortCall));
+  if (!response.ok()) return response.status();
+  return FromProto(*response);
+}
+
 absl::StatusOr<ProvisionedTpm> AdminClient::ProvisionTpm(const Secret& owner_password,
                                                          CallOptions options) {
   v1::ProvisionTpmRequest request;

@@ -286,6 +286,18 @@ StoreCopy FromProto(const v1::StoreCopy& in) {
   return {in.file(), TimeIf(in.has_made_at(), in.made_at())};
 }
 
+ConfigProblem FromProto(const v1::ConfigProblem& in) {
+  return {in.file(), in.line(), in.message(), in.file_disabled()};
+}
+
+ConfigReload FromProto(const v1::ReloadConfigurationResponse& in) {
+  ConfigReload out;
+  out.changes.assign(in.changes().begin(), in.changes().end());
+  out.needs_restart.assign(in.needs_restart().begin(), in.needs_restart().end());
+  for (const auto& problem : in.problems()) out.problems.push_back(FromProto(problem));
+  return out;
+}
+
 DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   DaemonStatus out;
   out.version = in.version();
@@ -323,9 +335,9 @@ DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   out.token_requests_in_flight = in.cache().in_flight();
   for (const auto& server : in.servers()) out.servers.push_back(FromProto(server));
   for (const auto& problem : in.config_problems()) {
-    out.config_problems.push_back(
-        {problem.file(), problem.line(), problem.message(), problem.file_disabled()});
+    out.config_problems.push_back(FromProto(problem));
   }
+  for (const auto& problem : in.reload_errors()) out.reload_errors.push_back(FromProto(problem));
   out.config_loaded_at = TimeIf(in.has_config_loaded_at(), in.config_loaded_at());
   return out;
 }

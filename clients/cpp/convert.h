@@ -27,6 +27,8 @@ DaemonInfo FromProto(const v1::GetServerInfoResponse& in);
 DaemonStatus FromProto(const v1::GetStatusResponse& in);
 RegistrationEvent FromProto(const v1::WatchRegistrationsResponse& in);
 StoreCopy FromProto(const v1::StoreCopy& in);
+ConfigProblem FromProto(const v1::ConfigProblem& in);
+ConfigReload FromProto(const v1::ReloadConfigurationResponse& in);
 
 google::protobuf::Duration ToProto(absl::Duration in);
 

@@ -165,6 +165,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddServers(app, session);
   AddApps(app, session);
   AddStatus(app, session);
+  AddReload(app, session);
   AddStore(app, session);
   AddTpm(app, session);
   AddVersion(app, session);

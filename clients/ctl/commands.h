@@ -26,6 +26,7 @@ void AddKeys(CLI::App& app, Session& session);
 void AddServers(CLI::App& app, Session& session);
 void AddApps(CLI::App& app, Session& session);
 void AddStatus(CLI::App& app, Session& session);
+void AddReload(CLI::App& app, Session& session);
 void AddStore(CLI::App& app, Session& session);
 void AddTpm(CLI::App& app, Session& session);
 void AddVersion(CLI::App& app, Session& session);

@@ -66,6 +66,17 @@ json SuspensionJson(const client::Suspension& suspension) {
   return out;
 }
 
+json ProblemsToJson(const std::vector<client::ConfigProblem>& problems) {
+  json out = json::array();
+  for (const client::ConfigProblem& problem : problems) {
+    out.push_back({{"file", problem.file},
+                   {"line", problem.line},
+                   {"message", problem.message},
+                   {"file_disabled", problem.file_disabled}});
+  }
+  return out;
+}
+
 }  // namespace
 
 json ToJson(const absl::Status& error) {
@@ -230,7 +241,8 @@ json ToJson(const client::DaemonStatus& in) {
                 {"token_requests", in.token_requests},
                 {"in_flight", in.token_requests_in_flight}}},
               {"servers", json::array()},
-              {"config_problems", json::array()}};
+              {"config_problems", ProblemsToJson(in.config_problems)},
+              {"reload_errors", ProblemsToJson(in.reload_errors)}};
   SetSeconds(out, "uptime_seconds", in.uptime);
   Set(out["hardware"], "detail", in.hardware_detail);
   out["hardware"]["queue_depth"] = in.queue_depth;
@@ -249,14 +261,14 @@ json ToJson(const client::DaemonStatus& in) {
     Set(health, "next_attempt_at", server.next_attempt_at);
     out["servers"].push_back(std::move(health));
   }
-  for (const auto& problem : in.config_problems) {
-    out["config_problems"].push_back({{"file", problem.file},
-                                      {"line", problem.line},
-                                      {"message", problem.message},
-                                      {"file_disabled", problem.file_disabled}});
-  }
   Set(out, "config_loaded_at", in.config_loaded_at);
   return out;
+}
+
+json ToJson(const client::ConfigReload& in) {
+  return {{"changes", in.changes},
+          {"needs_restart", in.needs_restart},
+          {"problems", ProblemsToJson(in.problems)}};
 }
 
 json RevealToJson(const client::AccessToken& in) {

@@ -23,6 +23,7 @@ nlohmann::json ToJson(const client::DaemonStatus& status);
 // What `store status` shows: the part "store" of the above.
 nlohmann::json StoreToJson(const client::DaemonStatus& status);
 nlohmann::json ToJson(const client::StoreRecovery& recovery);
+nlohmann::json ToJson(const client::ConfigReload& reload);
 nlohmann::json ToJson(const client::Key& key);
 nlohmann::json ToJson(const client::StoredKeys::Key& key);
 nlohmann::json ToJson(const client::StoredKeys& stored);

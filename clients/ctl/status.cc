@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
+#include "clients/ctl/problem_text.h"
 #include "clients/ctl/table.h"
 
 namespace smartkey::ctl {
@@ -85,17 +86,6 @@ std::string ServersText(const client::DaemonStatus& status) {
   return absl::StrCat("\n", table.ToText());
 }
 
-std::string ProblemsText(const client::DaemonStatus& status) {
-  std::string text;
-  for (const auto& problem : status.config_problems) {
-    absl::StrAppend(&text, text.empty() ? "\nProblems in the configuration:\n" : "", "  ",
-                    Printable(problem.file, 1024), ":", problem.line, ": ",
-                    Printable(problem.message, 1024),
-                    problem.file_disabled ? " (the file's blocks are not in use)" : "", "\n");
-  }
-  return text;
-}
-
 absl::Status RunStatus(const Session& session) {
   auto client = session.ConnectAdmin();
   if (!client.ok()) return client.status();
@@ -104,7 +94,11 @@ absl::Status RunStatus(const Session& session) {
   if (session.json) {
     session.out << ToJsonDocument(ToJson(*status));
   } else {
-    session.out << StatusRecord(*status).ToText() << ServersText(*status) << ProblemsText(*status);
+    session.out << StatusRecord(*status).ToText() << ServersText(*status)
+                << ProblemsText("\nProblems in the configuration:", status->config_problems)
+                << ProblemsText(
+                       "\nThe last reload failed, and smartkeyd would not start anew, because of:",
+                       status->reload_errors);
   }
   return absl::OkStatus();
 }

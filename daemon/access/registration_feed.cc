@@ -62,7 +62,7 @@ class RegistrationFeed::Core : public std::enable_shared_from_this<RegistrationF
   void Stop();
   int watchers() const;
 
-  // By the store, on its thread.
+  // By the store on its thread, and by anybody.
   void NoteChange(const std::string& id);
 
  private:
@@ -334,6 +334,10 @@ void RegistrationFeed::Unwatch(WatchId id) {
 
 void RegistrationFeed::Stop() {
   core_->Stop();
+}
+
+void RegistrationFeed::NoteChange(const std::string& id) {
+  core_->NoteChange(id);
 }
 
 int RegistrationFeed::watchers() const {

@@ -68,6 +68,10 @@ class RegistrationFeed {
   // Wakes every watcher to be told kShuttingDown; there are no new ones.
   void Stop();
 
+  // Has every watcher look at a registration again: how it stands has changed though its record has
+  // not, as when its server is configured no more.
+  void NoteChange(const std::string& id);
+
   int watchers() const;
 
  private:

@@ -10,11 +10,6 @@
 
 namespace smartkey {
 
-std::string ConfigProblem::ToString() const {
-  if (line == 0) return absl::StrCat(file, ": ", message);
-  return absl::StrCat(file, ":", line, ": ", message);
-}
-
 absl::StatusOr<Config> LoadConfig(const std::string& main_file) {
   ConfigReport report = ReadConfig(main_file);
   if (report.errors.empty()) return std::move(report.config);

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "daemon/model/catalog.h"
+#include "daemon/model/config_reload.h"
 
 namespace smartkey {
 
@@ -49,15 +50,6 @@ struct HttpConfig {
   std::string ca_file;                // trusted beside the system's; empty: none
 };
 
-// Something wrong in a configuration file.
-struct ConfigProblem {
-  std::string file;
-  int line = 0;  // 0: about the file as a whole
-  std::string message;
-
-  std::string ToString() const;  // "file:line: message"
-};
-
 // [[app]] and [[server]] blocks are in `catalog`.
 struct Config {
   DaemonConfig daemon;
@@ -81,7 +73,7 @@ struct ConfigReport {
 // problems, not only the first.
 ConfigReport ReadConfig(const std::string& main_file);
 
-// The same for a start or a reload. Errors: kConfigInvalid naming every error of the main file.
+// The same for a start. Errors: kConfigInvalid naming every error of the main file.
 absl::StatusOr<Config> LoadConfig(const std::string& main_file);
 
 // `smartkeyd --check-config`: writes every problem on a line, and what follows from them. Returns

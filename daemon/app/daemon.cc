@@ -14,6 +14,7 @@
 #include "base/scheduler.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/registration_feed.h"
+#include "daemon/app/config_reloads.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
 #include "daemon/app/token_keeper.h"
@@ -32,6 +33,7 @@
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 #include "daemon/store/store_upkeep.h"
 #include "daemon/token/assertion_issuer.h"
+#include "daemon/token/hardware_watch.h"
 #include "daemon/token/token_manager.h"
 #include "daemon/token/token_minter.h"
 #include "daemon/token/token_revoker.h"
@@ -70,10 +72,6 @@ ServiceInfo MakeServiceInfo(const Config& config, const Clock& clock) {
   info.version = SMARTKEY_VERSION;
   info.key_provider = config.key_provider.type;
   info.started = clock.Boot();
-  info.config_loaded_at = clock.Now();
-  for (const ConfigProblem& problem : config.problems) {
-    info.config_problems.push_back({problem.file, problem.line, problem.message, true});
-  }
   return info;
 }
 
@@ -89,8 +87,11 @@ struct Daemon::Parts {
   std::unique_ptr<SqliteRegistrationStore> store;
   std::unique_ptr<StoreUpkeep> upkeep;
   std::unique_ptr<CurlHttpClient> http;
-  std::unique_ptr<KeyWorker> keys;
   std::unique_ptr<AccessPolicy> access;
+  std::unique_ptr<TimerThread> watch_thread;
+  std::unique_ptr<RegistrationFeed> feed;
+  std::unique_ptr<HardwareWatch> hardware_watch;
+  std::unique_ptr<KeyWorker> keys;
   std::unique_ptr<JwtSigner> signer;
   std::unique_ptr<TokenEndpoint> token_endpoint;
   std::unique_ptr<AssertionTokenMinter> minter;
@@ -103,16 +104,46 @@ struct Daemon::Parts {
   std::unique_ptr<TokenRevoker> revoker;
   std::unique_ptr<RegistrationRemover> remover;
   std::unique_ptr<RegistrationSuspender> suspender;
-  std::unique_ptr<TimerThread> watch_thread;
-  std::unique_ptr<RegistrationFeed> feed;
+  std::unique_ptr<ConfigReloads> reloads;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
   std::atomic<const ConnectionServer*> serving{nullptr};
 };
 
+// Whether its key can be had is part of how a registration stands.
+void Daemon::NoteHardware(Parts& parts) {
+  // Not here: the hardware's thread has signatures to make.
+  parts.watch_thread->RunAfter(absl::ZeroDuration(), [&parts] {
+    for (const RegistrationStore::Snapshot& one : parts.store->List()) {
+      parts.feed->NoteChange(one->id);
+    }
+  });
+}
+
+// Registrations whose server came, went or was renamed stand otherwise now.
+void Daemon::TakeUpServers(Parts& parts, const Catalog& before, const Catalog& after) {
+  bool any = false;
+  for (const RegistrationStore::Snapshot& one : parts.store->List()) {
+    const Server* old = before.FindServerOf(*one);
+    const Server* now = after.FindServerOf(*one);
+    if ((old == nullptr) == (now == nullptr) && (now == nullptr || old->name == now->name))
+      continue;
+    any = true;
+    parts.feed->NoteChange(one->id);
+  }
+  // Those that were refused have not been tried while their server was gone.
+  if (any) parts.tokens->Recover();
+}
+
+void Daemon::Reload() {
+  parts_.reloads->Run();
+}
+
 Daemon::Daemon(Parts& parts) : parts_(parts) {}
 
-absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, const Clock& clock) {
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_file,
+                                                      const Config& config, const Clock& clock,
+                                                      std::function<void()> wake) {
   auto parts = std::make_unique<Parts>(config, clock);
   Parts& p = *parts;
   auto store = SqliteRegistrationStore::Open(
@@ -132,8 +163,13 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.http = *std::move(http);
 
   p.scheduler = std::make_unique<TimerThread>(clock);
-  p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler);
   p.access = std::make_unique<AccessPolicy>(*p.store);
+  // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
+  p.watch_thread = std::make_unique<TimerThread>(clock);
+  p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
+  p.hardware_watch = std::make_unique<HardwareWatch>([&p] { NoteHardware(p); });
+  p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
+                                       KeyWorker::Options(), p.hardware_watch.get());
   p.signer = std::make_unique<JwtSigner>(*p.keys);
   p.token_endpoint = std::make_unique<TokenEndpoint>(*p.http, clock);
   p.minter = std::make_unique<AssertionTokenMinter>(*p.signer, *p.token_endpoint, clock);
@@ -148,9 +184,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
   p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker);
 
   p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
-  // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
-  p.watch_thread = std::make_unique<TimerThread>(clock);
-  p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
+  p.reloads = std::make_unique<ConfigReloads>(
+      config_file, config, p.catalog, clock, std::move(wake),
+      [&p](const Catalog& before, const Catalog& after) { TakeUpServers(p, before, after); });
 
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
@@ -170,8 +206,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Config& config, cons
 
   p.services.reset(new ServiceParts{p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys,
                                     *p.tokens, *p.assertions, *p.enrollments, *p.remover,
-                                    *p.suspender, *p.feed, *p.scheduler, *p.watch_thread, clock,
-                                    MakeServiceInfo(config, clock)});
+                                    *p.suspender, *p.feed, *p.scheduler, *p.watch_thread,
+                                    *p.reloads, clock, MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
@@ -16,9 +18,16 @@ namespace smartkey {
 // it says so to everybody who asks for registrations, and goes on as soon as it can be.
 class Daemon {
  public:
-  // Opens the record, clears up after the last run, and serves. Errors: kAlreadyRunning,
-  // kConfigInvalid. `clock` must outlive the result.
-  static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Config& config, const Clock& clock);
+  // Opens the record, clears up after the last run, and serves. `config` was read from
+  // `config_file`. When an administrator asks for a reload, `wake` is called, which must not block
+  // and is to have the owner call Reload() soon. Errors: kAlreadyRunning, kConfigInvalid. `clock`
+  // must outlive the result.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(const std::string& config_file,
+                                                       const Config& config, const Clock& clock,
+                                                       std::function<void()> wake);
+
+  // Reads the configuration file again (ConfigReloads).
+  void Reload();
 
   // Stops accepting, lets running calls end or cancels them, and waits until the record is on disk;
   // ten seconds in all. False if something did not end: then, as after true, the process is to end
@@ -28,6 +37,8 @@ class Daemon {
  private:
   struct Parts;
   explicit Daemon(Parts& parts);
+  static void NoteHardware(Parts& parts);
+  static void TakeUpServers(Parts& parts, const Catalog& before, const Catalog& after);
 
   Parts& parts_;
 };

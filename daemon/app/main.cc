@@ -55,7 +55,7 @@ int Fail(const absl::Status& status) {
   return EXIT_FAILURE;
 }
 
-int Serve(const Config& config) {
+int Serve(const std::string& file, const Config& config) {
   // Before the first thread, so that every thread has them blocked and only this one takes them.
   sigset_t signals;
   sigemptyset(&signals);
@@ -64,7 +64,8 @@ int Serve(const Config& config) {
 
   if (absl::Status status = CheckSurroundings(); !status.ok()) return Fail(status);
   static const SystemClock clock;
-  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(config, clock);
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon =
+      Daemon::Start(file, config, clock, [] { kill(getpid(), SIGHUP); });
   if (!daemon.ok()) _exit(Fail(daemon.status()));  // threads may have been started
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "serving",
@@ -74,7 +75,9 @@ int Serve(const Config& config) {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
     if (signal != SIGHUP) break;
-    Log(LogLevel::kWarning, "this version reads its configuration only at start");
+    sd_notify(0, "RELOADING=1");
+    (*daemon)->Reload();
+    sd_notify(0, "READY=1");
   }
   sd_notify(0, "STOPPING=1");
   const bool clean = (*daemon)->Shutdown();
@@ -110,7 +113,7 @@ int Main(int argc, char** argv) {
   if (absl::Status status = PrepareProcessForKeyProvider(*config); !status.ok()) {
     return Fail(status);
   }
-  return Serve(*config);
+  return Serve(file, *config);
 }
 
 }  // namespace

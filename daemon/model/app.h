@@ -11,6 +11,8 @@ struct AppClient {
   std::vector<std::string> servers;  // name globs (fnmatch), "*" = all
   std::string client_id;             // the initial, public client's
   std::string software_id;           // 1:1 with client_id, often the same
+
+  bool operator==(const AppClient&) const = default;
 };
 
 // A client application as the EHR knows it. Installed by its package (apps.d) or the administrator.

@@ -17,6 +17,7 @@ namespace smartkey {
 
 namespace {
 constexpr absl::Duration kHardwareLimit = absl::Seconds(30);
+constexpr absl::Duration kFilesLimit = absl::Seconds(30);
 
 void FillStoredKey(const StoredKey& key, v1::StoredKey* message) {
   message->set_label(Printable(key.label));
@@ -24,6 +25,13 @@ void FillStoredKey(const StoredKey& key, v1::StoredKey* message) {
   message->set_generation(key.generation);
   message->set_stray(key.stray);
   message->set_id(key.id);
+}
+
+void FillProblem(const ConfigProblem& problem, bool file_disabled, v1::ConfigProblem* message) {
+  message->set_file(Printable(problem.file, 1024));
+  message->set_line(problem.line);
+  message->set_message(Printable(problem.message, 1024));
+  message->set_file_disabled(file_disabled);
 }
 }  // namespace
 
@@ -37,7 +45,6 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
   response->set_version(info.version);
   response->set_pid(getpid());
   SetDuration(parts_.clock.Boot() - info.started, response->mutable_uptime());
-  SetTime(info.config_loaded_at, response, &v1::GetStatusResponse::mutable_config_loaded_at);
 
   FillHardwareStatus(response->mutable_hardware());
 
@@ -53,12 +60,13 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
     response->mutable_connections()->set_accepted(stats.accepted);
     response->mutable_connections()->set_refused(stats.refused);
   }
-  for (const ServiceInfo::ConfigProblem& problem : info.config_problems) {
-    v1::ConfigProblem* message = response->add_config_problems();
-    message->set_file(problem.file);
-    message->set_line(problem.line);
-    message->set_message(problem.message);
-    message->set_file_disabled(problem.file_disabled);
+  const ConfigState config = parts_.config.state();
+  SetTime(config.loaded_at, response, &v1::GetStatusResponse::mutable_config_loaded_at);
+  for (const ConfigProblem& problem : config.problems) {
+    FillProblem(problem, /*file_disabled=*/true, response->add_config_problems());
+  }
+  for (const ConfigProblem& problem : config.reload_errors) {
+    FillProblem(problem, /*file_disabled=*/false, response->add_reload_errors());
   }
   return FinishNow(context, absl::OkStatus());
 }
@@ -159,10 +167,25 @@ grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* AdminService::ReadAuditLog(
   return FailStreamNotImplemented<v1::ReadAuditLogResponse>("ReadAuditLog");
 }
 
-grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(grpc::CallbackServerContext* context,
-                                                            const v1::ReloadConfigurationRequest*,
-                                                            v1::ReloadConfigurationResponse*) {
-  return FailNotImplemented(context, "ReloadConfiguration");
+grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(
+    grpc::CallbackServerContext* context, const v1::ReloadConfigurationRequest*,
+    v1::ReloadConfigurationResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  Log(LogLevel::kInfo, "a reload of the configuration is asked for", {{"uid", caller_.uid}});
+  auto call = PendingUnaryCall<v1::ReloadConfigurationResponse>::Start(
+      context, response, parts_.scheduler, TimeLeft(*context, kFilesLimit));
+  parts_.config.Reload([call](absl::StatusOr<ConfigReload> reload) {
+    call->Finish(reload.status(), [&](v1::ReloadConfigurationResponse& answer) {
+      for (std::string& change : reload->changes) answer.add_changes(std::move(change));
+      for (std::string& key : reload->needs_restart) answer.add_needs_restart(std::move(key));
+      for (const ConfigProblem& problem : reload->problems) {
+        FillProblem(problem, /*file_disabled=*/true, answer.add_problems());
+      }
+    });
+  });
+  return call->reactor();
 }
 
 grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,

@@ -3,9 +3,7 @@
 
 #include <functional>
 #include <string>
-#include <vector>
 
-#include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/scheduler.h"
 #include "daemon/access/access_policy.h"
@@ -14,6 +12,7 @@
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/registration_suspender.h"
 #include "daemon/model/catalog.h"
+#include "daemon/model/config_reload.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/connection_server.h"
 #include "daemon/store/registration_store.h"
@@ -27,18 +26,9 @@ namespace smartkey {
 
 // What the daemon knows of itself and its services pass on.
 struct ServiceInfo {
-  struct ConfigProblem {
-    std::string file;
-    int line = 0;  // 0: the file as a whole
-    std::string message;
-    bool file_disabled = false;
-  };
-
   std::string version;
   std::string key_provider;  // as configured: "tpm", "pkcs11"
   BootTime started;
-  absl::Time config_loaded_at;
-  std::vector<ConfigProblem> config_problems;
   // Of the server that these services are served by; asked for each time, so it may be made after
   // them.
   std::function<ConnectionServer::Stats()> connections;
@@ -60,6 +50,7 @@ struct ServiceParts {
   RegistrationFeed& feed;
   Scheduler& scheduler;
   Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
+  ConfigReloader& config;
   const Clock& clock;
   ServiceInfo info;
 };

@@ -91,6 +91,8 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   std::string redirect_uri ABSL_GUARDED_BY(mu) = "http://127.0.0.1/callback";
   std::function<void(v1::GetAccessTokenResponse&)> edit_token ABSL_GUARDED_BY(mu);
   std::function<void(v1::GetStatusResponse&)> edit_status ABSL_GUARDED_BY(mu);
+  v1::ReloadConfigurationResponse reload ABSL_GUARDED_BY(mu);
+  grpc::Status reload_error ABSL_GUARDED_BY(mu);
   bool enrollment_ended ABSL_GUARDED_BY(mu) = false;
   bool completing ABSL_GUARDED_BY(mu) = false;
   v1::BeginEnrollmentRequest begin ABSL_GUARDED_BY(mu);
@@ -465,6 +467,17 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     return Enter("GetStatus", context);
   }
 
+  grpc::Status ReloadConfiguration(grpc::ServerContext* context,
+                                   const v1::ReloadConfigurationRequest*,
+                                   v1::ReloadConfigurationResponse* response) override {
+    {
+      MutexLock lock(mu);
+      if (!reload_error.ok()) return reload_error;
+      *response = reload;
+    }
+    return Enter("ReloadConfiguration", context);
+  }
+
   grpc::Status ProvisionTpm(grpc::ServerContext* context, const v1::ProvisionTpmRequest* request,
                             v1::ProvisionTpmResponse* response) override {
     Note(&Services::provision, *request);
@@ -563,6 +576,16 @@ void FakeDaemon::EditRegistration(std::function<void(v1::Registration&)> edit) {
 void FakeDaemon::EditStatus(std::function<void(v1::GetStatusResponse&)> edit) {
   MutexLock lock(services_->mu);
   services_->edit_status = std::move(edit);
+}
+
+void FakeDaemon::SetReload(v1::ReloadConfigurationResponse reload) {
+  MutexLock lock(services_->mu);
+  services_->reload = std::move(reload);
+}
+
+void FakeDaemon::FailReloadWith(grpc::Status status) {
+  MutexLock lock(services_->mu);
+  services_->reload_error = std::move(status);
 }
 
 void FakeDaemon::EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit) {

@@ -45,6 +45,9 @@ class FakeDaemon {
   // Changes the answer about the registration, the status or the token, before it is sent.
   void EditRegistration(std::function<void(v1::Registration&)> edit);
   void EditStatus(std::function<void(v1::GetStatusResponse&)> edit);
+  // What reloads answer; or are refused with, while all else is answered.
+  void SetReload(v1::ReloadConfigurationResponse reload);
+  void FailReloadWith(grpc::Status status);
   void EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit);
   void SetRedirectUri(std::string registered);
 

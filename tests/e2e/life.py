@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of a registration's life share: time that is not waited for, and changes of the configuration."""
 
+import re
 import subprocess
 
 from stack import ALICE, SERVER, SERVICE
@@ -21,17 +22,26 @@ db.close()
 """
 
 
+def without_server(text):
+    """A configuration without its servers."""
+    return re.sub(r"\[\[server\]\].*?(?=\n\[|\Z)", "", text, flags=re.DOTALL)
+
+
 class LifeTest(StackTest):
     def restart(self, edit=None):
         """Stops and starts smartkeyd, with what `edit` makes of its configuration."""
         self.stack.stop("smartkeyd")
+        self.configure(edit)
+        self.stack.start_daemon()
+
+    def configure(self, edit=None):
+        """Writes the configuration, with what `edit` makes of it."""
         self.stack.write_config(**self.config)
         if edit is not None:
             with open(self.stack.config, encoding="utf-8") as file:
                 text = edit(file.read())
             with open(self.stack.config, "w", encoding="utf-8") as file:
                 file.write(text)
-        self.stack.start_daemon()
 
     def let_time_pass(self, seconds):
         """As if everything had been so much earlier. What counts is in the record, so a restart keeps it."""

@@ -8,14 +8,11 @@ import signal
 import subprocess
 import unittest
 
-from life import HOUR, LifeTest
+from life import HOUR, LifeTest, without_server
 from stack import ALICE, SERVER, wait_for
+from watching import Watching
 
 OTHER_SCOPE = ("--scope", "patient/*.rs")
-
-
-def without_server(text):
-    return re.sub(r"\[\[server\]\].*?(?=\n\[|\Z)", "", text, flags=re.DOTALL)
 
 
 class ServerChanges(LifeTest):
@@ -92,6 +89,19 @@ class HardwareChanges(LifeTest):
         self.restart()
         wait_for(lambda: self.state() == "ACTIVE", "the hardware to be back")
         self.token()
+
+    def test_ThoseWhoWatchAreToldThatTheHardwareWentAndCame(self):
+        self.enrolled()
+        with Watching(self.stack) as watching:
+            watching.wait_for_event("SYNCED")
+
+            def wait_for_state(state):
+                watching.wait_for(state, lambda event: event.get("registration", {}).get("state") == state)
+            self.stack.hardware.stop()
+            self.assertNotEqual(self.ask(*OTHER_SCOPE).code, 0)  # the first to notice
+            wait_for_state("KEY_UNAVAILABLE")
+            self.stack.hardware.start()
+            wait_for_state("ACTIVE")
 
 
 class Refusing(LifeTest):

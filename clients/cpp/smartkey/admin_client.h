@@ -29,6 +29,13 @@ struct ConfigProblem {
   bool file_disabled = false;
 };
 
+// What a reload did; as smartkey.v1.ReloadConfigurationResponse, which explains each.
+struct ConfigReload {
+  std::vector<std::string> changes;
+  std::vector<std::string> needs_restart;
+  std::vector<ConfigProblem> problems;
+};
+
 // A copy of the database.
 struct StoreCopy {
   std::string file;                    // its path below the state directory
@@ -91,6 +98,7 @@ struct DaemonStatus {
   std::vector<ServerHealth> servers;
   std::vector<ConfigProblem> config_problems;
   absl::optional<absl::Time> config_loaded_at;
+  std::vector<ConfigProblem> reload_errors;
 };
 
 // Keys that the hardware itself stores; as smartkey.v1.ListStoredKeysResponse.
@@ -125,6 +133,10 @@ class AdminClient : public Client {
   // Never waits for hardware, network or disk. Default deadline: 30 s. Errors: kNotImplemented on
   // the public socket, which does not know this service.
   absl::StatusOr<DaemonStatus> GetStatus(CallOptions options = {});
+
+  // Has the configuration read again. Default deadline: 30 s. Errors: kConfigInvalid for mistakes
+  // in the main file: nothing was changed, and DaemonStatus::reload_errors has them all.
+  absl::StatusOr<ConfigReload> ReloadConfiguration(CallOptions options = {});
 
   // Asks the hardware. Default deadline: 30 s. Errors: those of the hardware, as kHardwareAbsent.
   absl::StatusOr<StoredKeys> ListStoredKeys(CallOptions options = {});

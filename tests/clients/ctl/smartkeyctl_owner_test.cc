@@ -198,5 +198,59 @@ TEST_F(OwnerTest, EnrollSaysForHowLong) {
   EXPECT_THAT(outcome.err, Not(HasSubstr("token\n")));
 }
 
+TEST_F(SmartkeyctlTest, ReloadSaysWhatIsInForceAndWhatIsNot) {
+  v1::ReloadConfigurationResponse reload;
+  reload.add_changes("server grace is new");
+  reload.add_needs_restart("[http] proxy");
+  daemon_.SetReload(reload);
+  const Outcome outcome = Ctl({"reload"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            "Reloaded:\n  server grace is new\n"
+            "Not in force before the next start of smartkeyd:\n  [http] proxy\n");
+  EXPECT_EQ(outcome.err, "");
+  const nlohmann::json json = CtlJson({"reload"});
+  EXPECT_EQ(json["changes"], nlohmann::json({"server grace is new"}));
+  EXPECT_EQ(json["needs_restart"], nlohmann::json({"[http] proxy"}));
+  EXPECT_EQ(json["problems"], nlohmann::json::array());
+}
+
+TEST_F(SmartkeyctlTest, ReloadOfNothingNewWithAFileOutOfUse_EndsWithOne) {
+  v1::ReloadConfigurationResponse reload;
+  v1::ConfigProblem& problem = *reload.add_problems();
+  problem.set_file("/etc/x.toml");
+  problem.set_line(7);
+  problem.set_message("unknown key");
+  problem.set_file_disabled(true);
+  daemon_.SetReload(reload);
+  const Outcome outcome = Ctl({"reload"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.out, "Reloaded: the apps and servers are as before.\n");
+  EXPECT_EQ(outcome.err,
+            "Problems:\n  /etc/x.toml:7: unknown key (the file's blocks are not in use)\n");
+}
+
+TEST_F(SmartkeyctlTest, ReloadFails_AllMistakesAreShown) {
+  daemon_.EditStatus([](v1::GetStatusResponse& status) {
+    for (const int line : {3, 9}) {
+      v1::ConfigProblem& error = *status.add_reload_errors();
+      error.set_file("/etc/smartkeyd/smartkeyd.toml");
+      error.set_line(line);
+      error.set_message("unknown key");
+    }
+  });
+  const Outcome status = Ctl({"status"});
+  EXPECT_THAT(status.out,
+              HasSubstr("The last reload failed, and smartkeyd would not start anew, "
+                        "because of:\n  /etc/smartkeyd/smartkeyd.toml:3: unknown key\n"));
+  daemon_.FailReloadWith(
+      WireError(MakeError(Reason::kConfigInvalid,
+                          "nothing was changed: /etc/smartkeyd/smartkeyd.toml:3: unknown key")));
+  const Outcome outcome = Ctl({"reload"});
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_THAT(outcome.err, HasSubstr("/etc/smartkeyd/smartkeyd.toml:9: unknown key\n"));
+  EXPECT_THAT(outcome.err, HasSubstr("nothing was changed"));
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -358,5 +358,16 @@ TEST_F(RegistrationFeedTest, CallerIsNobody_IsRefused) {
   EXPECT_EQ(ReasonOf(feed_->Watch(contained, nullptr, [] {}).status()), Reason::kContainerDenied);
 }
 
+TEST_F(RegistrationFeedTest, StandsOtherwiseThoughItsRecordIsTheSame_IsToldAgain) {
+  Add("r1", alice_);
+  Add("r2", alice_);
+  const auto reader = Watch(alice_);
+  EXPECT_EQ(Read(*reader), (Words{"CURRENT r1", "CURRENT r2", "SYNCED"}));
+  feed_->NoteChange("r2");
+  scheduler_.RunDue();
+  EXPECT_EQ(reader->wakes, 1);
+  EXPECT_EQ(Read(*reader), (Words{"CURRENT r2"}));
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -143,5 +143,45 @@ TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
       grpc::StatusCode::UNIMPLEMENTED);
 }
 
+TEST_F(Services, ReloadSaysWhatIsInForceNowAndWhatIsNot) {
+  config_.SetAnswer(ConfigReload{
+      {"server mercy is new"}, {"[http] proxy"}, {{"/etc/x.toml", 7, "unknown key 'sever'"}}});
+  auto client = Connect(Admin());
+  grpc::ClientContext context;
+  v1::ReloadConfigurationResponse reload;
+  ASSERT_TRUE(
+      v1::AdminService::NewStub(client->channel)->ReloadConfiguration(&context, {}, &reload).ok());
+  ASSERT_EQ(reload.changes_size(), 1);
+  EXPECT_EQ(reload.changes(0), "server mercy is new");
+  ASSERT_EQ(reload.needs_restart_size(), 1);
+  EXPECT_EQ(reload.needs_restart(0), "[http] proxy");
+  ASSERT_EQ(reload.problems_size(), 1);
+  EXPECT_EQ(reload.problems(0).file(), "/etc/x.toml");
+  EXPECT_EQ(reload.problems(0).line(), 7u);
+  EXPECT_TRUE(reload.problems(0).file_disabled());
+}
+
+TEST_F(Services, ReloadFails_ItsReasonIsTheErrorAndStatusHasAllMistakes) {
+  config_.SetAnswer(MakeError(Reason::kConfigInvalid, "nothing was changed: /etc/main.toml:3: x"));
+  config_.SetState({clock_.Now(),
+                    {{"/etc/drop-in.toml", 1, "a problem"}},
+                    {{"/etc/main.toml", 3, "x"}, {"/etc/main.toml", 4, "y"}}});
+  auto client = Connect(Admin());
+  const auto stub = v1::AdminService::NewStub(client->channel);
+  grpc::ClientContext context, status_context;
+  v1::ReloadConfigurationResponse reload;
+  const grpc::Status failed = stub->ReloadConfiguration(&context, {}, &reload);
+  EXPECT_EQ(failed.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(DetailOf(failed).reason(), v1::ErrorDetail::CONFIG_INVALID);
+  EXPECT_EQ(failed.error_message(), "nothing was changed: /etc/main.toml:3: x");
+  v1::GetStatusResponse status;
+  ASSERT_TRUE(stub->GetStatus(&status_context, {}, &status).ok());
+  ASSERT_EQ(status.config_problems_size(), 1);
+  EXPECT_TRUE(status.config_problems(0).file_disabled());
+  ASSERT_EQ(status.reload_errors_size(), 2);
+  EXPECT_EQ(status.reload_errors(1).line(), 4u);
+  EXPECT_FALSE(status.reload_errors(1).file_disabled());
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -18,6 +18,7 @@
 #include "smartkey/v1/sharing.grpc.pb.h"
 #include "smartkey/v1/signing.grpc.pb.h"
 #include "smartkey/v1/token.grpc.pb.h"
+#include "tests/fakes/fake_config_reloader.h"
 #include "tests/fakes/fake_http_client.h"
 #include "tests/fakes/fake_key_service.h"
 #include "tests/fakes/fake_registration_store.h"
@@ -179,6 +180,7 @@ class Services : public testing::Test {
   RegistrationSuspender suspender_{store_, access_, tokens_, clock_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
   FakeStoreMaintenance maintenance_;
+  FakeConfigReloader config_;
   ServiceParts parts_{catalog_,
                       access_,
                       standings_,
@@ -193,8 +195,9 @@ class Services : public testing::Test {
                       feed_,
                       scheduler_,
                       scheduler_,
+                      config_,
                       clock_,
-                      {"1.2.3", "tpm", clock_.Boot(), clock_.Now(), {}, {}}};
+                      {"1.2.3", "tpm", clock_.Boot(), {}}};
   const ServicesFactory public_services_ = PublicServices(parts_);
   const ServicesFactory admin_services_ = AdminServices(parts_);
 };

@@ -475,7 +475,6 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   auto admin = v1::AdminService::NewStub(admin_client->channel);
   EXPECT_STREAM_NOT_IMPLEMENTED(admin, RunDiagnostics);
   EXPECT_STREAM_NOT_IMPLEMENTED(admin, ReadAuditLog);
-  EXPECT_UNARY_NOT_IMPLEMENTED(admin, ReloadConfiguration);
   EXPECT_UNARY_NOT_IMPLEMENTED(admin, SetLogLevel);
 }
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/ctl/problem_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace smartkey::ctl {
+
+std::string ProblemsText(absl::string_view heading,
+                         const std::vector<client::ConfigProblem>& problems) {
+  std::string text;
+  for (const client::ConfigProblem& problem : problems) {
+    absl::StrAppend(&text, text.empty() ? heading : "", text.empty() ? "\n" : "", "  ",
+                    Printable(problem.file, 1024),
+                    problem.line == 0 ? "" : absl::StrCat(":", problem.line), ": ",
+                    Printable(problem.message, 1024),
+                    problem.file_disabled ? " (the file's blocks are not in use)" : "", "\n");
+  }
+  return text;
+}
+
+}  // namespace smartkey::ctl
