@@ -67,7 +67,7 @@ class Booted(unittest.TestCase):
             result = file.read()
         print(result)
         self.assertRegex(result, r"\nOK \d+ s\n$", f"{result}\n{said}")
-        self.assertEqual(result.count("no token request"), 10)
+        self.assertEqual(result.count("no token request"), 11)
 
 
 if __name__ == "__main__":
