@@ -166,6 +166,7 @@ EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in) {
   out.key_ready = in.key_ready();
   if (in.has_registration()) out.registration = FromProto(in.registration());
   out.error = CauseIf(in.has_error(), in.error());
+  out.message = in.message();
   return out;
 }
 

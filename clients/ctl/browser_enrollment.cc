@@ -89,14 +89,17 @@ class Progress {
       const char* text = StepText(now.step);
       if (now.step != last && text != nullptr) err_ << text << "\n" << std::flush;
       last = now.step;
-      if (now.step == EnrollmentStep::kFailed) SetFailure(now.error);
+      if (now.step == EnrollmentStep::kFailed) SetFailure(now);
     }
   }
 
-  void SetFailure(const absl::optional<client::Cause>& cause) {
+  void SetFailure(const client::EnrollmentProgress& failed) {
+    const absl::optional<client::Cause>& cause = failed.error;
     MutexLock lock(mu_);
     failure_ = MakeError(cause.has_value() ? cause->reason : Reason::kInternal,
-                         "smartkeyd ended the enrollment");
+                         failed.message.empty()
+                             ? "smartkeyd ended the enrollment"
+                             : absl::StrCat("smartkeyd ended the enrollment: ", failed.message));
     if (cause.has_value()) failure_ = WithRemedy(std::move(failure_), cause->remedy);
     failed_.Set();
   }

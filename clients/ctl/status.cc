@@ -83,7 +83,13 @@ std::string ServersText(const client::DaemonStatus& status) {
          server.last_ok_at.has_value() ? TimeText(*server.last_ok_at) : "",
          server.last_error.has_value() ? std::string(ReasonName(server.last_error->reason)) : ""});
   }
-  return absl::StrCat("\n", table.ToText());
+  std::string text = absl::StrCat("\n", table.ToText());
+  for (const auto& server : status.servers) {
+    if (!server.next_attempt_at.has_value()) continue;
+    absl::StrAppend(&text, "Nothing is sent to ", Printable(server.name, 64), " before ",
+                    TimeText(*server.next_attempt_at), ".\n");
+  }
+  return text;
 }
 
 absl::Status RunStatus(const Session& session) {

@@ -181,7 +181,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
       p.catalog, *p.access, *p.store, *p.keys, *p.http, *p.tokens, *p.scheduler, clock});
   p.revocation_endpoint = std::make_unique<RevocationEndpoint>(*p.http);
   p.revoker = std::make_unique<TokenRevoker>(*p.signer, *p.revocation_endpoint, clock);
-  p.remover = std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker);
+  p.remover =
+      std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker, *p.scheduler);
 
   p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
   p.reloads = std::make_unique<ConfigReloads>(

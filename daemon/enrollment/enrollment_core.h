@@ -40,6 +40,7 @@ struct PendingEnrollment {
 
   // Guarded by EnrollmentManager::Core::mu_.
   Phase phase = Phase::kPreparing;
+  bool unsaved = false;    // what the server answered is in memory only
   bool abandoned = false;  // a key that is still in the making is destroyed when it comes
   EnrollmentProgress progress;
   absl::optional<absl::StatusOr<CreatedKey>> key;  // made and durable, or why not
@@ -85,6 +86,7 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void Unwatch(WatchId id);
   void Stop();
   int pending() const;
+  int unsaved() const;
 
  private:
   using PrepareDone = absl::AnyInvocable<void(absl::StatusOr<Pending>)>;
@@ -130,9 +132,13 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void Abandon(Pending pending, absl::Status error);
   // A client may exist at the server whose id is lost: the record stays and says so.
   void Orphan(Pending pending, absl::Status error);
+  // Tries until the store can be written; `tried` runs after the first time.
+  void RecordOrphan(Pending pending, bool destroyed, int attempt, absl::AnyInvocable<void()> tried);
+  void RemoveRecordLater(Pending pending, int attempt);
   void Succeed(Pending pending, RegistrationStore::Snapshot registration);
   void End(const Pending& pending, absl::StatusOr<RegistrationStore::Snapshot> outcome);
   // Tells the present waiters without ending the enrollment.
+  void SetUnsaved(const Pending& pending, bool unsaved);
   void AnswerWaiters(const Pending& pending,
                      const absl::StatusOr<RegistrationStore::Snapshot>& answer);
   void RemoveRecord(const Pending& pending, absl::AnyInvocable<void(absl::Status)> done);

@@ -292,6 +292,7 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
       },
       [core = shared_from_this(), pending, client,
        attempt](absl::StatusOr<RegistrationStore::Snapshot> saved) {
+        if (attempt > 1) core->SetUnsaved(pending, false);
         if (saved.ok()) {
           CrashPoint("enrollment.client_recorded");
           pending->verify_since = core->parts_.clock.Boot();
@@ -312,6 +313,7 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
         const absl::Status told =
             MakeError(Reason::kRegisteredButNotDurable,
                       absl::StrCat("registered, but not saved: ", saved.status().message()));
+        core->SetUnsaved(pending, true);
         core->AnswerWaiters(pending, told);
         core->parts_.scheduler.RunAfter(
             TransientBackoff(attempt, 0.5),
@@ -350,7 +352,10 @@ void EnrollmentManager::Core::VerificationFailed(Pending pending, absl::Status e
        {"reason", ReasonName(reason)},
        {"error", error.message()}});
   // Refusals count for nothing here: a clustered server may need minutes until it knows the client.
-  if (parts_.clock.Boot() - pending->verify_since > kPatienceForFirstToken) {
+  // A disk that is full may stay so for days.
+  if (RegistrationStore::IsOut(error)) {
+    AnswerWaiters(pending, Annotate(error, "registered; saving the first token"));
+  } else if (parts_.clock.Boot() - pending->verify_since > kPatienceForFirstToken) {
     AnswerWaiters(pending, MakeError(Reason::kNotReady,
                                      absl::StrCat("registered; the first token has not come yet: ",
                                                   error.message())));

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/enrollment/enrollment_core.h"
+#include "daemon/token/refresh_policy.h"
 
 namespace smartkey {
 
@@ -81,6 +82,10 @@ int EnrollmentManager::pending() const {
   return core_->pending();
 }
 
+int EnrollmentManager::unsaved() const {
+  return core_->unsaved();
+}
+
 EnrollmentManager::Core::Core(Parts parts)
     : parts_(parts),
       discovery_(parts.http),
@@ -103,6 +108,17 @@ int EnrollmentManager::Core::pending() const {
   return static_cast<int>(std::count_if(pending_.begin(), pending_.end(), [](const auto& entry) {
     return entry.second->phase != PendingEnrollment::Phase::kEnded;
   }));
+}
+
+int EnrollmentManager::Core::unsaved() const {
+  MutexLock lock(mu_);
+  return static_cast<int>(std::count_if(pending_.begin(), pending_.end(),
+                                        [](const auto& entry) { return entry.second->unsaved; }));
+}
+
+void EnrollmentManager::Core::SetUnsaved(const Pending& pending, bool unsaved) {
+  MutexLock lock(mu_);
+  pending->unsaved = unsaved;
 }
 
 EnrollmentManager::Core::Pending EnrollmentManager::Core::FindPending(const Caller& caller,
@@ -320,11 +336,23 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
     core->RemoveRecord(pending, [core, pending, error](absl::Status removed) {
       if (removed.ok()) CrashPoint("abandonment.record_removed");
       if (!removed.ok()) {
-        // Start-up finds the record PENDING or REGISTERING and clears it up.
         Log(LogLevel::kWarning, "the record of an ended enrollment could not be removed",
             {{"registration", pending->registration_id}, {"error", removed.message()}});
+        core->RemoveRecordLater(pending, 1);
       }
       core->End(pending, error);
+    });
+  });
+}
+
+void EnrollmentManager::Core::RemoveRecordLater(Pending pending, int attempt) {
+  parts_.scheduler.RunAfter(TransientBackoff(attempt, 0.5), [core = shared_from_this(), pending,
+                                                             attempt] {
+    // It may have been deleted, or found and cleared up with another database.
+    const RegistrationStore::Snapshot present = core->parts_.store.Find(pending->registration_id);
+    if (present == nullptr || present->FindGeneration(pending->generation) == nullptr) return;
+    core->RemoveRecord(pending, [core, pending, attempt](absl::Status removed) {
+      if (RegistrationStore::IsOut(removed)) core->RemoveRecordLater(pending, attempt + 1);
     });
   });
 }
@@ -332,27 +360,42 @@ void EnrollmentManager::Core::Abandon(Pending pending, absl::Status error) {
 void EnrollmentManager::Core::Orphan(Pending pending, absl::Status error) {
   DestroyKeyOf(pending, [core = shared_from_this(), pending, error](bool destroyed) {
     CrashPoint("orphan.key_destroyed");
-    core->parts_.store.Update(
-        pending->registration_id,
-        [number = pending->generation, destroyed](Registration& registration) {
-          Generation* generation = FindLive(registration, number);
-          if (generation == nullptr) return RegistrationNotFound();
-          generation->last_error = Reason::kOrphaned;
-          // Or else known until it is: a client at the server may belong to it.
-          if (destroyed) generation->key.blob.clear();
-          return MoveState(generation->state, StateCause::kAnswerLost);
-        },
-        [core, pending, error, destroyed](absl::StatusOr<RegistrationStore::Snapshot>) {
-          CrashPoint("orphan.recorded");
-          if (!destroyed) core->ClearUpLater(pending->registration_id);
-          // A write that failed leaves REGISTERING, which start-up reads as ORPHANED.
-          core->End(pending,
-                    MakeError(Reason::kOrphaned,
-                              absl::StrCat("the server may have registered a client whose id was "
-                                           "lost: ",
-                                           error.message())));
-        });
+    core->RecordOrphan(pending, destroyed, 1, [core, pending, error] {
+      core->End(pending,
+                MakeError(Reason::kOrphaned,
+                          absl::StrCat("the server may have registered a client whose id was "
+                                       "lost: ",
+                                       error.message())));
+    });
   });
+}
+
+void EnrollmentManager::Core::RecordOrphan(Pending pending, bool destroyed, int attempt,
+                                           absl::AnyInvocable<void()> tried) {
+  parts_.store.Update(
+      pending->registration_id,
+      [number = pending->generation, destroyed](Registration& registration) {
+        Generation* generation = FindLive(registration, number);
+        if (generation == nullptr) return RegistrationNotFound();
+        generation->last_error = Reason::kOrphaned;
+        // Or else known until it is: a client at the server may belong to it.
+        if (destroyed) generation->key.blob.clear();
+        return MoveState(generation->state, StateCause::kAnswerLost);
+      },
+      [core = shared_from_this(), pending, destroyed, attempt,
+       tried = std::move(tried)](absl::StatusOr<RegistrationStore::Snapshot> saved) mutable {
+        CrashPoint("orphan.recorded");
+        if (RegistrationStore::IsOut(saved.status())) {
+          // The record says REGISTERING until then, also to the next start, which does the same.
+          core->parts_.scheduler.RunAfter(
+              TransientBackoff(attempt, 0.5), [core, pending, destroyed, attempt] {
+                core->RecordOrphan(pending, destroyed, attempt + 1, [] {});
+              });
+        } else if (!destroyed) {
+          core->ClearUpLater(pending->registration_id);
+        }
+        tried();
+      });
 }
 
 void EnrollmentManager::Core::Recover() {

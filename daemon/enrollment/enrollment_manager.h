@@ -143,6 +143,9 @@ class EnrollmentManager {
   void Unwatch(WatchId id);
 
   int pending() const;
+  // Registrations that the server has made and the store could not take yet: they would be lost
+  // with this process.
+  int unsaved() const;
 
  private:
   class Core;

@@ -8,6 +8,7 @@
 #include "base/crash_point.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/token/refresh_policy.h"
 
 namespace smartkey {
 
@@ -89,15 +90,33 @@ void RegistrationRemover::DestroyKeys(RegistrationStore::Snapshot registration, 
 }
 
 void RegistrationRemover::RemoveRecord(std::string registration_id, Removed removed, Done done) {
-  store_.Remove(registration_id, [registration_id, removed = std::move(removed),
+  store_.Remove(registration_id, [this, registration_id, removed = std::move(removed),
                                   done = std::move(done)](absl::Status gone) mutable {
+    if (RegistrationStore::IsOut(gone)) RemoveRecordLater(registration_id, 1);
     // An enrollment under way, or a second call, may have cleared up first.
-    if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) return done(gone);
+    if (!gone.ok() && ReasonOf(gone) != Reason::kRegistrationNotFound) {
+      return done(Annotate(gone, "deleted, but its record is still on the disk"));
+    }
     CrashPoint("deletion.record_removed");
     Log(LogLevel::kInfo, "registration deleted",
         {{"registration", registration_id}, {"tokens_revoked", removed.tokens_revoked}});
     done(std::move(removed));
   });
+}
+
+void RegistrationRemover::RemoveRecordLater(std::string registration_id, int attempt) {
+  scheduler_.RunAfter(TransientBackoff(attempt, 0.5),
+                      [this, id = std::move(registration_id), attempt] {
+                        const RegistrationStore::Snapshot present = store_.Find(id);
+                        if (present == nullptr || present->state() != GenerationState::kDeleting)
+                          return;
+                        store_.Remove(id, [this, id, attempt](absl::Status gone) {
+                          if (RegistrationStore::IsOut(gone))
+                            return RemoveRecordLater(id, attempt + 1);
+                          if (gone.ok())
+                            Log(LogLevel::kInfo, "registration deleted", {{"registration", id}});
+                        });
+                      });
 }
 
 void RegistrationRemover::Recover() {

@@ -5,6 +5,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "base/scheduler.h"
 #include "daemon/store/registration_store.h"
 #include "daemon/token/token_manager.h"
 #include "daemon/token/token_revoker.h"
@@ -17,7 +18,8 @@ namespace smartkey {
 // Order: DELETING is made durable (nothing is handed out from here on), cached tokens are dropped,
 // the server is told that they are not needed any more (TokenRevoker: seconds, and nothing depends
 // on it), the hardware keys are destroyed, the record is removed from every file. A kill in between
-// leaves DELETING, which Recover finishes; so does asking again. The dynamic client at the server
+// leaves DELETING, which Recover finishes; so does asking again. A record that cannot be removed
+// because the disk is full is removed when it can be. The dynamic client at the server
 // is left without a key and so without a use; there is no way to remove it there without RFC 7592.
 // Thread-safe; asynchronous.
 class RegistrationRemover {
@@ -30,8 +32,8 @@ class RegistrationRemover {
   };
 
   RegistrationRemover(RegistrationStore& store, KeyService& keys, TokenManager& tokens,
-                      const TokenRevoker& revoker)
-      : store_(store), keys_(keys), tokens_(tokens), revoker_(revoker) {}
+                      const TokenRevoker& revoker, Scheduler& scheduler)
+      : store_(store), keys_(keys), tokens_(tokens), revoker_(revoker), scheduler_(scheduler) {}
 
   // The caller has been authorized. `done` runs exactly once. Errors: kRegistrationNotFound,
   // kStoreUnavailable. A key that cannot be destroyed now (hardware absent) does not hold the
@@ -48,11 +50,13 @@ class RegistrationRemover {
   void RevokeTokens(RegistrationStore::Snapshot registration, Done done);
   void DestroyKeys(RegistrationStore::Snapshot registration, Removed removed, Done done);
   void RemoveRecord(std::string registration_id, Removed removed, Done done);
+  void RemoveRecordLater(std::string registration_id, int attempt);
 
   RegistrationStore& store_;
   KeyService& keys_;
   TokenManager& tokens_;
   const TokenRevoker& revoker_;
+  Scheduler& scheduler_;
 };
 
 }  // namespace smartkey

@@ -39,6 +39,7 @@ void AdminService::FillStore(v1::StoreStatus* response) const {
     *response->mutable_cause() = ToErrorDetail(health);
     response->set_problem(Printable(health.message()));
   }
+  response->set_unsaved_changes(static_cast<uint32_t>(parts_.enrollments.unsaved()));
   const StoreCondition condition = parts_.maintenance.condition();
   response->set_schema_version(static_cast<uint32_t>(condition.schema_version));
   for (const StoreCopy& copy : condition.copies) FillCopy(copy, response->add_copies());

@@ -76,7 +76,10 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
   message.set_enrollment_id(enrollment_id);
   message.set_step(static_cast<v1::WatchEnrollmentResponse::Step>(progress.step));
   message.set_key_ready(progress.key_ready);
-  if (!progress.error.ok()) *message.mutable_error() = ToErrorDetail(progress.error);
+  if (!progress.error.ok()) {
+    *message.mutable_error() = ToErrorDetail(progress.error);
+    message.set_message(ToGrpcStatus(progress.error).error_message());
+  }
   const RegistrationStore::Snapshot registration =
       progress.step == EnrollmentStep::kVerifying || progress.step == EnrollmentStep::kDone
           ? parts.store.Find(progress.registration_id)

@@ -9,13 +9,14 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "base/error.h"
 #include "daemon/model/registration.h"
 
 namespace smartkey {
 
-// Keeps registrations, each whole with its generations and shares, durably. Reads come from memory and
-// never block on the disk. Writes are carried out one after the other; `done` runs after the data is
-// on disk (fsync), exactly once, on the store's thread, and must not block. Thread-safe.
+// Keeps registrations, each whole with its generations and shares, durably. Reads come from memory
+// and never block on the disk. Writes are carried out one after the other; `done` runs after the
+// data is on disk (fsync), exactly once, on the store's thread, and must not block. Thread-safe.
 //
 // A returned Registration is an immutable snapshot: later writes make a new one.
 //
@@ -24,6 +25,11 @@ namespace smartkey {
 class RegistrationStore {
  public:
   using Snapshot = std::shared_ptr<const Registration>;
+
+  // True for a write that failed and may work when the disk does again.
+  static bool IsOut(const absl::Status& status) {
+    return ReasonOf(status) == Reason::kStoreUnavailable || ReasonOf(status) == Reason::kStoreFull;
+  }
 
   virtual ~RegistrationStore() = default;
 
@@ -36,18 +42,18 @@ class RegistrationStore {
 
   virtual void Insert(Registration registration, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
-  // Reads, changes and writes one registration in one transaction. `change` runs on the store's thread,
-  // sees the latest state, and may refuse: its error goes to `done` and nothing is written. It may not
-  // change the id or the owner. `done` gets the new snapshot.
+  // Reads, changes and writes one registration in one transaction. `change` runs on the store's
+  // thread, sees the latest state, and may refuse: its error goes to `done` and nothing is written.
+  // It may not change the id or the owner. `done` gets the new snapshot.
   virtual void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
                       absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) = 0;
 
   // Removes it from every file (secure_delete, checkpointed): nothing of it can be read back.
   virtual void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) = 0;
 
-  // Called with the id of every registration that was added, changed or removed, once Find shows it and before
-  // the write's `done`. Runs on the store's thread and must not block. There is one at a time; null: nobody is
-  // told, though a call under way may still end.
+  // Called with the id of every registration that was added, changed or removed, once Find shows it
+  // and before the write's `done`. Runs on the store's thread and must not block. There is one at a
+  // time; null: nobody is told, though a call under way may still end.
   using Observer = std::function<void(const std::string& id)>;
   virtual void Observe(Observer observer) = 0;
 

@@ -173,7 +173,8 @@ struct EnrollmentProgress {
   EnrollmentStep step = EnrollmentStep::kUnspecified;
   bool key_ready = false;
   absl::optional<Registration> registration;
-  absl::optional<Cause> error;  // With kFailed.
+  absl::optional<Cause> error;  // With kFailed, as the next.
+  std::string message;          // What happened, in words.
 };
 
 // Whoever gets a token sends it only to URLs below its fhir_base, over https, and follows no

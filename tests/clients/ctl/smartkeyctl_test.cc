@@ -205,6 +205,18 @@ TEST_F(SmartkeyctlTest, ServersAppsStatusAndVersionAreShown) {
   EXPECT_EQ(CtlJson({"version"})["daemon_version"], "9.8.7");
 }
 
+TEST_F(SmartkeyctlTest, StatusSaysUntilWhenNothingIsSentToAServer) {
+  EXPECT_THAT(Ctl({"status"}).out, Not(HasSubstr("Nothing is sent")));
+  daemon_.EditStatus([](v1::GetStatusResponse& status) {
+    v1::ServerStatus& server = *status.add_servers();
+    server.set_name("grace");
+    server.set_state(v1::ServerStatus::FAILING);
+    server.mutable_next_attempt_at()->set_seconds(4'102'444'800);
+  });
+  EXPECT_THAT(Ctl({"status"}).out,
+              HasSubstr("\nNothing is sent to grace before 2100-01-01 00:00:00 UTC.\n"));
+}
+
 TEST_F(SmartkeyctlTest, TpmProvisionReadsThePasswordFromAFileOrStdinOnly) {
   Outcome outcome = Ctl({"tpm", "provision"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;

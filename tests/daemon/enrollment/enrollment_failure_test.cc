@@ -112,6 +112,34 @@ TEST_F(EnrollmentFailureTest, RegisteringCannotBeWrittenDown_NothingIsPosted) {
   ExpectNothingLeft();
 }
 
+TEST_F(EnrollmentFailureTest, RecordCannotBeRemoved_IsRemovedWhenItCan) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin();
+  store().FailWrites(MakeError(Reason::kStoreFull, "disk full"));
+  EXPECT_EQ(Complete(*begun)->reason(), Reason::kStoreFull);
+  Advance(absl::Hours(1));
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kPending);
+  store().FailWrites(absl::OkStatus());
+  Advance(absl::Minutes(6));
+  ExpectNothingLeft();
+}
+
+TEST_F(EnrollmentFailureTest, OrphanCannotBeWrittenDown_IsToldAndWrittenWhenItCan) {
+  on_register_ = [&](const RecordedRequest&) {
+    store().FailWrites(MakeError(Reason::kStoreFull, "disk full"));
+    return Reset();
+  };
+  const absl::StatusOr<BegunEnrollment> begun = Begin();
+  const auto enrolled = Complete(*begun);
+  Advance(absl::Hours(1));
+  EXPECT_EQ(enrolled->reason(), Reason::kOrphaned);
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kRegistering);
+  store().FailWrites(absl::OkStatus());
+  Advance(absl::Minutes(6));
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kOrphaned);
+  EXPECT_EQ(Requests(kRegister), 2u);
+  EXPECT_EQ(keys_.keys(), 0);
+}
+
 TEST_F(EnrollmentFailureTest, RegistrationIsRefused_EachAnswerHasItsReasonAndNothingIsLeft) {
   const struct {
     FakeHttpClient::Result answer;
@@ -260,6 +288,7 @@ TEST_F(EnrollmentFailureTest, ClientIdCannotBeSaved_IsToldKeptAndSavedLater) {
   const absl::StatusOr<BegunEnrollment> begun = Begin();
   const auto enrolled = Complete(*begun);
   EXPECT_EQ(enrolled->reason(), Reason::kRegisteredButNotDurable);
+  EXPECT_EQ(manager().unsaved(), 1);
   EXPECT_EQ(keys_.keys(), 1);
   const auto later = Complete(*begun);
   EXPECT_EQ(later->answers, 0);
@@ -268,12 +297,30 @@ TEST_F(EnrollmentFailureTest, ClientIdCannotBeSaved_IsToldKeptAndSavedLater) {
   store().FailWrites(absl::OkStatus());
   Advance(absl::Minutes(6));
   EXPECT_TRUE(Complete(*begun)->ok());
+  EXPECT_EQ(manager().unsaved(), 0);
   EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kActive);
   EXPECT_EQ(store().Find(begun->registration_id)->newest().client_id, "dynamic-1");
   EXPECT_EQ(Requests(kRegister), 1u);
 }
 
 // Verification.
+
+TEST_F(EnrollmentFailureTest, FirstTokenCannotBeSaved_IsToldAtOnceAndTriedUntilItCan) {
+  on_grant_ = [&](const RecordedRequest&) {
+    store().FailWrites(MakeError(Reason::kStoreFull, "disk full"));
+    return Token(kAccessToken, "patient/*.rs");
+  };
+  const absl::StatusOr<BegunEnrollment> begun = Begin();
+  const auto enrolled = Complete(*begun);
+  EXPECT_EQ(enrolled->reason(), Reason::kStoreFull);
+  EXPECT_EQ(enrolled->result.status().message(), "registered; saving the first token: disk full");
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kVerifying);
+  EXPECT_EQ(manager().unsaved(), 0);
+  on_grant_ = [&](const RecordedRequest&) { return Token(kAccessToken, "patient/*.rs"); };
+  store().FailWrites(absl::OkStatus());
+  Advance(absl::Seconds(2));
+  EXPECT_EQ(StateOf(begun->registration_id), GenerationState::kActive);
+}
 
 TEST_F(EnrollmentFailureTest, ServerDoesNotKnowTheClientYet_IsTriedWithGrowingGapsAndNotCounted) {
   int refusals = 12;  // two sends an attempt

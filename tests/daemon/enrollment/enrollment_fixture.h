@@ -65,7 +65,7 @@ struct DaemonParts {
             catalog, access, store, keys, http, tokens, scheduler, clock})),
         revocation(http),
         revoker(signer, revocation, clock),
-        remover(store, keys, tokens, revoker) {
+        remover(store, keys, tokens, revoker, scheduler) {
     http.HandleAll(std::move(server));
   }
 

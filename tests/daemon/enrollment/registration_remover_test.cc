@@ -70,6 +70,26 @@ TEST_F(RegistrationRemoverTest, DiskIsSlow_DeletingIsDurableBeforeAnythingIsDest
   EXPECT_TRUE(store().List().empty());
 }
 
+TEST_F(RegistrationRemoverTest, DiskIsFullBeforeTheRecordGoes_IsToldAndItGoesLater) {
+  const auto registration = Enroll();
+  store().Hold();
+  const auto removed = Remove(registration->id);
+  store().Run(1);
+  store().FailWrites(MakeError(Reason::kStoreFull, "disk full"));
+  store().Run(1);
+  EXPECT_EQ(ReasonOf(removed->result.status()), Reason::kStoreFull);
+  EXPECT_EQ(removed->result.status().message(),
+            "deleted, but its record is still on the disk: disk full");
+  EXPECT_EQ(keys_.keys(), 0);
+  EXPECT_EQ(StateOf(registration->id), GenerationState::kDeleting);
+  store().Release();
+  Advance(absl::Hours(1));
+  EXPECT_EQ(StateOf(registration->id), GenerationState::kDeleting);
+  store().FailWrites(absl::OkStatus());
+  Advance(absl::Minutes(6));
+  EXPECT_TRUE(store().List().empty());
+}
+
 TEST_F(RegistrationRemoverTest, HardwareIsSlow_TheRecordStaysUntilTheKeyIsGone) {
   const auto registration = Enroll();
   keys_.set_hold(true);

@@ -176,7 +176,7 @@ class Services : public testing::Test {
                                                           tokens_, scheduler_, clock_}};
   RevocationEndpoint revocation_{http_};
   TokenRevoker revoker_{signer_, revocation_, clock_};
-  RegistrationRemover remover_{store_, keys_, tokens_, revoker_};
+  RegistrationRemover remover_{store_, keys_, tokens_, revoker_, scheduler_};
   RegistrationSuspender suspender_{store_, access_, tokens_, clock_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
   FakeStoreMaintenance maintenance_;
