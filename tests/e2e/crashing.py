@@ -70,6 +70,7 @@ class Story:
     patient = "pat-1"  # of the registration afterwards, if there is one
     posts = 1          # registration requests of this story at most
     before = False     # there is a registration before it, in `test.before`
+    fails_otherwise = None  # words of a story that never succeeds
 
     def switches(self):
         """What the hospital does differently."""
@@ -112,6 +113,7 @@ class Refused(Enrollment):
     """The server refuses the registration: nothing stays, unless nobody knows that it did."""
 
     name = "refused enrollment"
+    fails_otherwise = "invalid_client_metadata"
 
     def switches(self):
         return {"registration_error": {"status": 400, "error": "invalid_client_metadata"}}
@@ -134,6 +136,7 @@ class Lost(Enrollment):
 
     name = "lost enrollment"
     posts = 2
+    fails_otherwise = "was lost"
 
     def switches(self):
         return {"drop_after": {"register": {"value": True, "times": 2}}}
@@ -171,6 +174,7 @@ class OtherPatient(Renewal):
     """A renewal that comes back for somebody else: the old generation goes on."""
 
     name = "renewal for another patient"
+    fails_otherwise = "another patient"
 
     def tell(self, test):
         return test.stack.enroll(ALICE, command="renew", patient="pat-2")
@@ -201,6 +205,9 @@ class Deletion(Story):
             test.assertEqual(generations, {})
 
 
+STORIES = (Enrollment, Renewal, OtherPatient, Deletion, Refused, Lost)
+
+
 class CrashTest(StackTest):
     """Whatever a story was interrupted by, afterwards:
 
@@ -227,9 +234,9 @@ class CrashTest(StackTest):
         if story.switches():
             self.stack.switches(**story.switches())
 
-    def come_to_rest(self):
+    def come_to_rest(self, unfinished=frozenset(UNFINISHED)):
         def rests():
-            return not UNFINISHED & {state for one in self.generations().values() for state in one.values()}
+            return not unfinished & {state for one in self.generations().values() for state in one.values()}
         wait_for(rests, "the daemon to finish what was interrupted")
 
     def generations(self):
@@ -255,18 +262,19 @@ class CrashTest(StackTest):
         self.come_to_rest()
         return self.stack.trace()
 
-    def interrupt(self, story, passage):
-        """Kills the daemon there, and starts another. Returns what smartkeyctl said."""
+    def interrupt(self, story, passage, order_for_the_start=None):
+        """Kills the daemon there, and starts another, which that order may kill in turn. Returns what smartkeyctl
+        said."""
         self.prepare(story)
         daemon = self.stack.processes["smartkeyd"]
         self.stack.order("kill {} {}".format(*passage))
         said = story.tell(self)
         wait_for(lambda: daemon.poll() is not None, f"the crash point {passage}\n{said}")
         self.assertEqual(daemon.returncode, -signal.SIGKILL)
-        self.stack.order(None)
         self.stack.processes.pop("smartkeyd")
         self.stack.switches(**story.switches_off())
-        self.stack.start_daemon()
+        self.stack.order(order_for_the_start)
+        self.stack.start_daemon(wait=order_for_the_start in (None, "trace"))
         return said
 
     def check(self, story, said, passed, may_be_stray=False):
@@ -310,5 +318,4 @@ class CrashTest(StackTest):
         self.enrolled()
 
 
-__all__ = ["ALICE", "SERVER", "CrashTest", "Enrollment", "Refused", "Lost", "Renewal", "OtherPatient", "Deletion",
-           "all_crash_points", "wait_for"]
+__all__ = ["ALICE", "SERVER", "STORIES", "CrashTest", "all_crash_points", "wait_for"]

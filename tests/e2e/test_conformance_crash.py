@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Items 24 to 26 of docs/conformance.md: SIGKILL at the worst moments, a full disk, a read-only state directory."""
 
-import os
-import pwd
 import signal
 import subprocess
 import unittest
 
 from conformance import ALICE, SERVER, ConformanceTest
+from small_disk import SmallDisk
 from stack import SERVICE, Stack, wait_for
 
 
@@ -123,37 +122,18 @@ class Disk(ConformanceTest):
         cls.stack = Stack()
         cls.addClassCleanup(cls.stack.close)
         cls.secrets = set()
-        user = pwd.getpwnam(SERVICE)
-        cls.mount("-t", "tmpfs", "-o", f"size=4m,mode=700,uid={user.pw_uid},gid={user.pw_gid}", "tmpfs")
-        cls.addClassCleanup(subprocess.run, ["umount", "--lazy", cls.stack.state], check=True)
+        cls.disk = SmallDisk(cls.stack.state, SERVICE)
+        cls.addClassCleanup(cls.disk.close)
         cls.stack.start()
 
-    @classmethod
-    def mount(cls, *args):
-        subprocess.run(["mount", *args, cls.stack.state], check=True)
-
     def setUp(self):
-        self.free_disk()
+        self.disk.free()
         super().setUp()
-
-    def fill_disk(self):
-        with open(os.path.join(self.stack.state, "filler"), "wb", 0) as file:
-            for size in (65536, 4096, 1):
-                try:
-                    while True:
-                        file.write(b"\0" * size)
-                except OSError:
-                    pass
-
-    def free_disk(self):
-        path = os.path.join(self.stack.state, "filler")
-        if os.path.exists(path):
-            os.unlink(path)
 
     def test_item_26_DiskFull_NothingIsBegunAndWhatThereIsGoesOn(self):
         self.assert_enrolled_with_token()
         self.token()
-        self.fill_disk()
+        self.disk.fill()
         for _ in range(3):
             error = self.error_of(self.enroll_with_token("--name", "more"))
             self.assertRegex(error["reason"], "^STORE_(UNAVAILABLE|FULL)$")
@@ -163,7 +143,7 @@ class Disk(ConformanceTest):
         self.assertEqual(len(self.registrations_sent()), 1)
         self.assertEqual([r["name"] for r in self.registrations()], [SERVER])
         self.token()
-        self.free_disk()
+        self.disk.free()
         self.assert_enrolled_with_token("--name", "more")
         self.assertEqual(len(self.registrations()), 2)
 
@@ -171,12 +151,12 @@ class Disk(ConformanceTest):
         with self.begun() as enrolling:
             url = enrolling.url
             enrolling.wait_until_said("The hardware key is made")  # and its reference saved
-            self.fill_disk()
+            self.disk.fill()
             self.log_in(url)
             result = enrolling.wait()
         self.assert_refused(result, 4, "disk|full|saved|space")
         self.assertEqual(self.registrations_sent(), [])
-        self.free_disk()
+        self.disk.free()
         self.stack.kill_daemon()
         self.stack.start_daemon()
         self.assert_nothing_left()
@@ -185,12 +165,12 @@ class Disk(ConformanceTest):
         self.stack.switches(delay_ms={"register": {"value": 3000, "times": 1}})
         with EnrollingWithToken(self) as enrolling:
             wait_for(lambda: not self.stack.control("switches"), "the POST")
-            self.fill_disk()
+            self.disk.fill()
             code, out = enrolling.wait()
         self.assertEqual(code, 4, out)
         self.assertIn("REGISTERED_BUT_NOT_DURABLE", out)
         self.assertIn("saves the registration by itself", out)
-        self.free_disk()
+        self.disk.free()
         wait_for(lambda: [r["state"] for r in self.registrations()] == ["ACTIVE"], "it to be saved")
         self.assertEqual(len(self.registrations_sent()), 1)
         self.stack.kill_daemon()
@@ -200,8 +180,8 @@ class Disk(ConformanceTest):
     def test_item_26_AReadOnlyStateDirectoryIsToldAndNothingIsLost(self):
         self.assert_enrolled_with_token()
         self.stack.stop("smartkeyd")
-        self.mount("-o", "remount,ro")
-        self.addCleanup(self.mount, "-o", "remount,rw")
+        self.disk.set_read_only()
+        self.addCleanup(self.disk.set_read_only, False)
         self.stack.start_daemon(wait=False)
         process = self.stack.processes["smartkeyd"]
         log = len(self.stack.read_log())
@@ -211,7 +191,7 @@ class Disk(ConformanceTest):
         wait_for(told, "a word about the state directory")
         self.assertRegex(self.stack.read_log()[log:], r"(?i)read-?only|not writable|cannot be (written|opened)|lock")
         self.stack.stop("smartkeyd")
-        self.mount("-o", "remount,rw")
+        self.disk.set_read_only(False)
         self.stack.start_daemon()
         self.token()
         self.assertEqual(len(self.registrations_sent()), 1)

@@ -4,9 +4,7 @@
 import os
 import unittest
 
-from crashing import CrashTest, Deletion, Enrollment, Lost, OtherPatient, Refused, Renewal, all_crash_points
-
-STORIES = (Enrollment, Renewal, OtherPatient, Deletion, Refused, Lost)
+from crashing import STORIES, CrashTest, all_crash_points
 
 # Each name once in each story; with this set each passage of it (scripts/test --deep).
 DEEP = bool(os.environ.get("SMARTKEY_DEEP"))

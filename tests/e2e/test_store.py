@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import unittest
 
+from small_disk import SmallDisk
 from stack import ALICE, SERVER, SERVICE, Stack, wait_for
 
 
@@ -291,31 +292,20 @@ class DirectoryThatCannotBeUsed(StoreTest):
     """tmpfs: full, read-only; and permissions."""
 
     def mount(self):
-        entry = pwd.getpwnam(SERVICE)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,mode=700,uid={entry.pw_uid},gid={entry.pw_gid}",
-                        "none", self.stack.state], check=True)
-        self.addCleanup(subprocess.run, ["umount", "-l", self.stack.state], check=False)
+        self.disk = SmallDisk(self.stack.state, SERVICE)
+        self.addCleanup(self.disk.close)
         self.addCleanup(self.stack.stop, "smartkeyd")
-
-    def fill(self):
-        with contextlib.suppress(OSError), open(os.path.join(self.stack.state, "fill"), "wb") as file:
-            while True:
-                file.write(b"x" * 1024)
-                file.flush()
-
-    def free(self):
-        os.unlink(os.path.join(self.stack.state, "fill"))
 
     def wait_until_available(self):
         wait_for(lambda: self.store()["available"], "the database to be read after all")
 
     def test_DiskIsFullAtTheFirstStart_ItStartsAndGoesOnWhenThereIsSpace(self):
         self.mount()
-        self.fill()
+        self.disk.fill()
         self.stack.start()
         self.assert_refuses("full")
         self.assert_second_daemon_refuses()
-        self.free()
+        self.disk.free()
         self.wait_until_available()
         self.enroll()
         self.ctl(ALICE, "token", SERVER)
@@ -324,13 +314,13 @@ class DirectoryThatCannotBeUsed(StoreTest):
         self.mount()
         self.stack.start()
         self.enroll()
-        self.fill()
+        self.disk.fill()
         self.ctl(ALICE, "token", SERVER, "--min-valid", "3500s")
         result = self.stack.enroll(ALICE, "--name", "second")
         self.assertNotEqual(result.code, 0)
         self.assertIn("full", result.out)
         self.assertFalse(self.store()["available"])
-        self.free()
+        self.disk.free()
         self.enroll("--name", "third")
         self.assertTrue(self.store()["available"])
         self.restart()
@@ -341,7 +331,7 @@ class DirectoryThatCannotBeUsed(StoreTest):
         self.mount()
         self.stack.start()
         self.enroll()
-        self.restart(lambda: subprocess.run(["mount", "-o", "remount,ro", self.stack.state], check=True))
+        self.restart(self.disk.set_read_only)
         # What was read is served; whether SQLite can read there depends on which files it left.
         self.assertFalse(self.store()["available"])
         self.assertIn("read-only", self.store()["problem"])
@@ -349,7 +339,7 @@ class DirectoryThatCannotBeUsed(StoreTest):
         self.assertEqual(refused.code, 4, str(refused))
         self.assertIn("read-only", refused.err + refused.out)
         self.assert_second_daemon_refuses()
-        subprocess.run(["mount", "-o", "remount,rw", self.stack.state], check=True)
+        self.disk.set_read_only(False)
         self.wait_until_available()
         self.ctl(ALICE, "token", SERVER)
         self.enroll("--name", "second")
