@@ -113,7 +113,8 @@ void AssertionTokenMinter::Finish(std::shared_ptr<Attempt> attempt,
     if (size > kLargestOffset) {
       return attempt->done(
           MakeError(Reason::kClockWrong,
-                    absl::StrCat("refused; the server's clock and this machine's differ by ",
+                    absl::StrCat(result.status().message(),
+                                 "; its clock and this machine's differ by ",
                                  absl::FormatDuration(absl::Trunc(*offset, absl::Seconds(1))))));
     }
     MutexLock lock(mu_);

@@ -79,6 +79,19 @@ class ConformanceTest(StackTest):
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return [bytes(row[0]) for row in database.execute("SELECT key_blob FROM generations")]
 
+    def ask(self, *args, registration=SERVER):
+        """`smartkeyctl token`, whatever comes of it."""
+        return self.stack.ctl(ALICE, "token", registration, *args)
+
+    def answer_once(self):
+        """Tokens of the server are good for one answer each from here on: every call costs a token request."""
+        self.stack.switches(token_answer={"value": "expires_in", "raw": "0"})
+
+    def forget_what_was_held_back(self):
+        """The daemon's waits after failures, its cache and its budgets, which live as long as it does."""
+        self.stack.kill_daemon()
+        self.stack.start_daemon()
+
     def exchanges(self):
         return [r for r in self.stack.requests("/token") if r.get("grant_type") == "authorization_code"]
 

@@ -73,8 +73,9 @@ class AssertionGrant(JWTBearerGrant):
         if self.request.form.get("client_id") != client.client_id:
             raise InvalidGrantError("client_id in the request must be that of the assertion")
         # Neither another spelling of the URL, nor an array that contains it.
-        if claims.get("aud") != state.urls.token_endpoint:
-            raise InvalidGrantError("aud must be exactly the token endpoint")
+        wanted = state.switches.value("token_audience", state.urls.token_endpoint)
+        if claims.get("aud") != wanted:
+            raise InvalidGrantError(f"aud must be exactly {wanted}")
         jti = claims.get("jti")
         if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI_LENGTH:
             raise InvalidGrantError("jti must be a string of 1 to 151 characters")

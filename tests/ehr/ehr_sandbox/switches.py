@@ -32,6 +32,7 @@ PLAIN = (
     "rfc8414",
     "supported_algs",
     "token_answer",
+    "token_audience",
     "token_error",
 )
 
