@@ -106,6 +106,12 @@ class JwtBearer(SandboxTest):
             with self.subTest(aud=aud):
                 self.assert_refused(self.send(aud=aud), "aud")
 
+    def test_another_audience_may_be_demanded_instead(self):
+        other = "https://public-name.example/token"
+        self.switch(token_audience=other)
+        self.assert_refused(self.send(), f"exactly {other}")
+        self.assertEqual(self.send(aud=other).status, 200)
+
     def test_expiry_must_be_near_and_ahead(self):
         now = int(time.time())
         self.assert_refused(self.send(exp=None), "exp")
