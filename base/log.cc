@@ -3,8 +3,6 @@
 
 #include <cstdlib>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/str_format.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -45,8 +43,7 @@ const char* JournalPrefix(LogLevel level) {
 spdlog::logger& Logger() {
   // Never destroyed: threads that outlive main's statics may still log.
   static spdlog::logger* const logger = [] {
-    auto* made =
-        new spdlog::logger("smartkeyd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto* made = new spdlog::logger("smartkeyd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
     // The journal has its own clock; a terminal or a file has not.
     made->set_pattern(journal ? "%v" : "%Y-%m-%dT%H:%M:%S.%e%z %l %v");
@@ -59,21 +56,6 @@ spdlog::logger& Logger() {
 
 }  // namespace
 
-std::string Printable(absl::string_view text, size_t limit) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    std::string piece = byte >= 0x20 && byte < 0x7F ? std::string(1, c)
-                                                    : absl::StrFormat("\\x%02x", byte);
-    if (out.size() + piece.size() > limit) {
-      out.resize(limit >= 3 && out.size() + 3 > limit ? limit - 3 : out.size());
-      return out + "...";
-    }
-    out += piece;
-  }
-  return out;
-}
-
 void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
   if (!Logger().should_log(ToSpdlog(level))) return;
   std::string line = absl::StrCat(JournalPrefix(level), message);
@@ -85,6 +67,8 @@ void Log(LogLevel level, absl::string_view message, std::initializer_list<LogFie
   Logger().log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
-void SetLogLevel(LogLevel lowest) { Logger().set_level(ToSpdlog(lowest)); }
+void SetLogLevel(LogLevel lowest) {
+  Logger().set_level(ToSpdlog(lowest));
+}
 
 }  // namespace smartkey

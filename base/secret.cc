@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/secret.h"
 
-#include <openssl/crypto.h>
+#include <string.h>
 
 #include <cstring>
 #include <utility>
@@ -11,7 +11,7 @@ namespace smartkey {
 void WipeString(std::string& value) {
   // The whole buffer: what a longer earlier value left behind the end counts too.
   value.resize(value.capacity());
-  OPENSSL_cleanse(value.data(), value.size());
+  explicit_bzero(value.data(), value.size());
   value.clear();
 }
 
@@ -40,16 +40,25 @@ Secret& Secret::operator=(Secret&& other) noexcept {
   return *this;
 }
 
-Secret::~Secret() { Wipe(); }
+Secret::~Secret() {
+  Wipe();
+}
 
 void Secret::Wipe() {
-  if (bytes_) OPENSSL_cleanse(bytes_.get(), size_);
+  if (bytes_) explicit_bzero(bytes_.get(), size_);
   bytes_.reset();
   size_ = 0;
 }
 
 bool Secret::Equal(const Secret& a, absl::string_view b) {
-  return a.size_ == b.size() && CRYPTO_memcmp(a.bytes_.get(), b.data(), b.size()) == 0;
+  if (a.size_ != b.size()) return false;
+  // Each octet is looked at, whatever the first ones were. Not OpenSSL's CRYPTO_memcmp: smartkeyctl
+  // would load libcrypto for it alone, at each start.
+  volatile unsigned char difference = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    difference = static_cast<unsigned char>(difference | (a.bytes_[i] ^ b[i]));
+  }
+  return difference == 0;
 }
 
 }  // namespace smartkey

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/redirect_listener.h"
 
-#include <httplib.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,10 +24,24 @@
 namespace smartkey::ctl {
 namespace {
 
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+
+using Request = http::request<http::empty_body>;
+using Response = http::response<http::string_body>;
+
+// Runs on the listener's thread.
+struct Answerer {
+  std::function<Response(const Request&)> answer;
+  std::function<void(const Response&)> sent;
+};
+
 constexpr absl::Duration kPageGrace = absl::Seconds(2);
-// Browsers open connections ahead of time and leave them silent; they must not keep the real one
-// out.
-constexpr size_t kThreads = 4;
+// Browsers open connections ahead of time and leave them silent.
+constexpr std::chrono::seconds kPatience(5);
+constexpr size_t kMostOctets = 16 * 1024;  // of a request
 // A port that is free at one address may be taken at the other.
 constexpr int kMostPortsTried = 20;
 
@@ -54,14 +74,6 @@ terminal where you began.</p>
 </html>
 )";
 
-void SetSecurityHeaders(httplib::Response& response) {
-  response.set_header("Cache-Control", "no-store");
-  response.set_header("Content-Security-Policy",
-                      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
-  response.set_header("Referrer-Policy", "no-referrer");
-  response.set_header("X-Content-Type-Options", "nosniff");
-}
-
 // Some machines are without IPv6, and then no browser tries it.
 bool HasIpv6Loopback() {
   const UniqueFd fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -71,64 +83,103 @@ bool HasIpv6Loopback() {
   return fd && bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
 }
 
-// One address that is listened at, on threads of its own.
-class Door {
+Response MakeResponse(http::status status) {
+  Response response(status, 11);
+  response.set(http::field::cache_control, "no-store");
+  response.set("Content-Security-Policy",
+               "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+  response.set("Referrer-Policy", "no-referrer");
+  response.set("X-Content-Type-Options", "nosniff");
+  response.keep_alive(false);
+  return response;
+}
+
+// One request of one connection, which is closed after the answer.
+class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
-  explicit Door(httplib::Server::Handler answer);
-  ~Door();
-  // False if it cannot be had. `port` 0: any, which is put there.
-  bool Bind(const std::string& address, int& port);
-  void Open();
+  Exchange(tcp::socket socket, const Answerer& answerer)
+      : stream_(std::move(socket)), answerer_(answerer) {
+    parser_.header_limit(kMostOctets);
+  }
+
+  void Start() {
+    stream_.expires_after(kPatience);
+    http::async_read_header(stream_, buffer_, parser_,
+                            [self = shared_from_this()](beast::error_code error, size_t) {
+                              if (!error) self->Answer();
+                            });
+  }
 
  private:
-  httplib::Server server_;
-  std::thread thread_;
+  void Answer() {
+    response_ = answerer_.answer(parser_.get());
+    response_.prepare_payload();
+    stream_.expires_after(kPatience);
+    http::async_write(stream_, response_,
+                      [self = shared_from_this()](beast::error_code error, size_t) {
+                        if (!error) self->answerer_.sent(self->response_);
+                        self->stream_.socket().shutdown(tcp::socket::shutdown_send, error);
+                      });
+  }
+
+  beast::tcp_stream stream_;
+  const Answerer& answerer_;
+  beast::flat_buffer buffer_{kMostOctets};
+  http::request_parser<http::empty_body> parser_;
+  Response response_;
 };
 
-Door::Door(httplib::Server::Handler answer) {
-  // The library's own choice, SO_REUSEPORT, would let another program of the same user listen at
-  // the same port, and the kernel share the redirects out between the two.
-  server_.set_socket_options([](socket_t fd) {
-    const int yes = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  });
-  server_.set_keep_alive_max_count(1);
-  server_.set_read_timeout(5);
-  server_.set_payload_max_length(0);
-  server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
-  server_.set_pre_routing_handler(
-      [answer = std::move(answer)](const httplib::Request& request, httplib::Response& response) {
-        answer(request, response);
-        return httplib::Server::HandlerResponse::Handled;
+// One address that is listened at.
+class Door {
+ public:
+  Door(asio::io_context& io, const Answerer& answerer)
+      : acceptor_(io), pause_(io), answerer_(answerer) {}
+
+  // False if it cannot be had. `port` 0: any, which is put there.
+  bool Bind(const std::string& address, uint16_t& port) {
+    const tcp::endpoint endpoint(asio::ip::make_address(address), port);
+    beast::error_code error;
+    acceptor_.open(endpoint.protocol(), error);
+    // Not SO_REUSEPORT: another program of the same user could listen at the same port, and the
+    // kernel would share the redirects out between the two.
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error && address == "::1") acceptor_.set_option(asio::ip::v6_only(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
+    if (error) return false;
+    port = acceptor_.local_endpoint(error).port();
+    return !error;
+  }
+
+  void Accept() {
+    acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
+      if (error == asio::error::operation_aborted) return;
+      if (!error) {
+        std::make_shared<Exchange>(std::move(socket), answerer_)->Start();
+        return Accept();
+      }
+      // Out of descriptors, as a rule: no use to try at once.
+      pause_.expires_after(std::chrono::milliseconds(100));
+      pause_.async_wait([this](beast::error_code stopped) {
+        if (!stopped) Accept();
       });
-}
+    });
+  }
 
-Door::~Door() {
-  if (!thread_.joinable()) return;
-  server_.stop();
-  thread_.join();
-}
-
-bool Door::Bind(const std::string& address, int& port) {
-  if (port != 0) return server_.bind_to_port(address, port);
-  port = server_.bind_to_any_port(address);
-  return port > 0;
-}
-
-void Door::Open() {
-  thread_ = std::thread([this] { server_.listen_after_bind(); });
-  // The library forgets a stop() that comes before it runs.
-  while (!server_.is_running()) std::this_thread::yield();
-}
+ private:
+  tcp::acceptor acceptor_;
+  asio::steady_timer pause_;
+  const Answerer& answerer_;
+};
 
 using Doors = std::vector<std::unique_ptr<Door>>;
 
 // All addresses at one port, or none. `port` as in Door::Bind.
-Doors BindAll(const std::vector<std::string>& addresses, const httplib::Server::Handler& answer,
-              int& port) {
+Doors BindAll(asio::io_context& io, const std::vector<std::string>& addresses,
+              const Answerer& answerer, uint16_t& port) {
   Doors doors;
   for (const std::string& address : addresses) {
-    doors.push_back(std::make_unique<Door>(answer));
+    doors.push_back(std::make_unique<Door>(io, answerer));
     if (!doors.back()->Bind(address, port)) return {};
   }
   return doors;
@@ -149,26 +200,43 @@ struct RedirectListener::Rep {
   absl::optional<Secret> state ABSL_GUARDED_BY(mu);
   Secret query ABSL_GUARDED_BY(mu);
 
-  Doors doors;  // Last: their threads use the others.
+  Answerer answerer{[this](const Request& request) { return Answer(request); },
+                    [this](const Response& response) { NoteSent(response); }};
+  asio::io_context io{1};
+  Doors doors;
+  std::thread thread;  // runs `io`, and thereby uses the others
 
-  void Answer(const httplib::Request& request, httplib::Response& response);
+  Response Answer(const Request& request);
+  void NoteSent(const Response& response);
   bool Accept(absl::string_view target);
-  bool ShowPage();
+  bool HasArrived();
 };
 
-void RedirectListener::Rep::Answer(const httplib::Request& request, httplib::Response& response) {
-  SetSecurityHeaders(response);
+Response RedirectListener::Rep::Answer(const Request& request) {
+  const absl::string_view target(request.target().data(), request.target().size());
+  const absl::string_view host(request[http::field::host].data(),
+                               request[http::field::host].size());
   // A page on the web whose name resolves to 127.0.0.1 has another Host.
-  const bool for_us =
-      request.method == "GET" && request.get_header_value("Host") == uri.Authority(port);
-  const std::string target_path = request.target.substr(0, request.target.find('?'));
-  if (for_us && target_path == uri.path && Accept(request.target)) {
-    response.set_redirect(done_path, 303);
-  } else if (for_us && request.target == done_path && ShowPage()) {
-    response.set_content(kPage, "text/html; charset=utf-8");
-  } else {
-    response.status = 404;
+  const bool for_us = request.method() == http::verb::get && host == uri.Authority(port);
+  if (for_us && target.substr(0, target.find('?')) == uri.path && Accept(target)) {
+    Response redirect = MakeResponse(http::status::see_other);
+    redirect.set(http::field::location, done_path);
+    return redirect;
   }
+  if (for_us && target == done_path && HasArrived()) {
+    Response page = MakeResponse(http::status::ok);
+    page.set(http::field::content_type, "text/html; charset=utf-8");
+    page.body() = kPage;
+    return page;
+  }
+  return MakeResponse(http::status::not_found);
+}
+
+void RedirectListener::Rep::NoteSent(const Response& response) {
+  if (response.result() != http::status::ok) return;
+  MutexLock lock(mu);
+  shown = true;
+  page_shown.NotifyAll();
 }
 
 bool RedirectListener::Rep::Accept(absl::string_view target) {
@@ -183,12 +251,9 @@ bool RedirectListener::Rep::Accept(absl::string_view target) {
   return true;
 }
 
-bool RedirectListener::Rep::ShowPage() {
+bool RedirectListener::Rep::HasArrived() {
   MutexLock lock(mu);
-  if (!arrived) return false;
-  shown = true;
-  page_shown.NotifyAll();
-  return true;
+  return arrived;
 }
 
 absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const LoopbackUri& uri) {
@@ -197,15 +262,10 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const 
   rep->done_path = uri.path == "/done" ? "/finished" : "/done";
   std::vector<std::string> addresses = uri.BindAddresses();
   if (addresses.size() > 1 && !HasIpv6Loopback()) addresses.pop_back();
-  const auto answer = [r = rep.get()](const httplib::Request& request,
-                                      httplib::Response& response) {
-    r->Answer(request, response);
-  };
-  int port = 0;
   const int tries = uri.port.has_value() ? 1 : kMostPortsTried;
   for (int i = 0; i < tries && rep->doors.empty(); ++i) {
-    port = uri.port.value_or(0);
-    rep->doors = BindAll(addresses, answer, port);
+    rep->port = uri.port.value_or(0);
+    rep->doors = BindAll(rep->io, addresses, rep->answerer, rep->port);
   }
   if (rep->doors.empty()) {
     return MakeError(Reason::kRedirectPortBusy,
@@ -214,8 +274,8 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> RedirectListener::Start(const 
                                         ", which the app's redirect URI names")
                          : absl::StrCat("cannot listen at ", uri.host));
   }
-  rep->port = static_cast<uint16_t>(port);
-  for (const std::unique_ptr<Door>& door : rep->doors) door->Open();
+  for (const std::unique_ptr<Door>& door : rep->doors) door->Accept();
+  rep->thread = std::thread([r = rep.get()] { r->io.run(); });
   return std::unique_ptr<RedirectListener>(new RedirectListener(std::move(rep)));
 }
 
@@ -229,7 +289,8 @@ RedirectListener::~RedirectListener() {
       rep_->page_shown.WaitFor(rep_->mu, limit - absl::Now());
     }
   }
-  rep_->doors.clear();
+  rep_->io.stop();
+  rep_->thread.join();
 }
 
 std::string RedirectListener::uri() const {

@@ -65,7 +65,7 @@ TECHNOLOGIES = [
                "tests/bench", "tests/integration", "tests/support"]),
     ("grpcpp/", ["daemon/rpc", "clients", "tests/proto", "tests/daemon/rpc", "tests/clients",
                  "tests/bench", "tests/integration", "tests/support"]),
-    ("httplib.h", ["clients/ctl", "tests"]),
+    ("boost/", ["clients/ctl"]),
 ]
 
 # What a client library shows to its users has no gRPC type in it.

@@ -170,6 +170,33 @@ TEST_F(RedirectListenerTest, ASilentConnectionDoesNotKeepTheRedirectOut) {
   Get("/done");
 }
 
+TEST_F(RedirectListenerTest, ManySilentAndHalfSaidConnectionsDoNotKeepTheRedirectOut) {
+  const sockaddr_in address = Ipv4Loopback(port_);
+  std::vector<UniqueFd> silent;
+  for (int i = 0; i < 200; ++i) {
+    silent.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(
+        connect(silent.back().get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+        0);
+    if (i % 2 == 0) {
+      ASSERT_EQ(write(silent.back().get(), "GET /call", 9), 9);
+    }
+  }
+  EXPECT_THAT(Get("/callback?code=c&state=s"), StartsWith("HTTP/1.1 303 "));
+  Get("/done");
+}
+
+TEST_F(RedirectListenerTest, ARequestThatIsTooLongOrNoneIsClosedWithoutAnAnswer) {
+  const uint16_t port = PortOf(listener_->uri());
+  EXPECT_EQ(
+      ExchangeWith(Ipv4Loopback(port), absl::StrCat("GET /callback?code=", std::string(20'000, 'c'),
+                                                    "&state=s HTTP/1.1\r\nHost: x\r\n\r\n")),
+      "");
+  EXPECT_EQ(Exchange(port_, "\x16\x03\x01 this is TLS\r\n\r\n"), "");
+  EXPECT_THAT(Get("/callback?code=c&state=s"), StartsWith("HTTP/1.1 303 "));
+  Get("/done");
+}
+
 TEST_F(RedirectListenerTest, ABusyPortIsSaid) {
   auto second = RedirectListener::Start(
       *ParseLoopbackUri(absl::StrCat("http://127.0.0.1:", port_, "/callback")));
