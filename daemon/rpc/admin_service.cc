@@ -111,7 +111,8 @@ void AdminService::FillServers(v1::GetStatusResponse* response) const {
   response->mutable_cache()->set_in_flight(tokens.flights);
 
   std::map<std::string, v1::ServerStatus> servers;
-  for (const Server& server : parts_.catalog.Get()->servers) {
+  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();  // a reload may swap it
+  for (const Server& server : catalog->servers) {
     servers[server.name].set_name(server.name);
   }
   std::map<std::string, std::string> server_of;  // by token endpoint

@@ -3,6 +3,8 @@
 
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from life import LifeTest, without_server
 from stack import ALICE, BOB, SERVER, wait_for
@@ -129,6 +131,25 @@ class Reload(LifeTest):
         self.assertEqual(self.servers(), ["grace", SERVER])
         wait_for(lambda: "the configuration stays as it was" in self.stack.read_log(), "the journal")
         self.assertIn("server grace is new", self.stack.read_log())
+
+    def test_AgainAndAgainWhileOthersAsk_EverybodyIsAnswered(self):
+        self.enrolled()
+        self.token()
+        asked = (("root", "status"), (ALICE, "servers"), (ALICE, "list"), (ALICE, "token", SERVER), (ALICE, "show", SERVER))
+        done = threading.Event()
+
+        def ask(command):
+            codes = set()
+            while not done.is_set():
+                codes.add(self.stack.ctl(*command).code)
+            return codes
+        with ThreadPoolExecutor(len(asked)) as people:
+            asking = [people.submit(ask, command) for command in asked]
+            for number in range(20):
+                self.assertEqual(self.reload(with_another if number % 2 else None).code, 0)
+            done.set()
+            for command, codes in zip(asked, asking):
+                self.assertEqual(codes.result(), {0}, command)
 
     def test_WhatNeedsARestartIsSaidAndOnlyAnAdministratorMayReload(self):
         done = self.reload(lambda text: text + '\n[http]\nproxy = "http://proxy.example:3128"\n')
