@@ -152,8 +152,9 @@ class Busy(TransportTest):
             return len(waits) == 3
         wait_for(failed_again, "three attempts")
         self.assertEqual(self.sent(), sent + 3)
-        self.assertLess(waits[0], waits[1])
-        self.assertLess(waits[1], waits[2])
+        # 1, 2 and 4 s, each up to a fifth more or less, told in whole seconds.
+        for wait, (least, most) in zip(waits, ((1, 2), (2, 3), (4, 5))):
+            self.assertTrue(least <= wait <= most, waits)
         jtis = [request["jti"] for request in self.stack.token_requests()]
         self.assertEqual(len(set(jtis)), len(jtis))
         self.assertEqual(self.registrations()[0]["state"], "ACTIVE")
@@ -178,7 +179,9 @@ class Slow(TransportTest):
         self.assert_enrolled_with_token(server="quick", token=initial["access_token"])
 
     def hang(self, count):
-        """So many callers wait for a server that does not answer, while others are served; then they give up."""
+        """So many callers wait for a server that does not answer, while others are served; then they give up.
+        Returns the daemon's threads meanwhile.
+        """
         self.stack.switches(delay_ms={"token": 60_000})
         scopes = ("patient/*.rs", "openid", "launch/patient", "fhirUser")
         callers = [self.stack.spawn(ALICE, self.stack.ctl_args(ALICE, ("token", SERVER, "--scope", scopes[n % 4])),
@@ -196,18 +199,16 @@ class Slow(TransportTest):
         self.assertEqual(self.token(), self.cached)
         self.assertEqual(self.ask("--scope", "patient/*.rs", registration="quick").code, 0)
         self.assertTrue(all(caller.poll() is None for caller in callers))
+        threads = len(os.listdir(f"/proc/{self.stack.daemon_pid()}/task"))
         end_all()
         wait_for(lambda: self.status()["connections"]["public"] <= 1, "their connections to end")
+        return threads
 
     def test_item_46_TwoHundredHungCallsKeepNobodyElseAndNoThread(self):
         self.second_server()
-        self.hang(50)  # what is made when it is first needed is there from now on
-        threads = self.threads()
-        self.hang(200)
-        wait_for(lambda: self.threads() <= threads, f"{threads} threads as before")
-
-    def threads(self):
-        return len(os.listdir(f"/proc/{self.stack.daemon_pid()}/task"))
+        few, many = self.hang(20), self.hang(200)
+        # gRPC's own pool grows and shrinks by a few as it likes; callers have no thread each.
+        self.assertLess(many, few + 20)
 
     def status(self):
         return self.stack.ctl("root", "--json", "status").json()
