@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "daemon/token/attempt_gate.h"
 #include "daemon/token/mint_budget.h"
+#include "daemon/token/request_slots.h"
 #include "daemon/token/token_cache.h"
 #include "daemon/token/token_manager.h"
 
@@ -56,6 +57,7 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   Scheduler& scheduler;
   const Clock& clock;
   TokenCache cache;
+  RequestSlots slots{16};
 
   Mutex mu;
   bool stopped ABSL_GUARDED_BY(mu) = false;
@@ -101,6 +103,8 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
 
   void Fly(std::shared_ptr<Flight> flight, const Registration& registration,
            const Generation& generation, const ScopeSet& scopes, KeyService::CallerKey caller);
+  // False, and its end has been told, if what has happened while it waited for its turn says so.
+  bool MayStillFly(const std::shared_ptr<Flight>& flight);
   void Landed(const std::shared_ptr<Flight>& flight, absl::StatusOr<AccessToken> answer);
   void WriteDown(const std::shared_ptr<Flight>& flight, std::shared_ptr<const AccessToken> token,
                  bool pins);

@@ -27,10 +27,45 @@ constexpr absl::Duration kLookForALostKey = absl::Hours(24);
 void TokenManager::Shared::Fly(std::shared_ptr<Flight> flight, const Registration& registration,
                                const Generation& generation, const ScopeSet& scopes,
                                KeyService::CallerKey caller) {
-  minter.Mint(registration, generation, scopes, caller,
-              [self = shared_from_this(), flight](absl::StatusOr<AccessToken> answer) {
-                self->Landed(flight, std::move(answer));
-              });
+  const std::string endpoint = flight->token_endpoint;
+  slots.Start(endpoint, [self = shared_from_this(), flight, endpoint, registration, generation,
+                         scopes, caller] {
+    if (!self->MayStillFly(flight)) return self->slots.End(endpoint);
+    self->minter.Mint(registration, generation, scopes, caller,
+                      [self, flight, endpoint](absl::StatusOr<AccessToken> answer) {
+                        self->Landed(flight, std::move(answer));
+                        self->slots.End(endpoint);  // after what holds the next ones back is known
+                      });
+  });
+}
+
+bool TokenManager::Shared::MayStillFly(const std::shared_ptr<Flight>& flight) {
+  const std::string& id = flight->key.registration_id;
+  const RegistrationStore::Snapshot registration = store.Find(id);
+  bool over = registration == nullptr;
+  absl::Status held_back;
+  {
+    MutexLock lock(mu);
+    over = over || stopped || flight->forgotten;
+    held_back = gate.CheckServer(flight->token_endpoint, clock.Boot());
+  }
+  if (over) {
+    Answer(flight, nullptr, registration, WhyForgotten(id));
+    return false;
+  }
+  const Generation* generation = registration->FindGeneration(flight->key.generation);
+  if (generation == nullptr || IsRetired(*registration, *generation)) {
+    MoveOn(flight, registration);
+    return false;
+  }
+  if (held_back.ok()) return true;
+  // The server has asked for time while this one waited for its turn: it is not one more failure.
+  if (IsTriedAgain(*generation)) {
+    PlanRetry(id, std::max(kLeastRetry, RetryAfterOf(held_back).value_or(kLeastRetry)) +
+                      kRetrySpread * RandomFraction());
+  }
+  Answer(flight, nullptr, registration, held_back);
+  return false;
 }
 
 void TokenManager::Shared::Landed(const std::shared_ptr<Flight>& flight,
