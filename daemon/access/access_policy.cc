@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "daemon/model/scope_cover.h"
 
 namespace smartkey {
 
@@ -28,10 +29,15 @@ bool IsUser(absl::string_view written, uid_t uid, absl::string_view name) {
   return (!name.empty() && written == name) || written == absl::StrCat("uid:", uid);
 }
 
+// Whom the kernel tells apart from others at all.
+bool IsSomebody(const Caller& caller) {
+  return caller.uid != kNobody && caller.uid != kNoUid;
+}
+
 }  // namespace
 
 absl::Status AccessPolicy::CheckCaller(const Caller& caller) const {
-  if (caller.uid == kNobody || caller.uid == kNoUid) {
+  if (!IsSomebody(caller)) {
     return MakeError(Reason::kCallerUnidentified,
                      "the kernel does not say which user is calling (uid 65534: another user "
                      "namespace)");
@@ -46,6 +52,11 @@ absl::Status AccessPolicy::CheckCaller(const Caller& caller) const {
   return absl::OkStatus();
 }
 
+absl::Status AccessPolicy::NotVisible(const Caller& caller) const {
+  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
+  return RegistrationNotFound();
+}
+
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
   if (caller.admin) {
@@ -56,53 +67,104 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   return store_.availability();
 }
 
+Right AccessPolicy::RightTo(const Caller& caller, const Registration& registration) const {
+  Right right;
+  if (!IsSomebody(caller)) return right;
+  const bool is_user = !caller.in_container && !caller.user_name.empty();
+  if (is_user && caller.admin) {
+    right.relation = Right::Relation::kAdministered;
+    right.operations = {Operation::kSee, Operation::kJwks, Operation::kManage};
+    return right;
+  }
+  if (is_user && IsOwner(caller, registration)) {
+    right.relation = Right::Relation::kOwner;
+    if (!registration.shares_only) {
+      right.operations = OperationSet::All();
+      return right;
+    }
+    right.operations = {Operation::kSee, Operation::kJwks, Operation::kManage};
+  }
+  if (registration.shares.empty()) return right;  // as most have none
+  const absl::Time now = clock_.Now();
+  ScopeSet scopes;
+  bool all_scopes = false;
+  bool any = false;
+  for (const Share& share : registration.shares) {
+    if (Match(share, caller, now) != ShareMatch::kYes) continue;
+    any = true;
+    const OperationSet operations = OperationsOf(share);
+    right.operations.Add(operations);
+    if (!operations.Has(Operation::kToken)) continue;
+    all_scopes = all_scopes || share.scopes.empty();
+    scopes.insert(share.scopes.begin(), share.scopes.end());
+  }
+  if (!any) return right;
+  right.operations.Add({Operation::kSee, Operation::kJwks});
+  if (right.relation == Right::Relation::kNone) right.relation = Right::Relation::kShared;
+  if (!all_scopes) right.scopes = std::move(scopes);
+  return right;
+}
+
 absl::Status AccessPolicy::Check(const Caller& caller, const Registration& registration,
                                  Operation operation) const {
-  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
-  if (caller.admin) {
-    if (operation != Operation::kToken && operation != Operation::kAssertion) {
-      return absl::OkStatus();
-    }
-    return MakeError(Reason::kNotPermitted,
-                     "an administrator manages registrations and is given no tokens for them");
+  const Right right = RightTo(caller, registration);
+  if (right.operations.Has(operation)) return absl::OkStatus();
+  switch (right.relation) {
+    case Right::Relation::kAdministered:
+      return MakeError(Reason::kNotPermitted,
+                       "an administrator manages registrations and is given no tokens for them");
+    case Right::Relation::kOwner:
+      return WithRemedy(
+          MakeError(Reason::kNotPermitted,
+                    "the registration is private: even its owner's programs need a share"),
+          "share it with the program's unit, or open it again: 'smartkeyctl share REG --open'");
+    case Right::Relation::kShared:
+      return MakeError(Reason::kShareLacksOperation,
+                       absl::StrCat("the share does not allow '", OperationName(operation), "'"));
+    case Right::Relation::kNone:
+      break;
   }
-  if (IsOwner(caller, registration)) return absl::OkStatus();
-  if (IsFormerOwner(caller, registration)) {
+  const absl::Status not_visible = NotVisible(caller);
+  if (ReasonOf(not_visible) == Reason::kRegistrationNotFound &&
+      IsFormerOwner(caller, registration)) {
     return MakeError(Reason::kOwnerChanged,
                      "the registration's owner had this uid under another user name");
   }
-  return RegistrationNotFound();
+  return not_visible;
 }
 
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& caller,
                                                                absl::string_view name_or_id,
                                                                Operation operation) const {
-  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
-
+  if (!IsSomebody(caller)) return CheckCaller(caller);
   RegistrationStore::Snapshot found = store_.Find(name_or_id);
+  bool own = false;
   if (found == nullptr) {
     const std::pair<std::string, std::string> owner_and_name =
-        caller.admin ? std::pair<std::string, std::string>(
-                           absl::StrSplit(name_or_id, absl::MaxSplits('/', 1)))
-                     : std::pair<std::string, std::string>();
+        absl::StrSplit(name_or_id, absl::MaxSplits('/', 1));
+    bool several = false;
     for (const RegistrationStore::Snapshot& one : store_.List()) {
       const std::string& name = one->name.RevealIdentifying();
-      const bool matches = caller.admin
-                               ? name == name_or_id || (one->owner_name == owner_and_name.first &&
-                                                        name == owner_and_name.second)
-                               : name == name_or_id && IsOwner(caller, *one);
-      if (!matches) continue;
-      if (found != nullptr) {
-        return MakeError(Reason::kRegistrationAmbiguous,
-                         "several users have a registration of that name: say USER/NAME or the id");
-      }
+      const bool by_owner =
+          one->owner_name == owner_and_name.first && name == owner_and_name.second;
+      if (!by_owner && name != name_or_id) continue;
+      const Right::Relation relation = RightTo(caller, *one).relation;
+      if (relation == Right::Relation::kNone) continue;
+      const bool is_own = relation == Right::Relation::kOwner;
+      if (own && !is_own) continue;
+      several = found != nullptr && own == is_own;
+      own = is_own;
       found = one;
+    }
+    if (several) {
+      return MakeError(Reason::kRegistrationAmbiguous,
+                       "several users have a registration of that name: say USER/NAME or the id");
     }
   }
   if (found == nullptr) {
     // It may well exist: this says so to everybody alike.
     if (absl::Status status = store_.availability(); !status.ok()) return status;
-    return RegistrationNotFound();
+    return NotVisible(caller);
   }
   if (absl::Status status = Check(caller, *found, operation); !status.ok()) return status;
   return found;
@@ -111,7 +173,6 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
 absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
     const Caller& caller, const RegistrationTarget& target) const {
   using Kind = RegistrationTarget::Kind;
-  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
   if (target.kind == Kind::kRegistration) {
     absl::StatusOr<RegistrationStore::Snapshot> one =
         Find(caller, target.value, Operation::kManage);
@@ -134,7 +195,7 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
   }
   if (selected.empty()) {
     if (absl::Status status = store_.availability(); !status.ok()) return status;
-    return RegistrationNotFound();
+    return NotVisible(caller);
   }
   return selected;
 }
@@ -142,9 +203,52 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {
   std::vector<RegistrationStore::Snapshot> visible;
   for (RegistrationStore::Snapshot& one : store_.List()) {
-    if (Check(caller, *one, Operation::kSee).ok()) visible.push_back(std::move(one));
+    if (RightTo(caller, *one).operations.Has(Operation::kSee)) visible.push_back(std::move(one));
   }
   return visible;
+}
+
+absl::Status AccessPolicy::WhyNone(const Caller& caller) const {
+  if (absl::Status status = store_.availability(); !status.ok()) return status;
+  return CheckCaller(caller);
+}
+
+absl::StatusOr<ScopeSet> AccessPolicy::NarrowScopes(const Caller& caller,
+                                                    const Registration& registration,
+                                                    const ScopeSet& asked) const {
+  Right right = RightTo(caller, registration);
+  if (!right.operations.Has(Operation::kToken)) {
+    return Check(caller, registration, Operation::kToken);
+  }
+  if (!right.scopes.has_value()) return asked;
+  if (asked.empty()) return *std::move(right.scopes);
+  if (Covers(*right.scopes, asked)) return asked;
+  return MakeError(Reason::kShareLacksScope,
+                   absl::StrCat("the share allows only: ", ToScopeString(*right.scopes)));
+}
+
+absl::Status AccessPolicy::CheckDelivery(const Caller& caller, const std::string& registration_id,
+                                         const ScopeSet& asked, const AccessToken& token) const {
+  const absl::StatusOr<RegistrationStore::Snapshot> registration =
+      Find(caller, registration_id, Operation::kToken);
+  if (!registration.ok()) return registration.status();
+  const Right right = RightTo(caller, **registration);
+  if (!right.scopes.has_value()) return absl::OkStatus();
+  // His right may have become narrower, and a set that is empty means everything.
+  if (asked.empty() || !Covers(*right.scopes, asked)) {
+    return MakeError(Reason::kShareLacksScope, "the share was made narrower meanwhile");
+  }
+  if (!token.granted.has_value()) {
+    return MakeError(
+        Reason::kScopeUnproven,
+        "the server does not say which scopes its token has, and the share allows only "
+        "some");
+  }
+  if (!Covers(*right.scopes, *token.granted)) {
+    return MakeError(Reason::kScopeUnproven,
+                     "the server gave a token with more scopes than the share allows");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace smartkey

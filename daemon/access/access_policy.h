@@ -6,18 +6,21 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "base/clock.h"
+#include "daemon/access/share_rules.h"
+#include "daemon/model/access_token.h"
 #include "daemon/model/caller.h"
 #include "daemon/store/registration_store.h"
 
 namespace smartkey {
 
-// What a caller wants to do with a registration.
-enum class Operation {
-  kSee,        // list it, read its facts
-  kToken,      // be given access tokens
-  kAssertion,  // be given client assertions (an unscoped credential)
-  kJwks,       // its public key
-  kManage,     // label, name, renewal, deletion
+// What a caller may do with a registration, and by what.
+struct Right {
+  enum class Relation { kNone = 0, kOwner = 1, kShared = 2, kAdministered = 3 };  // as in the proto
+  Relation relation = Relation::kNone;
+  OperationSet operations;
+  absl::optional<ScopeSet> scopes;  // of its tokens; nullopt: all that it has
 };
 
 // Which registrations an order is about: one, all of a server or an owner, or all there are.
@@ -27,48 +30,79 @@ struct RegistrationTarget {
   std::string value;  // a name or id; a server's name; a user name or "uid:N"; empty with kAll
 };
 
-// Decides who may do what. Every request asks anew, before any cache is looked at: a change of policy takes
-// effect on live connections. Reads the store's memory only; never blocks. Thread-safe.
+// Decides who may do what. Every request asks anew, before any cache is looked at: a change of
+// policy takes effect on live connections. Reads the store's memory only; never blocks.
+// Thread-safe.
 //
-// The rules now: the owner (uid and user name, both) may do everything with his registrations. A caller
-// on the admin socket sees and manages all, and is given neither tokens nor assertions. Everybody else is told
-// that the registration does not exist, in the words used for a name that is none.
+// The owner (uid and user name, both) may do everything with his registrations, unless he made one
+// private: then even his programs get tokens and signatures only by a share. Whoever has a share
+// may do what it allows; of several, what any of them does. A caller on the admin socket sees and
+// manages all, and is given neither tokens nor signatures. A caller in a container is nobody's
+// owner and no administrator there: only a share reaches it. Everybody else is told that the
+// registration does not exist, in the words used for a name that is none.
 class AccessPolicy {
  public:
-  explicit AccessPolicy(const RegistrationStore& store) : store_(store) {}
+  AccessPolicy(const RegistrationStore& store, const Clock& clock) : store_(store), clock_(clock) {}
 
-  // May this process ask for anything at all? Errors: kCallerUnidentified (uid 65534 or -1: what every
-  // caller looks like from another user namespace; or a uid without a user name), kContainerDenied.
+  // Is it a user of this machine, as whom it may own and administer? Errors: kCallerUnidentified
+  // (uid 65534 or -1: what every caller looks like from another user namespace; or a uid without a
+  // user name), kContainerDenied.
   absl::Status CheckCaller(const Caller& caller) const;
 
-  // May it begin an enrollment, and own what comes of it? Errors: those of CheckCaller, kNotPermitted for a
-  // caller on the admin socket (a registration belongs to a person), those of the store's availability().
+  // May it begin an enrollment, and own what comes of it? Errors: those of CheckCaller,
+  // kNotPermitted for a caller on the admin socket (a registration belongs to a person), those of
+  // the store's availability().
   absl::Status CheckEnroll(const Caller& caller) const;
 
-  // Finds a registration by id or by name: the caller's own; for an administrator also "alice/mercy".
-  // Errors: those of CheckCaller, kRegistrationNotFound, kRegistrationAmbiguous, kOwnerChanged (the uid is
-  // the owner's, the name no longer), kNotPermitted (an administrator asking for a token); instead of
+  // All that it may do with a registration at hand; nothing for a caller without identity.
+  Right RightTo(const Caller& caller, const Registration& registration) const;
+
+  // The same for one operation. Errors: kShareLacksOperation for a caller with a share,
+  // kNotPermitted (an administrator who asks for a token; the owner of a private one),
+  // kOwnerChanged (the uid is the owner's, the name no longer), and for whoever has no right
+  // kRegistrationNotFound, or what CheckCaller says.
+  absl::Status Check(const Caller& caller, const Registration& registration,
+                     Operation operation) const;
+
+  // Finds a registration by id or by name: the caller's own before those that are shared with him;
+  // others' also as "alice/mercy". Errors: those of Check, kRegistrationAmbiguous; instead of
   // kRegistrationNotFound those of the store's availability(), to everybody.
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
                                                    Operation operation) const;
 
-  // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for Find,
-  // kRegistrationNotFound also when a server or owner has none; kNotPermitted for another owner's on the public
-  // socket, whether he has any or not.
+  // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for
+  // Find, kRegistrationNotFound also when a server or owner has none; kNotPermitted for another
+  // owner's on the public socket, whether he has any or not.
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
       const Caller& caller, const RegistrationTarget& target) const;
 
-  // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and while the
-  // store is unavailable: whoever says that there is none looks at that first.
+  // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and
+  // while the store is unavailable: whoever says that there is none asks WhyNone first.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;
 
-  // The same decision for a registration at hand.
-  absl::Status Check(const Caller& caller, const Registration& registration,
-                     Operation operation) const;
+  // Why List is empty, if that does not mean that there are none. Errors: those of CheckCaller and
+  // the store's availability().
+  absl::Status WhyNone(const Caller& caller) const;
+
+  // What to ask the server for so that the caller may have the token: `asked`, or all he may have
+  // if that is empty. Errors: those of Check, kShareLacksScope.
+  absl::StatusOr<ScopeSet> NarrowScopes(const Caller& caller, const Registration& registration,
+                                        const ScopeSet& asked) const;
+
+  // To be asked when the token is at hand, for which the caller waited and which somebody else may
+  // have asked for: may he still have it, `asked` being what NarrowScopes gave, and does it allow
+  // no more than he may have? Errors: those of Find, kShareLacksScope, and kScopeUnproven for a
+  // token that is wider than his right, or does not say how wide it is.
+  absl::Status CheckDelivery(const Caller& caller, const std::string& registration_id,
+                             const ScopeSet& asked, const AccessToken& token) const;
 
  private:
+  // What is said of a registration to which the caller has no right, be there one or not.
+  absl::Status NotVisible(const Caller& caller) const;
+
   const RegistrationStore& store_;
+  const Clock& clock_;
 };
 
 }  // namespace smartkey

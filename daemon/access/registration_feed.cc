@@ -110,9 +110,10 @@ absl::Status RegistrationFeed::Core::Admit(const Caller& caller) {
 
 absl::StatusOr<RegistrationFeed::WatchId> RegistrationFeed::Core::Watch(
     const Caller& caller, Filter filter, std::function<void()> wake) {
-  if (absl::Status status = access_.CheckCaller(caller); !status.ok()) return status;
-  // Nobody is told that there are none.
-  if (absl::Status status = store_.availability(); !status.ok()) return status;
+  // Nobody is told that there are none where that is not known, or not his to know.
+  if (access_.List(caller).empty()) {
+    if (absl::Status status = access_.WhyNone(caller); !status.ok()) return status;
+  }
   auto watcher = std::make_shared<Watcher>();
   watcher->caller = caller;
   watcher->filter = std::move(filter);
@@ -172,7 +173,7 @@ absl::StatusOr<absl::optional<RegistrationEvent>> RegistrationFeed::Core::Next(W
 Snapshot RegistrationFeed::Core::Visible(const Watcher& watcher, const std::string& id) const {
   Snapshot registration = store_.Find(id);
   if (registration == nullptr ||
-      !access_.Check(watcher.caller, *registration, Operation::kSee).ok() ||
+      !access_.RightTo(watcher.caller, *registration).operations.Has(Operation::kSee) ||
       (watcher.filter && !watcher.filter(*registration))) {
     return nullptr;
   }

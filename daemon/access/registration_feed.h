@@ -54,8 +54,8 @@ class RegistrationFeed {
 
   // `filter` says which registrations are wanted; it must not block. `wake` runs on the scheduler's
   // thread when Next has something again after it had nothing, and must not block; also once more
-  // after Unwatch, if it was about to. Errors: those of AccessPolicy::CheckCaller, the store's
-  // availability(), kRateLimited, kShuttingDown.
+  // after Unwatch, if it was about to. Errors: those of AccessPolicy::WhyNone for a caller
+  // who sees none, kRateLimited, kShuttingDown.
   absl::StatusOr<WatchId> Watch(const Caller& caller, Filter filter, std::function<void()> wake);
 
   // The next event: first kCurrent for each registration by creation time, then kSynced, then

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/daemon.h"
 
-#include <grp.h>
 #include <systemd/sd-daemon.h>
 
 #include <atomic>
@@ -12,8 +11,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/scheduler.h"
+#include "base/user_database.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/registration_feed.h"
+#include "daemon/access/share_ends.h"
 #include "daemon/app/config_reloads.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
@@ -47,17 +48,6 @@ constexpr absl::Duration kCallsMayEnd = absl::Seconds(2);
 constexpr absl::Duration kConnectionsMayEnd = absl::Seconds(6);
 constexpr absl::Duration kRecordMayBeWritten = absl::Seconds(3);
 
-absl::optional<gid_t> FindGroup(const std::string& name) {
-  std::vector<char> buffer(16 * 1024);
-  group entry = {};
-  group* found = nullptr;
-  if (getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
-      found == nullptr) {
-    return absl::nullopt;
-  }
-  return found->gr_gid;
-}
-
 // The socket that systemd passed under that name, or one of our own.
 absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl::string_view name,
                                       Listener::Options options) {
@@ -89,6 +79,9 @@ struct Daemon::Parts {
   std::unique_ptr<CurlHttpClient> http;
   std::unique_ptr<AccessPolicy> access;
   std::unique_ptr<TimerThread> watch_thread;
+  const UserDatabase users;
+  std::unique_ptr<TimerThread> name_thread;
+  std::unique_ptr<ShareEnds> share_ends;
   std::unique_ptr<RegistrationFeed> feed;
   std::unique_ptr<HardwareWatch> hardware_watch;
   std::unique_ptr<KeyWorker> keys;
@@ -163,9 +156,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.http = *std::move(http);
 
   p.scheduler = std::make_unique<TimerThread>(clock);
-  p.access = std::make_unique<AccessPolicy>(*p.store);
+  p.access = std::make_unique<AccessPolicy>(*p.store, clock);
   // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
   p.watch_thread = std::make_unique<TimerThread>(clock);
+  // LDAP may take its time: on a thread where nobody else waits for his turn.
+  p.name_thread = std::make_unique<TimerThread>(clock);
   p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
   p.hardware_watch = std::make_unique<HardwareWatch>([&p] { NoteHardware(p); });
   p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
@@ -184,6 +179,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.remover =
       std::make_unique<RegistrationRemover>(*p.store, *p.keys, *p.tokens, *p.revoker, *p.scheduler);
 
+  p.share_ends = std::make_unique<ShareEnds>(*p.store, *p.scheduler, clock);
   p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
   p.reloads = std::make_unique<ConfigReloads>(
       config_file, config, p.catalog, clock, std::move(wake),
@@ -193,9 +189,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
   if (!inherited.ok()) return inherited.status();
   p.keeper = std::make_unique<TokenKeeper>(*inherited);
-  const absl::optional<gid_t> admin_group = FindGroup(config.daemon.admin_group);
+  const absl::optional<gid_t> admin_group =
+      LookUpGroup(config.daemon.admin_group).value_or(absl::nullopt);
   if (!admin_group.has_value()) {
-    Log(LogLevel::kWarning, "the admin group does not exist: root alone may administer",
+    Log(LogLevel::kWarning, "the admin group is not to be found: root alone may administer",
         {{"group", config.daemon.admin_group}});
   }
   absl::StatusOr<Listener> listener =
@@ -205,10 +202,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
       MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
   if (!admin_listener.ok()) return admin_listener.status();
 
-  p.services.reset(new ServiceParts{p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys,
-                                    *p.tokens, *p.assertions, *p.enrollments, *p.remover,
-                                    *p.suspender, *p.feed, *p.scheduler, *p.watch_thread,
-                                    *p.reloads, clock, MakeServiceInfo(config, clock)});
+  p.services.reset(new ServiceParts{
+      p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys, *p.tokens, *p.assertions,
+      *p.enrollments, *p.remover, *p.suspender, *p.feed, *p.scheduler, *p.watch_thread,
+      *p.name_thread, p.users, *p.reloads, clock, MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();
@@ -227,6 +224,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
     running.keeper->Start(*running.tokens, running.store->instance_id());
     running.remover->Recover();
     running.enrollments->Recover();
+    running.share_ends->Start();
     running.tokens->Recover();
     ReportStrayKeys(*running.keys, *running.store);
   };

@@ -144,6 +144,11 @@ void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, Enrollment
         parts_.access.Find(caller, request.renews, Operation::kManage);
     if (!found.ok()) return done(found.status());
     renewed = *std::move(found);
+    if (request.new_patient &&
+        parts_.access.RightTo(caller, *renewed).relation != Right::Relation::kOwner) {
+      return done(
+          MakeError(Reason::kNotPermitted, "whose record it is about is its owner's to say"));
+    }
     if (absl::Status taken = TakeOver(*renewed, *catalog, request); !taken.ok()) {
       return done(taken);
     }

@@ -103,7 +103,14 @@ void RegistrationSuspender::ChangeNext(std::shared_ptr<Order> order) {
   const std::string id = std::move(order->left.back());
   order->left.pop_back();
   store_.Update(
-      id, [order](Registration& registration) { return order->change(registration); },
+      id,
+      [this, order](Registration& registration) {
+        // Who had the right when it was ordered may have lost it in between.
+        if (!access_.Check(order->caller, registration, Operation::kManage).ok()) {
+          return NothingToChange();
+        }
+        return order->change(registration);
+      },
       [this, order, id](absl::StatusOr<RegistrationStore::Snapshot> changed) {
         switch (ReasonOf(changed.status())) {
           case Reason::kUnspecified:  // OK

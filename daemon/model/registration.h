@@ -70,18 +70,20 @@ struct Generation {
 
 enum class RegistrationKind { kDynamicClient = 1, kBackend = 2, kSession = 3 };
 
-// Somebody else's right to use a registration. Declared for the store's schema; managed by
-// share_rules.
+// Somebody else's right to use a registration; who has it and what it allows is share_rules.h's to
+// say.
 struct Share {
   std::string id;
   std::string principal;       // as written: "user:bob+unit:viewer.service"
   int64_t uid = -1, gid = -1;  // resolved when the share was made; -1: not part of the principal
+  std::string user_name;       // of `uid` then; empty: it had none
   std::string unit;
   std::vector<std::string> scopes;      // empty: all
   std::vector<std::string> operations;  // "token", "dpop", "jwt", "assertion", "manage"
   absl::Time created_at;
   absl::Time ends_at = absl::InfiniteFuture();
   uid_t created_by = 0;
+  std::string created_by_name;  // of that uid then; empty: not known
 };
 
 // That somebody switched a registration off.
@@ -115,6 +117,7 @@ struct Registration {
   absl::optional<Suspension> suspension;
   std::vector<Generation> generations;  // ascending by number; at least one
   std::vector<Share> shares;
+  bool shares_only = false;  // even the owner's own programs need a share
 
   // The generation that serves tokens: the newest whose first token was seen; null while there is
   // none.

@@ -85,7 +85,8 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
           ? parts.store.Find(progress.registration_id)
           : nullptr;
   if (registration != nullptr) {
-    FillRegistration(*registration, caller, parts.standings, message.mutable_registration());
+    FillRegistration(*registration, parts.access.RightTo(caller, *registration), parts.standings,
+                     message.mutable_registration());
   }
   return message;
 }
@@ -126,9 +127,10 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
   parts_.enrollments.Complete(
       caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
       [call, caller = caller_,
-       &standings = parts_.standings](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+       &parts = parts_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
-          FillRegistration(**enrolled, caller, standings, answer.mutable_registration());
+          FillRegistration(**enrolled, parts.access.RightTo(caller, **enrolled), parts.standings,
+                           answer.mutable_registration());
         });
       });
   return call->reactor();
@@ -190,11 +192,12 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.EnrollWithInitialToken(
       caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
-      [call, caller = caller_, &standings = parts_.standings,
+      [call, caller = caller_, &parts = parts_,
        renewal = !request->renews().empty()](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
-          FillRegistration(**enrolled, caller, standings, answer.mutable_registration());
-          if (!renewal && standings.HasSibling(**enrolled)) {
+          FillRegistration(**enrolled, parts.access.RightTo(caller, **enrolled), parts.standings,
+                           answer.mutable_registration());
+          if (!renewal && parts.standings.HasSibling(**enrolled)) {
             answer.add_warnings(v1::SAME_APP_SAME_SERVER);
           }
         });

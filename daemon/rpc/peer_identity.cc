@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -27,7 +26,6 @@ namespace {
 
 constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid; also Debian's "nobody"
 constexpr size_t kMaxProcFile = 64 * 1024;
-constexpr size_t kMaxUserEntry = 1024 * 1024;
 
 std::vector<gid_t> PeerGroups(int socket) {
   std::vector<gid_t> groups(32);
@@ -58,12 +56,6 @@ UniqueFd PeerPidfd(int socket) {
 bool IsRunning(const UniqueFd& pidfd) {
   pollfd poll_fd{pidfd.get(), POLLIN, 0};
   return poll(&poll_fd, 1, 0) == 0;
-}
-
-// What sources of the user database return beside 0 for a user they do not have: getpwuid_r(3),
-// ERRORS. Anything else is trouble on the way to an answer.
-bool MeansNoSuchUser(int error) {
-  return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
 }
 
 // The value of "Name:\t..." in /proc/PID/status.
@@ -104,22 +96,6 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now) {
   peer.pidfd = PeerPidfd(socket);
   peer.accepted = now;
   return peer;
-}
-
-absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get) {
-  std::string buffer(1024, '\0');
-  while (true) {
-    passwd entry{};
-    passwd* found = nullptr;
-    const int error = get(uid, &entry, buffer.data(), buffer.size(), &found);
-    if (error == 0 && found != nullptr) return std::string(found->pw_name);
-    if (MeansNoSuchUser(error)) return std::string();
-    if (error != ERANGE || buffer.size() >= kMaxUserEntry) {
-      return MakeError(Reason::kNotReady, absl::StrCat("looking up uid ", uid,
-                                                       " in the user database: ", strerror(error)));
-    }
-    buffer.resize(buffer.size() * 4);
-  }
 }
 
 struct PeerIdentifier::Observation {

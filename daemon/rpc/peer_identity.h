@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <pwd.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include "absl/types/optional.h"
 #include "base/clock.h"
 #include "base/unique_fd.h"
+#include "base/user_database.h"
 #include "daemon/model/caller.h"
 
 namespace smartkey {
@@ -41,11 +41,6 @@ struct PeerCredentials {
 // a mapping, so they would all be one owner.
 absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now);
 
-// The name of `uid` now; empty when the system knows no such user. May block for as long as LDAP
-// takes. `get` is getpwuid_r, or a test's own. Errors: kNotReady when the user database does not
-// answer, which says nothing about the user.
-using GetPwUid = int (*)(uid_t, passwd*, char*, size_t, passwd**);
-absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get = getpwuid_r);
 using UserNameLookup = std::function<absl::StatusOr<std::string>(uid_t)>;
 
 // Looks a caller up. Thread-safe if `user_name` is; constant after construction.

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "daemon/jose/jwk.h"
 #include "daemon/model/access_token.h"
+#include "daemon/model/scope_cover.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
 
@@ -81,12 +82,17 @@ void FillStanding(const Standing& standing, v1::Registration* message) {
   }
 }
 
-// What tells who the patient is: for the owner's eyes alone.
-void FillIdentifying(const Registration& registration, v1::Registration* message) {
+// What tells who the patient is. The label says what is shared; a token names patient and user
+// anyway.
+void FillIdentifying(const Registration& registration, const Right& right,
+                     v1::Registration* message) {
+  if (right.relation == Right::Relation::kAdministered) return;
   message->set_label(registration.label.RevealIdentifying());
+  const bool owner = right.relation == Right::Relation::kOwner;
+  if (!owner && !right.operations.Has(Operation::kToken)) return;
   message->set_patient(registration.patient.RevealIdentifying());
   message->set_fhir_user(registration.fhir_user.RevealIdentifying());
-  if (registration.state() != GenerationState::kContextChanged) return;
+  if (!owner || registration.state() != GenerationState::kContextChanged) return;
   const Generation* serving = registration.serving();
   const bool in_use = serving != nullptr && serving->state == GenerationState::kContextChanged;
   const Generation& other = in_use ? *serving : registration.newest();
@@ -100,7 +106,49 @@ v1::Warning ToProto(RegistrationWarning warning) {
   return static_cast<v1::Warning>(warning);
 }
 
-void FillRegistration(const Registration& registration, const Caller& caller,
+struct OperationRow {
+  Operation operation;
+  v1::Operation message;
+};
+
+constexpr OperationRow kOperations[] = {
+    {Operation::kToken, v1::TOKEN},   {Operation::kDpop, v1::DPOP},
+    {Operation::kJwt, v1::JWT},       {Operation::kAssertion, v1::ASSERTION},
+    {Operation::kManage, v1::MANAGE},
+};
+
+v1::Operation ToProto(Operation operation) {
+  for (const OperationRow& row : kOperations) {
+    if (row.operation == operation) return row.message;
+  }
+  return v1::OPERATION_UNSPECIFIED;
+}
+
+absl::optional<Operation> FromProto(v1::Operation operation) {
+  for (const OperationRow& row : kOperations) {
+    if (row.message == operation) return row.operation;
+  }
+  return absl::nullopt;
+}
+
+void FillShare(const Share& share, v1::Share* message) {
+  v1::Principal* principal = message->mutable_principal();
+  principal->set_text(share.principal);
+  if (share.uid >= 0) {
+    principal->mutable_user()->set_uid(static_cast<uint32_t>(share.uid));
+    principal->mutable_user()->set_name(share.user_name);
+  }
+  if (share.gid >= 0) principal->set_gid(static_cast<uint32_t>(share.gid));
+  principal->set_unit(share.unit);
+  for (const Operation one : OperationsOf(share).list()) message->add_operations(ToProto(one));
+  message->mutable_scopes()->Add(share.scopes.begin(), share.scopes.end());
+  SetTime(share.ends_at, message, &v1::Share::mutable_expires_at);
+  SetTime(share.created_at, message, &v1::Share::mutable_created_at);
+  message->mutable_made_by()->set_uid(share.created_by);
+  message->mutable_made_by()->set_name(share.created_by_name);
+}
+
+void FillRegistration(const Registration& registration, const Right& right,
                       const Standings& standings, v1::Registration* message) {
   const Generation* serving = registration.serving();
   const Generation& newest = registration.newest();
@@ -115,24 +163,31 @@ void FillRegistration(const Registration& registration, const Caller& caller,
   message->set_kind(static_cast<v1::RegistrationKind>(registration.kind));
   FillStanding(standings.Of(registration), message);
   FillSuspension(registration, message);
-  FillGeneration(current, message->mutable_generation());
-  if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
-  for (const std::string& scope : ParseScope(current.granted_scope)) message->add_scopes(scope);
-  message->set_token_endpoint(current.token_endpoint);
+  for (const std::string& scope : ParseScope(current.granted_scope)) {
+    // Those that a token of his can have.
+    if (!right.scopes.has_value() || Covers(*right.scopes, ScopeSet{scope})) {
+      message->add_scopes(scope);
+    }
+  }
   SetTime(registration.created_at, message, &v1::Registration::mutable_created_at);
   SetTime(current.last_token_at, message, &v1::Registration::mutable_last_token_at);
   message->set_context_varies(registration.context_varies);
   message->set_management_url(current.management_endpoint);
 
-  message->add_operations(v1::MANAGE);
-  if (caller.admin) {
-    message->set_relation(v1::ADMINISTERED);
+  message->set_relation(static_cast<v1::Relation>(right.relation));
+  for (const Operation one : right.operations.list()) {
+    if (ToProto(one) != v1::OPERATION_UNSPECIFIED) message->add_operations(ToProto(one));
+  }
+  FillIdentifying(registration, right, message);
+  message->set_shares_only(registration.shares_only);
+  if (!right.operations.Has(Operation::kManage)) {
+    message->clear_warnings();
     return;
   }
-  message->set_relation(v1::OWN);
-  message->add_operations(v1::TOKEN);
-  message->add_operations(v1::ASSERTION);
-  FillIdentifying(registration, message);
+  FillGeneration(current, message->mutable_generation());
+  if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
+  message->set_token_endpoint(current.token_endpoint);
+  for (const Share& share : registration.shares) FillShare(share, message->add_shares());
 }
 
 }  // namespace smartkey

@@ -25,10 +25,9 @@ bool ByOwnerThenName(const Snapshot& a, const Snapshot& b) {
 }
 
 absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
-  if (request.has_shares_only() || request.has_context_varies() ||
-      request.add_jwt_audiences_size() > 0 || request.remove_jwt_audiences_size() > 0 ||
-      request.has_owner()) {
-    return NotImplemented("changing more than name, label and expected end");
+  if (request.has_context_varies() || request.add_jwt_audiences_size() > 0 ||
+      request.remove_jwt_audiences_size() > 0 || request.has_owner()) {
+    return NotImplemented("changing context, owner or JWT audiences");
   }
   if (request.has_access_for()) {
     const absl::StatusOr<absl::Duration> access_for = FromProto(request.access_for());
@@ -48,14 +47,13 @@ absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
 grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
     grpc::CallbackServerContext* context, const v1::ListRegistrationsRequest* request,
     v1::ListRegistrationsResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
-    return FinishNow(context, status);
-  }
-  // An empty list would say that there are none.
-  if (absl::Status status = parts_.store.availability(); !status.ok()) {
-    return FinishNow(context, status);
-  }
   std::vector<Snapshot> all = parts_.access.List(caller_);
+  if (all.empty()) {
+    // An empty list would say that there are none.
+    if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) {
+      return FinishNow(context, status);
+    }
+  }
   all.erase(std::remove_if(all.begin(), all.end(),
                            [&](const Snapshot& one) {
                              return !FitsFilter(*one, request->filter(), parts_.standings);
@@ -80,7 +78,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
                           : request->page_size();
   const size_t end = std::min(all.size(), begin + size);
   for (size_t i = begin; i < end; ++i) {
-    FillRegistration(*all[i], caller_, parts_.standings, response->add_registrations());
+    FillRegistration(*all[i], parts_.access.RightTo(caller_, *all[i]), parts_.standings,
+                     response->add_registrations());
   }
   if (end < all.size()) response->set_next_page_token(all[end - 1]->id);
   return FinishNow(context, absl::OkStatus());
@@ -92,7 +91,8 @@ grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kSee);
   if (!registration.ok()) return FinishNow(context, registration.status());
-  FillRegistration(**registration, caller_, parts_.standings, response->mutable_registration());
+  FillRegistration(**registration, parts_.access.RightTo(caller_, **registration), parts_.standings,
+                   response->mutable_registration());
   return FinishNow(context, absl::OkStatus());
 }
 
@@ -112,23 +112,32 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
   if (request->has_label()) label.emplace(request->label());
   absl::optional<absl::Duration> access_for;
   if (request->has_access_for()) access_for = FromProto(request->access_for()).value();
+  absl::optional<bool> shares_only;
+  if (request->has_shares_only()) shares_only = request->shares_only();
   auto call = PendingUnaryCall<v1::UpdateRegistrationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.store.Update((*registration)->id,
-                      [name, label, access_for, now = parts_.clock.Now()](Registration& changed) {
-                        if (name.has_value()) changed.name = *name;
-                        if (label.has_value()) changed.label = *label;
-                        if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
-                        return absl::OkStatus();
-                      },
-                      [call, caller = caller_, &standings = parts_.standings,
-                       slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
-                        slot.Release();
-                        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
-                          FillRegistration(**updated, caller, standings,
-                                           answer.mutable_registration());
-                        });
-                      });
+  parts_.store.Update(
+      (*registration)->id,
+      [name, label, access_for, shares_only, caller = caller_, &access = parts_.access,
+       now = parts_.clock.Now()](Registration& changed) {
+        // The right may have ended since it was looked at.
+        if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
+          return status;
+        }
+        if (shares_only.has_value()) changed.shares_only = *shares_only;
+        if (name.has_value()) changed.name = *name;
+        if (label.has_value()) changed.label = *label;
+        if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
+        return absl::OkStatus();
+      },
+      [call, caller = caller_, &access = parts_.access, &standings = parts_.standings,
+       slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
+        slot.Release();
+        call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
+          FillRegistration(**updated, access.RightTo(caller, **updated), standings,
+                           answer.mutable_registration());
+        });
+      });
   return call->reactor();
 }
 

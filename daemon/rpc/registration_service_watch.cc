@@ -16,12 +16,13 @@ namespace {
 using Response = v1::WatchRegistrationsResponse;
 using Snapshot = RegistrationStore::Snapshot;
 
-Response ToProto(const RegistrationEvent& event, const Caller& caller, const Standings& standings) {
+Response ToProto(const RegistrationEvent& event, const Caller& caller, const ServiceParts& parts) {
   Response response;
   response.set_event(static_cast<Response::Event>(event.kind));
   response.set_ending_days(event.ending_days);
   if (event.registration != nullptr) {
-    FillRegistration(*event.registration, caller, standings, response.mutable_registration());
+    FillRegistration(*event.registration, parts.access.RightTo(caller, *event.registration),
+                     parts.standings, response.mutable_registration());
   } else if (!event.id.empty()) {
     response.mutable_registration()->set_id(event.id);
   }
@@ -73,7 +74,7 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
       parts.feed.Unwatch(id);
       if (const auto call = weak.lock()) call->Finish(absl::OkStatus());
     }
-    return ToProto(**event, caller, parts.standings);
+    return ToProto(**event, caller, parts);
   });
   return call->reactor();
 }

@@ -22,7 +22,7 @@ class PublicConnection : public ConnectionServices {
       : tokens_(parts, caller),
         enrollments_(parts, caller, writes),
         registrations_(parts, caller, writes),
-        sharing_(),
+        sharing_(parts, caller, writes),
         signing_(parts, caller),
         server_info_(parts, caller) {}
 
@@ -43,15 +43,19 @@ class AdminConnection : public ConnectionServices {
  public:
   AdminConnection(const ServiceParts& parts, const Caller& caller,
                   const std::shared_ptr<WriteLimiter>& writes)
-      : admin_(parts, caller), registrations_(parts, caller, writes), server_info_(parts, caller) {}
+      : admin_(parts, caller),
+        registrations_(parts, caller, writes),
+        sharing_(parts, caller, writes),
+        server_info_(parts, caller) {}
 
   std::vector<grpc::Service*> services() override {
-    return {&admin_, &registrations_, &server_info_};
+    return {&admin_, &registrations_, &sharing_, &server_info_};
   }
 
  private:
   AdminService admin_;
   RegistrationService registrations_;
+  SharingService sharing_;
   ServerInfoService server_info_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/scheduler.h"
+#include "base/user_database.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/registration_feed.h"
 #include "daemon/enrollment/enrollment_manager.h"
@@ -50,6 +51,8 @@ struct ServiceParts {
   RegistrationFeed& feed;
   Scheduler& scheduler;
   Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
+  Scheduler& name_scheduler;   // looks users and groups up, for as long as that takes
+  const UserDatabase& users;
   ConfigReloader& config;
   const Clock& clock;
   ServiceInfo info;
@@ -60,7 +63,7 @@ struct ServiceParts {
 //
 // The services of the public socket: all but AdminService.
 ServicesFactory PublicServices(const ServiceParts& parts);
-// Those of the admin socket: AdminService, RegistrationService, ServerInfoService.
+// Those of the admin socket: AdminService, RegistrationService, SharingService, ServerInfoService.
 ServicesFactory AdminServices(const ServiceParts& parts);
 
 }  // namespace smartkey

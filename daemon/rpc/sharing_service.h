@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <utility>
+
+#include "daemon/rpc/services.h"
+#include "daemon/rpc/write_limiter.h"
 #include "smartkey/v1/sharing.grpc.pb.h"
 
 namespace smartkey {
 
-// smartkey.v1.SharingService: declared, and answering NOT_IMPLEMENTED. Thread-safe.
+// smartkey.v1.SharingService for one caller, on either socket: whose registrations he may share is
+// AccessPolicy's to say. Who may manage a registration by a share gives others no more than he has.
+// Changes are kRateLimited beyond what WriteLimiter allows a uid. Requests for access are only
+// declared so far. Thread-safe.
 class SharingService final : public v1::SharingService::CallbackService {
  public:
+  // `writes` is shared by all connections of the socket.
+  SharingService(const ServiceParts& parts, const Caller& caller,
+                 std::shared_ptr<WriteLimiter> writes)
+      : parts_(parts), caller_(caller), writes_(std::move(writes)) {}
+
   grpc::ServerUnaryReactor* ShareRegistration(grpc::CallbackServerContext* context,
                                               const v1::ShareRegistrationRequest* request,
                                               v1::ShareRegistrationResponse* response) override;
@@ -25,6 +38,11 @@ class SharingService final : public v1::SharingService::CallbackService {
   grpc::ServerUnaryReactor* ExplainAccess(grpc::CallbackServerContext* context,
                                           const v1::ExplainAccessRequest* request,
                                           v1::ExplainAccessResponse* response) override;
+
+ private:
+  const ServiceParts& parts_;
+  const Caller caller_;
+  const std::shared_ptr<WriteLimiter> writes_;
 };
 
 }  // namespace smartkey

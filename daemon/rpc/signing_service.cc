@@ -14,12 +14,13 @@ namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);
 
-// A signature may take seconds: whoever suspended or deleted the registration meanwhile meant this
-// assertion too.
-absl::Status StillServes(const RegistrationStore& store, const std::string& id) {
-  const RegistrationStore::Snapshot registration = store.Find(id);
-  if (registration == nullptr) return RegistrationNotFound();
-  return ServingGeneration(*registration).status();
+// A signature may take seconds: whoever suspended or deleted the registration meanwhile, or took
+// the share back, meant this assertion too.
+absl::Status StillServes(const AccessPolicy& access, const Caller& caller, const std::string& id) {
+  const absl::StatusOr<RegistrationStore::Snapshot> registration =
+      access.Find(caller, id, Operation::kAssertion);
+  if (!registration.ok()) return registration.status();
+  return ServingGeneration(**registration).status();
 }
 
 }  // namespace
@@ -36,15 +37,15 @@ grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
                                                                        parts_.scheduler, limit);
   const KeyService::OperationId id = parts_.assertions.Issue(
       **registration, caller_.uid, parts_.clock.Boot() + limit,
-      [call, uid = caller_.uid, &store = parts_.store,
+      [call, caller = caller_, &access = parts_.access,
        registration_id = (*registration)->id](absl::StatusOr<IssuedAssertion> issued) {
         absl::Status status = issued.status();
-        if (status.ok()) status = StillServes(store, registration_id);
+        if (status.ok()) status = StillServes(access, caller, registration_id);
         call->Finish(status, [&](v1::SignClientAssertionResponse& answer) {
           // A credential has left the daemon: that is always written down, with what names it at
           // the server.
           Log(LogLevel::kInfo, "client assertion handed out",
-              {{"registration", registration_id}, {"uid", uid}, {"jti", issued->jti}});
+              {{"registration", registration_id}, {"uid", caller.uid}, {"jti", issued->jti}});
           const absl::string_view assertion = issued->assertion.RevealSecret();
           answer.set_assertion(assertion.data(), assertion.size());
           SetTime(issued->expires_at, &answer,

@@ -32,7 +32,6 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     return MakeError(Reason::kInvalidArgument,
                      "name the registration, or the app and the FHIR base");
   }
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) return status;
   const absl::string_view fhir_base = absl::StripSuffix(wanted.fhir_base(), "/");
   std::vector<RegistrationStore::Snapshot> fitting;
   for (RegistrationStore::Snapshot& one : parts_.access.List(caller_)) {
@@ -50,7 +49,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     }
   }
   if (fitting.empty()) {
-    if (absl::Status status = parts_.store.availability(); !status.ok()) return status;
+    if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) return status;
     return RegistrationNotFound();
   }
   if (fitting.size() > 1) {
@@ -69,6 +68,8 @@ absl::StatusOr<TokenRequest> TokenService::Translate(
   if (!min_valid.ok()) return min_valid.status();
   absl::StatusOr<RegistrationStore::Snapshot> registration = Select(request);
   if (!registration.ok()) return registration.status();
+  scopes = parts_.access.NarrowScopes(caller_, **registration, *scopes);
+  if (!scopes.ok()) return scopes.status();
 
   TokenRequest translated;
   translated.registration_id = (*registration)->id;
@@ -90,8 +91,14 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
   const ScopeSet scopes = translated->scopes;
   const TokenManager::RequestId id = parts_.tokens.GetAccessToken(
       *std::move(translated), parts_.clock.Boot() + limit,
-      [call, scopes](absl::StatusOr<TokenResult> result) {
-        call->Finish(result.status(), [&](v1::GetAccessTokenResponse& answer) {
+      [call, scopes, &access = parts_.access,
+       caller = caller_](absl::StatusOr<TokenResult> result) {
+        // The right may have ended while the token was fetched.
+        const absl::Status status =
+            result.ok()
+                ? access.CheckDelivery(caller, result->registration->id, scopes, *result->token)
+                : result.status();
+        call->Finish(status, [&](v1::GetAccessTokenResponse& answer) {
           FillAccessToken(*result, scopes, answer);
         });
       });

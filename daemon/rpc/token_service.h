@@ -7,7 +7,7 @@
 namespace smartkey {
 
 // smartkey.v1.TokenService for one caller. Every call asks AccessPolicy before it asks for a token,
-// cached or not. Thread-safe.
+// cached or not, and again before one is handed out. Thread-safe.
 class TokenService final : public v1::TokenService::CallbackService {
  public:
   TokenService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}

@@ -164,9 +164,10 @@ bool LosesAKey(const Registration& before, const Registration& after) {
 
 bool LosesARight(const Registration& before, const Registration& after) {
   if (after.suspension && !before.suspension) return true;
+  if (after.shares_only && !before.shares_only) return true;
   const auto terms = [](const Share& share) {
-    return std::tie(share.id, share.principal, share.uid, share.gid, share.unit, share.scopes,
-                    share.operations, share.ends_at);
+    return std::tie(share.id, share.principal, share.uid, share.gid, share.user_name, share.unit,
+                    share.scopes, share.operations, share.ends_at);
   };
   return std::any_of(before.shares.begin(), before.shares.end(), [&](const Share& old) {
     return std::none_of(after.shares.begin(), after.shares.end(),

@@ -61,7 +61,8 @@ void CutTimesToMilliseconds(Registration& registration);
 bool LosesAKey(const Registration& before, const Registration& after);
 
 // True if `before` allows what `after` no longer does: a share that was withdrawn or changed, or
-// use while it was not suspended. An older state that is taken up again must not allow it anew.
+// use while it was not suspended or not private. An older state that is taken up again must not
+// allow it anew.
 bool LosesARight(const Registration& before, const Registration& after);
 
 }  // namespace smartkey

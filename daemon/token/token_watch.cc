@@ -136,7 +136,7 @@ absl::StatusOr<absl::optional<TokenState>> TokenWatch::Next() {
     }
     if (!state.has_value()) return absl::optional<TokenState>();
     // The answer may have been under way while the right ended.
-    if (absl::Status status = LookAtRight(); !status.ok()) {
+    if (absl::Status status = LookAtRight(*state); !status.ok()) {
       Stop();
       return status;
     }
@@ -148,9 +148,8 @@ absl::Status TokenWatch::LookAtRegistration() {
   for (;;) {
     absl::StatusOr<absl::optional<RegistrationEvent>> event = parts_.feed.Next(registration_watch_);
     if (!event.ok()) return event.status();
-    if (!event->has_value()) return absl::OkStatus();
+    if (!event->has_value()) return LookAtRight();
     if ((*event)->kind == RegistrationEvent::Kind::kSynced) continue;
-    if (absl::Status status = LookAtRight(); !status.ok()) return status;
     MutexLock lock(mu_);
     ask_ = true;
   }
@@ -163,10 +162,28 @@ absl::Status TokenWatch::LookAtRight() const {
     if (!(*registration)->suspension.has_value()) return absl::OkStatus();
     return AccessEnded("the registration is suspended");
   }
+  if (ReasonOf(registration.status()) == Reason::kShareLacksOperation ||
+      ReasonOf(registration.status()) == Reason::kNotPermitted) {
+    return AccessEnded(
+        "the share does not allow tokens any more, or there is none for this program");
+  }
   if (ReasonOf(registration.status()) != Reason::kRegistrationNotFound) {
     return registration.status();
   }
   return AccessEnded("the registration was deleted, or is not shared with this user any more");
+}
+
+absl::Status TokenWatch::LookAtRight(TokenState& state) const {
+  if (absl::Status status = LookAtRight(); !status.ok()) return status;
+  if (!state.token.has_value()) return absl::OkStatus();
+  const absl::Status status = parts_.access.CheckDelivery(caller_, request_.registration_id,
+                                                          request_.scopes, *state.token->token);
+  if (ReasonOf(status) == Reason::kShareLacksScope) return AccessEnded(status.message());
+  if (!status.ok()) {
+    state.token.reset();
+    state.error = status;
+  }
+  return absl::OkStatus();
 }
 
 void TokenWatch::Ask() {

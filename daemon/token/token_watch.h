@@ -73,6 +73,8 @@ class TokenWatch : public std::enable_shared_from_this<TokenWatch> {
   // OK while the watch may go on. Takes what has happened to the registration.
   absl::Status LookAtRegistration();
   absl::Status LookAtRight() const;
+  // The same for a token at hand, in the place of which may be why he does not get it.
+  absl::Status LookAtRight(TokenState& state) const;
   void Ask();
   void Answered(absl::StatusOr<TokenResult> answer);
   void AskLater(absl::Duration wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

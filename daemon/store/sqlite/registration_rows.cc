@@ -34,6 +34,7 @@ void VisitRegistration(Visitor& column, Row& r) {
   column("context_varies", r.context_varies);
   column("created_at", r.created_at);
   column("earlier_lifetimes", r.earlier_lifetimes);
+  column("shares_only", r.shares_only);
   column(kSuspensionColumns, r.suspension);
 }
 
@@ -85,12 +86,14 @@ void VisitShare(Visitor& column, Row& s) {
   column("principal", s.principal);
   column("uid", s.uid);
   column("gid", s.gid);
+  column("user_name", s.user_name);
   column("unit", s.unit);
   column("scopes", s.scopes);
   column("operations", s.operations);
   column("created_at", s.created_at);
   column("ends_at", EndTime{s.ends_at});
   column("created_by", s.created_by);
+  column("created_by_name", s.created_by_name);
 }
 
 std::vector<std::string> RegistrationColumns() {

@@ -136,7 +136,15 @@ UPDATE generations SET (patient, fhir_user) =
   AND registration_id IN (SELECT id FROM registrations WHERE NOT context_varies);
 )sql";
 
-constexpr Migration kMigrations[] = {{2, kToVersion2}};
+// Version 3. Of whom a share speaks: the name that its uid had when it was made; shares_only is 1
+// where even the owner's programs need one. No share was made before.
+constexpr char kToVersion3[] = R"sql(
+ALTER TABLE registrations ADD COLUMN shares_only INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE shares ADD COLUMN user_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE shares ADD COLUMN created_by_name TEXT NOT NULL DEFAULT '';
+)sql";
+
+constexpr Migration kMigrations[] = {{2, kToVersion2}, {3, kToVersion3}};
 
 }  // namespace
 

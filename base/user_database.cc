@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/user_database.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+
+namespace smartkey {
+namespace {
+
+constexpr size_t kMaxEntry = 1024 * 1024;  // a group may list thousands of members
+
+// What sources of the database return beside 0 for what they do not have: getpwuid_r(3), ERRORS.
+// Anything else is trouble on the way to an answer.
+bool MeansNoSuchEntry(int error) {
+  return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+// `get(entry, buffer, size, found)` is one of the get..._r functions with its key; gives what
+// `take` reads from the entry, or nullopt.
+template <class Entry, class Get, class Take>
+auto LookUp(const std::string& what, Get get, Take take)
+    -> absl::StatusOr<absl::optional<decltype(take(Entry()))>> {
+  using Taken = absl::optional<decltype(take(Entry()))>;
+  std::string buffer(1024, '\0');
+  while (true) {
+    Entry entry{};
+    Entry* found = nullptr;
+    const int error = get(&entry, buffer.data(), buffer.size(), &found);
+    if (error == 0 && found != nullptr) return Taken(take(*found));
+    if (MeansNoSuchEntry(error)) return Taken();
+    if (error != ERANGE || buffer.size() >= kMaxEntry) {
+      return MakeError(Reason::kNotReady, absl::StrCat("looking up ", what,
+                                                       " in the user database: ", strerror(error)));
+    }
+    buffer.resize(buffer.size() * 4);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get) {
+  const auto name = LookUp<passwd>(
+      absl::StrCat("uid ", uid),
+      [&](passwd* entry, char* buffer, size_t size, passwd** found) {
+        return get(uid, entry, buffer, size, found);
+      },
+      [](const passwd& entry) { return std::string(entry.pw_name); });
+  if (!name.ok()) return name.status();
+  return name->value_or("");
+}
+
+absl::StatusOr<absl::optional<uid_t>> LookUpUser(const std::string& name) {
+  return LookUp<passwd>(
+      "a user",
+      [&](passwd* entry, char* buffer, size_t size, passwd** found) {
+        return getpwnam_r(name.c_str(), entry, buffer, size, found);
+      },
+      [](const passwd& entry) { return entry.pw_uid; });
+}
+
+absl::StatusOr<absl::optional<gid_t>> LookUpGroup(const std::string& name) {
+  return LookUp<group>(
+      "a group",
+      [&](group* entry, char* buffer, size_t size, group** found) {
+        return getgrnam_r(name.c_str(), entry, buffer, size, found);
+      },
+      [](const group& entry) { return entry.gr_gid; });
+}
+
+}  // namespace smartkey
