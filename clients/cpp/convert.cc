@@ -73,6 +73,11 @@ absl::string_view NameOr(const std::string& name) {
   return name.empty() ? absl::string_view("UNKNOWN") : absl::string_view(name);
 }
 
+template <typename Repeated>
+std::vector<std::string> OperationNames(const Repeated& in) {
+  return EnumNames(in, [](int value) -> const std::string& { return v1::Operation_Name(value); });
+}
+
 }  // namespace
 
 absl::string_view Name(RegistrationState state) {
@@ -136,10 +141,27 @@ Registration FromProto(const v1::Registration& in) {
                                    static_cast<EndSource>(in.expected_end().source())};
   }
   out.warnings = WarningNames(in.warnings());
-  out.operations = EnumNames(
-      in.operations(), [](int value) -> const std::string& { return v1::Operation_Name(value); });
+  out.operations = OperationNames(in.operations());
+  for (const v1::Share& share : in.shares()) out.shares.push_back(FromProto(share));
+  out.shares_only = in.shares_only();
   out.management_url = in.management_url();
   return out;
+}
+
+Share FromProto(const v1::Share& in) {
+  Share out;
+  out.principal = in.principal().text();
+  out.operations = OperationNames(in.operations());
+  out.scopes = Strings(in.scopes());
+  out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
+  out.created_at = TimeIf(in.has_created_at(), in.created_at());
+  if (in.has_made_by()) out.made_by = FromProto(in.made_by());
+  return out;
+}
+
+AccessExplanation FromProto(const v1::ExplainAccessResponse& in) {
+  return {OperationNames(in.operations()), Strings(in.scopes()), Strings(in.facts()),
+          Strings(in.steps())};
 }
 
 BegunEnrollment FromProto(const v1::BeginEnrollmentResponse& in) {

@@ -9,6 +9,7 @@
 #include "smartkey/v1/enrollment.pb.h"
 #include "smartkey/v1/registration.pb.h"
 #include "smartkey/v1/server_info.pb.h"
+#include "smartkey/v1/sharing.pb.h"
 #include "smartkey/v1/signing.pb.h"
 #include "smartkey/v1/token.pb.h"
 
@@ -16,6 +17,8 @@
 namespace smartkey::client {
 
 Registration FromProto(const v1::Registration& in);
+Share FromProto(const v1::Share& in);
+AccessExplanation FromProto(const v1::ExplainAccessResponse& in);
 BegunEnrollment FromProto(const v1::BeginEnrollmentResponse& in);
 EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in);
 Deletion FromProto(const v1::DeleteRegistrationResponse& in);

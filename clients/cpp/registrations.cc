@@ -80,6 +80,7 @@ absl::StatusOr<Registration> Client::UpdateRegistration(const std::string& regis
   if (change.access_for.has_value()) {
     *request.mutable_access_for() = client::ToProto(*change.access_for);
   }
+  if (change.shares_only.has_value()) request.set_shares_only(*change.shares_only);
   auto response =
       channel_->Call(Service::NewStub(channel_->grpc()), &Service::Stub::UpdateRegistration,
                      request, options.timeout.value_or(kShortCall));

@@ -157,6 +157,9 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddResume(app, session);
   AddRotate(app, session);
   AddDelete(app, session);
+  AddShare(app, session);
+  AddUnshare(app, session);
+  AddExplain(app, session);
   AddToken(app, session);
   AddReportRejected(app, session);
   AddAssertion(app, session);

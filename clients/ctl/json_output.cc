@@ -96,6 +96,21 @@ json ToJson(const client::Cause& cause) {
   return out;
 }
 
+json ToJson(const client::Share& in) {
+  json out = {{"principal", in.principal}, {"operations", in.operations}, {"scopes", in.scopes}};
+  Set(out, "expires_at", in.expires_at);
+  Set(out, "created_at", in.created_at);
+  if (in.made_by.has_value()) out["made_by"] = UserJson(*in.made_by);
+  return out;
+}
+
+json ToJson(const client::AccessExplanation& in) {
+  return {{"operations", in.operations},
+          {"scopes", in.scopes},
+          {"facts", in.facts},
+          {"steps", in.steps}};
+}
+
 json ToJson(const client::Registration& in) {
   json out = {{"id", in.id},
               {"name", in.name},
@@ -110,7 +125,10 @@ json ToJson(const client::Registration& in) {
               {"scopes", in.scopes},
               {"context_varies", in.context_varies},
               {"warnings", in.warnings},
-              {"operations", in.operations}};
+              {"operations", in.operations},
+              {"shares", json::array()},
+              {"shares_only", in.shares_only}};
+  for (const client::Share& share : in.shares) out["shares"].push_back(ToJson(share));
   Set(out, "label", in.label);
   Set(out, "cause", in.cause);
   if (in.suspended.has_value()) out["suspended"] = SuspensionJson(*in.suspended);

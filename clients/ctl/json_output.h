@@ -16,6 +16,8 @@ namespace smartkey::ctl {
 nlohmann::json ToJson(const absl::Status& error);
 nlohmann::json ToJson(const client::Cause& cause);
 nlohmann::json ToJson(const client::Registration& registration);
+nlohmann::json ToJson(const client::Share& share);
+nlohmann::json ToJson(const client::AccessExplanation& explanation);
 nlohmann::json ToJson(const client::Server& server);
 nlohmann::json ToJson(const client::App& app);
 nlohmann::json ToJson(const client::Hardware& hardware);

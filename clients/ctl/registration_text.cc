@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/registration_text.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
@@ -61,7 +62,30 @@ void AddState(const client::Registration& registration, Record& record) {
   }
 }
 
+void AddShares(const client::Registration& registration, Record& record) {
+  if (registration.relation == client::Relation::kShared) {
+    std::vector<std::string> operations;
+    for (const std::string& one : registration.operations) {
+      operations.push_back(absl::AsciiStrToLower(one));
+    }
+    record.Add("You may", absl::StrJoin(operations, ", "));
+  }
+  if (registration.shares_only) record.Add("Private", "even the owner's programs need a share");
+  for (const client::Share& share : registration.shares) {
+    record.Add("Shared with", ShareText(share));
+  }
+}
+
 }  // namespace
+
+std::string ShareText(const client::Share& share) {
+  std::vector<std::string> operations;
+  for (const std::string& one : share.operations) operations.push_back(absl::AsciiStrToLower(one));
+  std::string text = absl::StrCat(share.principal, ": ", absl::StrJoin(operations, ", "));
+  if (!share.scopes.empty()) absl::StrAppend(&text, " for ", absl::StrJoin(share.scopes, " "));
+  if (share.expires_at.has_value()) absl::StrAppend(&text, " until ", TimeText(*share.expires_at));
+  return text;
+}
 
 std::string StateText(const client::Registration& registration) {
   if (registration.suspended.has_value()) return "suspended";
@@ -109,6 +133,7 @@ std::string RegistrationText(const client::Registration& registration) {
   record.Add("User", registration.fhir_user);
   record.Add("Other patient", registration.other_patient);
   record.Add("Other user", registration.other_fhir_user);
+  AddShares(registration, record);
   record.Add("Enrolled", registration.created_at);
   record.Add("Last token", registration.last_token_at);
   record.Add("Next attempt", registration.next_attempt_at);

@@ -11,6 +11,9 @@ namespace smartkey::ctl {
 // "working", "needs you: renew", ...: the daemon's words, or its state's name if it sent none.
 std::string StateText(const client::Registration& registration);
 
+// "user:bob: token for patient/*.rs until 2026-03-01 14:05:06 UTC".
+std::string ShareText(const client::Share& share);
+
 // "alice", or "uid:1000" for a login without a name.
 std::string OwnerText(const client::User& owner);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/access/access_policy.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -198,6 +199,54 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
     return NotVisible(caller);
   }
   return selected;
+}
+
+absl::Status AccessPolicy::CheckShareBy(const Caller& caller, const Registration& registration,
+                                        const Share& share) const {
+  if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
+    return status;
+  }
+  const Right right = RightTo(caller, registration);
+  if (right.relation != Right::Relation::kShared) return absl::OkStatus();
+  const OperationSet given = OperationsOf(share);
+  if (given.Has(Operation::kManage)) {
+    return MakeError(Reason::kNotPermitted, "only the owner and the administrator share 'manage'");
+  }
+  if (!right.operations.HasAll(given)) {
+    return MakeError(Reason::kNotPermitted,
+                     "who manages by a share gives others only what he may do himself");
+  }
+  const ScopeSet scopes(share.scopes.begin(), share.scopes.end());
+  if (given.Has(Operation::kToken) && right.scopes.has_value() &&
+      (scopes.empty() || !Covers(*right.scopes, scopes))) {
+    return MakeError(Reason::kNotPermitted,
+                     absl::StrCat("who manages by a share gives others only the scopes that he has "
+                                  "himself: ",
+                                  ToScopeString(*right.scopes)));
+  }
+  const absl::Time now = clock_.Now();
+  absl::Time own_end = absl::InfinitePast();
+  for (const Share& own : registration.shares) {
+    if (Match(own, caller, now) == ShareMatch::kYes) own_end = std::max(own_end, own.ends_at);
+  }
+  if (share.ends_at > own_end) {
+    return MakeError(
+        Reason::kNotPermitted,
+        absl::StrCat("who manages by a share shares for no longer than he has it: "
+                     "until ",
+                     absl::FormatTime("%Y-%m-%d %H:%M UTC", own_end, absl::UTCTimeZone())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AccessPolicy::CheckMakePrivate(const Caller& caller,
+                                            const Registration& registration) const {
+  if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
+    return status;
+  }
+  if (RightTo(caller, registration).relation != Right::Relation::kShared) return absl::OkStatus();
+  return MakeError(Reason::kNotPermitted,
+                   "whether the owner's programs need a share is the owner's to say");
 }
 
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {

@@ -77,6 +77,16 @@ class AccessPolicy {
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
       const Caller& caller, const RegistrationTarget& target) const;
 
+  // May the caller make this share? Who manages by a share himself passes on no more than he has,
+  // for no longer, and never the management: so what the owner gave away ends when he meant it to.
+  // Errors: those of Check, kNotPermitted.
+  absl::Status CheckShareBy(const Caller& caller, const Registration& registration,
+                            const Share& share) const;
+
+  // May the caller say that even the owner's programs need a share, or none any more? Errors: those
+  // of Check, kNotPermitted for who manages by a share.
+  absl::Status CheckMakePrivate(const Caller& caller, const Registration& registration) const;
+
   // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and
   // while the store is unavailable: whoever says that there is none asks WhyNone first.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;

@@ -124,7 +124,12 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
         if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
           return status;
         }
-        if (shares_only.has_value()) changed.shares_only = *shares_only;
+        if (shares_only.has_value()) {
+          if (absl::Status status = access.CheckMakePrivate(caller, changed); !status.ok()) {
+            return status;
+          }
+          changed.shares_only = *shares_only;
+        }
         if (name.has_value()) changed.name = *name;
         if (label.has_value()) changed.label = *label;
         if (access_for.has_value()) SayAccessFor(changed, *access_for, now);

@@ -72,36 +72,6 @@ absl::Status CheckScopes(const Registration& registration, const Share& share) {
                                                           absl::StrJoin(granted, " ")));
 }
 
-// Who manages by a share passes on no more than he has himself, nor for longer than it stands: the
-// owner can take it all back.
-absl::Status CheckMayGive(const Right& right, const Share& share) {
-  if (right.relation != Right::Relation::kShared) return absl::OkStatus();
-  const OperationSet given = OperationsOf(share);
-  if (!right.operations.HasAll(given)) {
-    return MakeError(Reason::kNotPermitted,
-                     "who manages by a share gives others only what he may do himself");
-  }
-  if (given.Has(Operation::kManage)) {
-    return MakeError(Reason::kNotPermitted, "only the owner and the administrator share 'manage'");
-  }
-  const ScopeSet scopes(share.scopes.begin(), share.scopes.end());
-  if (given.Has(Operation::kToken) && right.scopes.has_value() &&
-      (scopes.empty() || !Covers(*right.scopes, scopes))) {
-    return MakeError(Reason::kNotPermitted,
-                     "who manages by a share gives others only the scopes that he has himself");
-  }
-  return absl::OkStatus();
-}
-
-// The caller's right when the change is made, on the store's thread.
-absl::StatusOr<Right> RightNow(const AccessPolicy& access, const Caller& caller,
-                               const Registration& registration) {
-  if (absl::Status status = access.Check(caller, registration, Operation::kManage); !status.ok()) {
-    return status;
-  }
-  return access.RightTo(caller, registration);
-}
-
 void LogShare(absl::string_view what, const std::string& registration, const Share& share,
               const Caller& caller) {
   Log(LogLevel::kInfo, what,
@@ -190,9 +160,10 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
         parts.store.Update(
             id,
             [share, caller, &access = parts.access](Registration& changed) -> absl::Status {
-              const absl::StatusOr<Right> right = RightNow(access, caller, changed);
-              if (!right.ok()) return right.status();
-              if (absl::Status status = CheckMayGive(*right, share); !status.ok()) return status;
+              // The caller's right may have ended since it was looked at.
+              if (absl::Status status = access.CheckShareBy(caller, changed, share); !status.ok()) {
+                return status;
+              }
               return PutShare(changed, share);
             },
             [call, share, caller, id,
@@ -225,8 +196,10 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
   parts_.store.Update((*registration)->id,
                       [text = share.principal, caller = caller_,
                        &access = parts_.access](Registration& changed) -> absl::Status {
-                        const absl::StatusOr<Right> right = RightNow(access, caller, changed);
-                        if (!right.ok()) return right.status();
+                        if (absl::Status status = access.Check(caller, changed, Operation::kManage);
+                            !status.ok()) {
+                          return status;
+                        }
                         return RemoveShare(changed, text);
                       },
                       [call, share, caller = caller_, id = (*registration)->id,

@@ -80,6 +80,7 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
                               v1::RegistrationService::Service,
                               v1::TokenService::Service,
                               v1::SigningService::Service,
+                              v1::SharingService::Service,
                               v1::ServerInfoService::Service,
                               v1::AdminService::Service {
   mutable Mutex mu;
@@ -103,6 +104,9 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::UpdateRegistrationRequest update ABSL_GUARDED_BY(mu);
   v1::ListRegistrationsRequest list ABSL_GUARDED_BY(mu);
   v1::SuspendRegistrationsRequest suspend ABSL_GUARDED_BY(mu);
+  v1::ShareRegistrationRequest share ABSL_GUARDED_BY(mu);
+  v1::UnshareRegistrationRequest unshare ABSL_GUARDED_BY(mu);
+  v1::ExplainAccessRequest explain ABSL_GUARDED_BY(mu);
   v1::ResumeRegistrationsRequest resume ABSL_GUARDED_BY(mu);
   v1::RotateKeyRequest rotate ABSL_GUARDED_BY(mu);
   v1::WatchRegistrationsRequest watch ABSL_GUARDED_BY(mu);
@@ -539,6 +543,35 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     }
     return Enter("RemoveStrayKeys", context);
   }
+
+  grpc::Status ShareRegistration(grpc::ServerContext* context,
+                                 const v1::ShareRegistrationRequest* request,
+                                 v1::ShareRegistrationResponse* response) override {
+    Note(&Services::share, *request);
+    v1::Share& made = *response->mutable_share();
+    made.mutable_principal()->set_text(request->principal());
+    made.mutable_operations()->CopyFrom(request->operations());
+    if (made.operations().empty()) made.add_operations(v1::TOKEN);
+    made.mutable_scopes()->CopyFrom(request->scopes());
+    made.mutable_expires_at()->set_seconds(1798761600);  // 2027-01-01
+    return Enter("ShareRegistration", context);
+  }
+
+  grpc::Status UnshareRegistration(grpc::ServerContext* context,
+                                   const v1::UnshareRegistrationRequest* request,
+                                   v1::UnshareRegistrationResponse*) override {
+    Note(&Services::unshare, *request);
+    return Enter("UnshareRegistration", context);
+  }
+
+  grpc::Status ExplainAccess(grpc::ServerContext* context, const v1::ExplainAccessRequest* request,
+                             v1::ExplainAccessResponse* response) override {
+    Note(&Services::explain, *request);
+    response->add_operations(v1::TOKEN);
+    response->add_facts("user: bob (uid 1001)");
+    response->add_steps("share user:bob: allows token");
+    return Enter("ExplainAccess", context);
+  }
 };
 
 FakeDaemon::FakeDaemon(std::string path)
@@ -549,6 +582,7 @@ FakeDaemon::FakeDaemon(std::string path)
   builder.RegisterService(static_cast<v1::RegistrationService::Service*>(services_.get()));
   builder.RegisterService(static_cast<v1::TokenService::Service*>(services_.get()));
   builder.RegisterService(static_cast<v1::SigningService::Service*>(services_.get()));
+  builder.RegisterService(static_cast<v1::SharingService::Service*>(services_.get()));
   builder.RegisterService(static_cast<v1::ServerInfoService::Service*>(services_.get()));
   builder.RegisterService(static_cast<v1::AdminService::Service*>(services_.get()));
   server_ = builder.BuildAndStart();
@@ -636,6 +670,21 @@ v1::UpdateRegistrationRequest FakeDaemon::update() const {
 v1::ListRegistrationsRequest FakeDaemon::list() const {
   MutexLock lock(services_->mu);
   return services_->list;
+}
+
+v1::ShareRegistrationRequest FakeDaemon::share() const {
+  MutexLock lock(services_->mu);
+  return services_->share;
+}
+
+v1::UnshareRegistrationRequest FakeDaemon::unshare() const {
+  MutexLock lock(services_->mu);
+  return services_->unshare;
+}
+
+v1::ExplainAccessRequest FakeDaemon::explain() const {
+  MutexLock lock(services_->mu);
+  return services_->explain;
 }
 
 v1::SuspendRegistrationsRequest FakeDaemon::suspend() const {

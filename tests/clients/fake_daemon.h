@@ -15,6 +15,7 @@
 #include "smartkey/v1/enrollment.grpc.pb.h"
 #include "smartkey/v1/registration.grpc.pb.h"
 #include "smartkey/v1/server_info.grpc.pb.h"
+#include "smartkey/v1/sharing.grpc.pb.h"
 #include "smartkey/v1/signing.grpc.pb.h"
 #include "smartkey/v1/token.grpc.pb.h"
 
@@ -61,6 +62,9 @@ class FakeDaemon {
   v1::UpdateRegistrationRequest update() const;
   v1::ListRegistrationsRequest list() const;
   v1::SuspendRegistrationsRequest suspend() const;
+  v1::ShareRegistrationRequest share() const;
+  v1::UnshareRegistrationRequest unshare() const;
+  v1::ExplainAccessRequest explain() const;
   v1::ResumeRegistrationsRequest resume() const;
   v1::RotateKeyRequest rotate() const;
   v1::WatchRegistrationsRequest watch() const;

@@ -54,12 +54,14 @@ inline void ExpectEqual(const Share& a, const Share& b) {
   EXPECT_EQ(a.principal, b.principal);
   EXPECT_EQ(a.uid, b.uid);
   EXPECT_EQ(a.gid, b.gid);
+  EXPECT_EQ(a.user_name, b.user_name);
   EXPECT_EQ(a.unit, b.unit);
   EXPECT_EQ(a.scopes, b.scopes);
   EXPECT_EQ(a.operations, b.operations);
   EXPECT_EQ(a.created_at, b.created_at);
   EXPECT_EQ(a.ends_at, b.ends_at);
   EXPECT_EQ(a.created_by, b.created_by);
+  EXPECT_EQ(a.created_by_name, b.created_by_name);
 }
 
 inline void ExpectEqual(const Registration& a, const Registration& b) {
@@ -79,6 +81,7 @@ inline void ExpectEqual(const Registration& a, const Registration& b) {
   EXPECT_EQ(a.context_varies, b.context_varies);
   EXPECT_EQ(a.created_at, b.created_at);
   EXPECT_EQ(a.earlier_lifetimes, b.earlier_lifetimes);
+  EXPECT_EQ(a.shares_only, b.shares_only);
   ASSERT_EQ(a.suspension.has_value(), b.suspension.has_value());
   if (a.suspension) {
     EXPECT_EQ(a.suspension->by_uid, b.suspension->by_uid);

@@ -81,17 +81,20 @@ inline Registration SampleRegistration(const std::string& id) {
   share.principal = "user:bob+unit:viewer.service";
   share.uid = 1001;
   share.gid = 77;
+  share.user_name = "bob";
   share.unit = "viewer.service";
   share.scopes = {"patient/*.rs", "openid"};
   share.operations = {"token", "dpop"};
   share.created_at = absl::FromUnixMillis(1'800'000'005'006);
   share.ends_at = absl::FromUnixMillis(1'900'000'000'007);
   share.created_by = 1000;
+  share.created_by_name = "alice";
   Share endless = share;
   endless.id = absl::StrCat("share-a-", id);
   endless.ends_at = absl::InfiniteFuture();
   endless.scopes.clear();
   r.shares = {share, endless};
+  r.shares_only = true;
   return r;
 }
 

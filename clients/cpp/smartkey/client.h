@@ -78,6 +78,15 @@ struct RegistrationChange {
   absl::optional<std::string> name;           // IDENTIFYING
   absl::optional<std::string> label;          // Empty: removes it. IDENTIFYING
   absl::optional<absl::Duration> access_for;  // From now on; zero: takes back what was said.
+  absl::optional<bool> shares_only;           // Whether even the owner's programs need a share.
+};
+
+// What a share shall allow.
+struct ShareTerms {
+  std::vector<std::string>
+      operations;                   // "token", "dpop", "jwt", "assertion", "manage". Empty: token
+  std::vector<std::string> scopes;  // Empty: all.
+  absl::Duration valid_for = absl::ZeroDuration();  // Zero: until it is taken back.
 };
 
 // The registrations of a caller as they change. Next() and Cancel() may be called from two threads;
@@ -204,6 +213,19 @@ class Client {
   absl::StatusOr<std::unique_ptr<RegistrationWatch>> WatchRegistrations(
       const RegistrationFilter& filter = {}, const std::string& registration = "",
       CallOptions options = {});
+
+  // Who else may use a registration. A principal is written `user:bob`, `uid:1001`, `group:clinic`,
+  // `unit:viewer.service`, or several joined by '+'. A second share for the same one replaces the
+  // first.
+  absl::StatusOr<Share> ShareRegistration(const std::string& registration,
+                                          const std::string& principal, const ShareTerms& terms,
+                                          CallOptions options = {});
+  absl::Status UnshareRegistration(const std::string& registration, const std::string& principal,
+                                   CallOptions options = {});
+  // Why a principal may do what it may: the caller if there is none; several are one caller's.
+  absl::StatusOr<AccessExplanation> ExplainAccess(const std::string& registration,
+                                                  const std::vector<std::string>& principals,
+                                                  CallOptions options = {});
 
   // Step 3, cached. Default deadline: 60 s.
   absl::StatusOr<AccessToken> GetAccessToken(const TokenWish& wish, CallOptions options = {});

@@ -120,6 +120,24 @@ struct ExpectedEnd {
   EndSource source = EndSource::kUnspecified;
 };
 
+// Somebody else's right to use a registration.
+struct Share {
+  std::string principal;                // As it is written: "user:bob".
+  std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
+  std::vector<std::string> scopes;      // Empty: all.
+  absl::optional<absl::Time> expires_at;
+  absl::optional<absl::Time> created_at;
+  absl::optional<User> made_by;
+};
+
+// What a principal may do with a registration, and why; as smartkey.v1.ExplainAccessResponse.
+struct AccessExplanation {
+  std::vector<std::string> operations;
+  std::vector<std::string> scopes;
+  std::vector<std::string> facts;
+  std::vector<std::string> steps;
+};
+
 struct Registration {
   std::string id;
   std::string name;   // IDENTIFYING
@@ -150,6 +168,8 @@ struct Registration {
   absl::optional<ExpectedEnd> expected_end;
   std::vector<std::string> warnings;    // "SAME_APP_SAME_SERVER", ...
   std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
+  std::vector<Share> shares;            // For who may manage it.
+  bool shares_only = false;
   std::string management_url;
 };
 

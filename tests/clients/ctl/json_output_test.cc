@@ -85,6 +85,8 @@ TEST(JsonOutput, OfARegistrationIsTheOneDescribed) {
       "patient/*.rs"
     ],
     "server": "mercy",
+    "shares": [],
+    "shares_only": false,
     "state": "SUSPECT",
     "state_words": "waiting for the server",
     "user_action": "RETRY_LATER",

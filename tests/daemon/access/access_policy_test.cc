@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_registration_store.h"
 
 namespace smartkey {
@@ -59,8 +60,9 @@ class AccessPolicyTest : public testing::Test {
   }
 
   int64_t created_ = 0;
+  FakeClock clock_;
   FakeRegistrationStore store_;
-  AccessPolicy policy_{store_};
+  AccessPolicy policy_{store_, clock_};
 };
 
 TEST_F(AccessPolicyTest, OwnerAsksByIdOrName_FindsItForEveryOperation) {
@@ -178,8 +180,9 @@ TEST_F(AccessPolicyTest, StoreCannotBeRead_NothingIsSaidNotToExistAndNothingIsBe
     for (const Operation operation : {Operation::kSee, Operation::kManage}) {
       EXPECT_EQ(Find(caller, "mercy", operation), "STORE_UNAVAILABLE");
     }
-    EXPECT_EQ(ReasonOf(policy_.Select(caller, {RegistrationTarget::Kind::kServer, "mercy"}).status()),
-              Reason::kStoreUnavailable);
+    EXPECT_EQ(
+        ReasonOf(policy_.Select(caller, {RegistrationTarget::Kind::kServer, "mercy"}).status()),
+        Reason::kStoreUnavailable);
   }
   EXPECT_EQ(ReasonOf(policy_.CheckEnroll(User(kAlice, "alice"))), Reason::kStoreUnavailable);
   EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Admin())), Reason::kNotPermitted);

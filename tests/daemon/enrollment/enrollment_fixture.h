@@ -60,7 +60,7 @@ struct DaemonParts {
         endpoint(http, clock),
         minter(signer, endpoint, clock),
         tokens(catalog, store, minter, scheduler, clock),
-        access(store),
+        access(store, clock),
         manager(std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
             catalog, access, store, keys, http, tokens, scheduler, clock})),
         revocation(http),

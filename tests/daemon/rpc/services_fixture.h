@@ -164,7 +164,7 @@ class Services : public testing::Test {
   FakeKeyService keys_;
   FakeMinter minter_;
   FakeHttpClient http_{clock_};
-  AccessPolicy access_{store_};
+  AccessPolicy access_{store_, clock_};
   JwtSigner signer_{keys_};
   AssertionIssuer assertions_{catalog_, signer_, clock_};
   Standings standings_{store_, catalog_, keys_, "fake", clock_};
@@ -181,6 +181,15 @@ class Services : public testing::Test {
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
   FakeStoreMaintenance maintenance_;
   FakeConfigReloader config_;
+  // bob and the group clinic, and nobody else.
+  const UserDatabase users_{
+      [](uid_t uid) -> absl::StatusOr<std::string> { return uid == 1001 ? "bob" : ""; },
+      [](const std::string& name) -> absl::StatusOr<absl::optional<uid_t>> {
+        return name == "bob" ? absl::optional<uid_t>(1001) : absl::nullopt;
+      },
+      [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
+        return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
+      }};
   ServiceParts parts_{catalog_,
                       access_,
                       standings_,
@@ -195,6 +204,8 @@ class Services : public testing::Test {
                       feed_,
                       scheduler_,
                       scheduler_,
+                      scheduler_,
+                      users_,
                       config_,
                       clock_,
                       {"1.2.3", "tpm", clock_.Boot(), {}}};

@@ -272,9 +272,6 @@ TEST_F(Services, NameAndLabelCanBeChangedWithinTheRules) {
   request.clear_name();
   request.set_label(std::string(201, 'x'));
   EXPECT_EQ(DetailOf(update(request)).reason(), v1::ErrorDetail::INVALID_ARGUMENT);
-  request.clear_label();
-  request.set_shares_only(true);
-  ExpectNotImplemented(update(request));
 }
 
 TEST_F(Services, WritesThatACancelledCallLeavesBehindAreCountedForTheUser) {
@@ -461,12 +458,9 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
     EXPECT_FALSE(reader->Read(&response));          \
     ExpectNotImplemented(reader->Finish());         \
   } while (false)
-  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ShareRegistration);
-  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, UnshareRegistration);
   EXPECT_STREAM_NOT_IMPLEMENTED(sharing, RequestAccess);
   EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ListAccessRequests);
   EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ResolveAccessRequest);
-  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ExplainAccess);
   EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
