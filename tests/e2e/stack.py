@@ -250,6 +250,11 @@ allow_loopback_http = true
         process = self.processes.get("smartkeyd")
         return None if process is None else process.pid
 
+    def sanitized(self):
+        """Is smartkeyd built with a sanitizer? It is slow and large then, and keeps what is freed, on purpose."""
+        with open(f"/proc/{self.daemon_pid()}/maps", encoding="utf-8") as file:
+            return "libasan" in file.read()
+
     def kill_daemon(self):
         """SIGKILL: nothing is put in order."""
         return self.stop("smartkeyd", signal.SIGKILL)

@@ -109,14 +109,16 @@ class Busy(TransportTest):
         """The server is busy; the seconds after which smartkeyd says it may be asked again."""
         self.forget_what_was_held_back()
         self.stack.switches(token_error={"error": "temporarily_unavailable", **error})
-        sent = self.sent()
+        sent, asked = self.sent(), time.monotonic()
         refused = self.assert_error(self.refusal(), "SERVER_BUSY", r"127\.0\.0\.1")
         self.assertEqual(refused["exit_code"], 5)
-        # Whoever asks, for whatever scopes: nothing is sent before that.
+        # Whoever asks, for whatever scopes: nothing is sent before that. It is told in whole seconds.
         for args in (OTHER_SCOPE, ("--scope", "openid"), ("--scope", "launch/patient")):
-            again = self.assert_error(self.refusal(*args), "SERVER_BUSY")
-            self.assertGreater(again["retry_after_seconds"], 0)
-        self.assertEqual(self.sent(), sent + 1)
+            again = self.refusal(*args)
+            if time.monotonic() > asked + refused["retry_after_seconds"] - 1:
+                break  # too slow a machine to say
+            self.assertGreater(self.assert_error(again, "SERVER_BUSY")["retry_after_seconds"], 0)
+            self.assertEqual(self.sent(), sent + 1)
         return refused["retry_after_seconds"]
 
     def test_item_44_NothingIsSentBeforeTheTimeThatTheServerNames(self):
@@ -206,7 +208,7 @@ class Slow(TransportTest):
 
     def test_item_46_TwoHundredHungCallsKeepNobodyElseAndNoThread(self):
         self.second_server()
-        few, many = self.hang(20), self.hang(200)
+        few, many = self.hang(20), self.hang(60 if self.stack.sanitized() else 200)
         # gRPC's own pool grows and shrinks by a few as it likes; callers have no thread each.
         self.assertLess(many, few + 20)
 

@@ -52,10 +52,6 @@ class ManyWatchersTest(unittest.TestCase):
         with open(f"/proc/{self.stack.daemon_pid()}/status", encoding="ascii") as file:
             return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) / 1024
 
-    def sanitized(self):
-        with open(f"/proc/{self.stack.daemon_pid()}/maps", encoding="utf-8") as file:
-            return "libasan" in file.read()
-
     def wait_for_all(self, what, holds):
         wait_for(lambda: all(holds(one.counts) for one in self.watchers.values()),
                  f"{what}: {[one.counts for one in self.watchers.values()]}")
@@ -70,7 +66,7 @@ class ManyWatchersTest(unittest.TestCase):
         self.wait_for_all("the first message of each", lambda counts: counts["first"] == EACH)
         mib = self.resident_mib()
         print(f"{mib:.0f} MiB with {EACH * len(PEOPLE)} streams")
-        if not self.sanitized():
+        if not self.stack.sanitized():
             self.assertLess(mib, MOST_MIB)
 
         asked = len(self.stack.token_requests())
@@ -85,7 +81,7 @@ class ManyWatchersTest(unittest.TestCase):
         self.assertEqual(suspended.code, 0, str(suspended))
         wait_for(lambda: self.watchers[BOB].counts["ended"] == {PERMISSION_DENIED: EACH}, "the end of each of his")
         self.assertEqual(self.watchers[ALICE].counts["ended"], {})
-        if not self.sanitized():
+        if not self.stack.sanitized():
             self.assertLess(self.resident_mib(), MOST_MIB)
 
 
