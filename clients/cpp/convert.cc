@@ -101,6 +101,9 @@ absl::string_view Name(EndSource source) {
 absl::string_view Name(WatchEvent event) {
   return NameOr(v1::WatchRegistrationsResponse::Event_Name(static_cast<int>(event)));
 }
+absl::string_view Name(AccessRequestState state) {
+  return NameOr(v1::AccessRequest::State_Name(static_cast<int>(state)));
+}
 absl::string_view Name(EnrollmentStep step) {
   return NameOr(v1::WatchEnrollmentResponse::Step_Name(static_cast<int>(step)));
 }
@@ -157,6 +160,23 @@ Share FromProto(const v1::Share& in) {
   out.created_at = TimeIf(in.has_created_at(), in.created_at());
   if (in.has_made_by()) out.made_by = FromProto(in.made_by());
   return out;
+}
+
+AccessRequest FromProto(const v1::AccessRequest& in) {
+  AccessRequest out;
+  out.id = in.request_id();
+  out.principal = in.principal().text();
+  out.registration_id = in.registration_id();
+  out.operations = OperationNames(in.operations());
+  out.scopes = Strings(in.scopes());
+  out.reason = in.reason();
+  out.created_at = TimeIf(in.has_created_at(), in.created_at());
+  out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
+  return out;
+}
+
+AccessAnswer FromProto(const v1::RequestAccessResponse& in) {
+  return {in.request_id(), static_cast<AccessRequestState>(in.state()), in.registration_id()};
 }
 
 AccessExplanation FromProto(const v1::ExplainAccessResponse& in) {

@@ -18,6 +18,8 @@ namespace smartkey::client {
 
 Registration FromProto(const v1::Registration& in);
 Share FromProto(const v1::Share& in);
+AccessRequest FromProto(const v1::AccessRequest& in);
+AccessAnswer FromProto(const v1::RequestAccessResponse& in);
 AccessExplanation FromProto(const v1::ExplainAccessResponse& in);
 BegunEnrollment FromProto(const v1::BeginEnrollmentResponse& in);
 EnrollmentProgress FromProto(const v1::WatchEnrollmentResponse& in);

@@ -159,6 +159,10 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddDelete(app, session);
   AddShare(app, session);
   AddUnshare(app, session);
+  AddRequest(app, session);
+  AddRequests(app, session);
+  AddApprove(app, session);
+  AddDeny(app, session);
   AddExplain(app, session);
   AddToken(app, session);
   AddReportRejected(app, session);

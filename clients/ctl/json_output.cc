@@ -104,6 +104,24 @@ json ToJson(const client::Share& in) {
   return out;
 }
 
+json ToJson(const client::AccessRequest& in) {
+  json out = {{"request_id", in.id},
+              {"principal", in.principal},
+              {"registration_id", in.registration_id},
+              {"operations", in.operations},
+              {"scopes", in.scopes},
+              {"reason", in.reason}};
+  Set(out, "created_at", in.created_at);
+  Set(out, "expires_at", in.expires_at);
+  return out;
+}
+
+json ToJson(const client::AccessAnswer& in) {
+  json out = {{"request_id", in.request_id}, {"state", Text(Name(in.state))}};
+  Set(out, "registration_id", in.registration_id);
+  return out;
+}
+
 json ToJson(const client::AccessExplanation& in) {
   return {{"operations", in.operations},
           {"scopes", in.scopes},

@@ -17,6 +17,8 @@ nlohmann::json ToJson(const absl::Status& error);
 nlohmann::json ToJson(const client::Cause& cause);
 nlohmann::json ToJson(const client::Registration& registration);
 nlohmann::json ToJson(const client::Share& share);
+nlohmann::json ToJson(const client::AccessRequest& request);
+nlohmann::json ToJson(const client::AccessAnswer& answer);
 nlohmann::json ToJson(const client::AccessExplanation& explanation);
 nlohmann::json ToJson(const client::Server& server);
 nlohmann::json ToJson(const client::App& app);

@@ -18,12 +18,7 @@ namespace smartkey::ctl {
 namespace {
 
 absl::StatusOr<std::vector<client::Registration>> Fetch(const Session& session, bool all) {
-  if (all) {
-    auto client = session.ConnectAdmin();
-    if (!client.ok()) return client.status();
-    return (*client)->ListRegistrations();
-  }
-  auto client = session.Connect();
+  auto client = session.ConnectAs(all);
   if (!client.ok()) return client.status();
   return (*client)->ListRegistrations();
 }

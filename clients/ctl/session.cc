@@ -33,12 +33,20 @@ absl::StatusOr<std::unique_ptr<client::AdminClient>> Session::ConnectAdmin() con
   return client::AdminClient::Connect(socket);
 }
 
-absl::StatusOr<std::unique_ptr<client::Client>> Session::ConnectFor(
-    absl::string_view registration) const {
-  if (!absl::StrContains(registration, '/')) return Connect();
+absl::StatusOr<std::unique_ptr<client::Client>> Session::ConnectAs(bool administrator) const {
+  if (!administrator) return Connect();
   auto admin = ConnectAdmin();
   if (!admin.ok()) return admin.status();
   return std::unique_ptr<client::Client>(*std::move(admin));
+}
+
+absl::StatusOr<std::unique_ptr<client::Client>> Session::ConnectFor(
+    absl::string_view registration) const {
+  if (!absl::StrContains(registration, '/')) return Connect();
+  const bool no_administrator = socket.empty() &&
+                                access(client::AdminSocketPath().c_str(), W_OK) != 0 &&
+                                (errno == EACCES || errno == EPERM);
+  return ConnectAs(!no_administrator);
 }
 
 absl::Status Session::Confirm(absl::string_view question, absl::string_view otherwise) const {

@@ -39,10 +39,13 @@ struct Session {
   // The admin socket, unless --socket names another.
   absl::StatusOr<std::unique_ptr<client::AdminClient>> ConnectAdmin() const;
   // Asks `question`, which ends without "[y/N]"; OK after a yes. Errors: kCancelled with
-  // `otherwise`
-  // ("nothing was deleted"), kInvalidArgument with the remedy --yes where nobody can be asked.
+  // `otherwise` ("nothing was deleted"), kInvalidArgument with the remedy --yes where nobody can be
+  // asked.
   absl::Status Confirm(absl::string_view question, absl::string_view otherwise) const;
-  // For a registration as typed: `alice/mercy` exists on the admin socket only.
+  // The admin socket for an administrator, the public one for everybody else.
+  absl::StatusOr<std::unique_ptr<client::Client>> ConnectAs(bool administrator) const;
+  // For a registration as typed: of `alice/mercy` the administrator speaks on the admin socket; who
+  // may not connect there speaks of one that alice shares with him.
   absl::StatusOr<std::unique_ptr<client::Client>> ConnectFor(absl::string_view registration) const;
 };
 

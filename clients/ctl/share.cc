@@ -4,16 +4,16 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
-#include "clients/ctl/duration.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/share_arguments.h"
 
 namespace smartkey::ctl {
 namespace {
 
 struct ShareArguments {
-  std::string registration, principal, valid_for;
-  client::ShareTerms terms;
+  std::string registration, principal;
+  TermsArguments terms;
   bool make_private = false, open = false;
 };
 
@@ -38,19 +38,12 @@ absl::Status RunShare(const Session& session, const ShareArguments& arguments) {
     return MakeError(Reason::kInvalidArgument,
                      "say with whom: user:NAME, uid:N, group:NAME or unit:NAME.service");
   }
-  client::ShareTerms terms = arguments.terms;
-  if (!arguments.valid_for.empty()) {
-    const auto valid_for = ParseDuration(arguments.valid_for);
-    if (!valid_for.ok()) return Annotate(valid_for.status(), "--for");
-    if (*valid_for <= absl::ZeroDuration()) {
-      return MakeError(Reason::kInvalidArgument, "--for: leave it out for a share without end");
-    }
-    terms.valid_for = *valid_for;
-  }
+  const auto terms = arguments.terms.Parse();
+  if (!terms.ok()) return terms.status();
   auto client = session.ConnectFor(arguments.registration);
   if (!client.ok()) return client.status();
   const auto share =
-      (*client)->ShareRegistration(arguments.registration, arguments.principal, terms);
+      (*client)->ShareRegistration(arguments.registration, arguments.principal, *terms);
   if (!share.ok()) return share.status();
   if (session.json) {
     session.out << ToJsonDocument({{"share", ToJson(*share)}});
@@ -69,15 +62,7 @@ void AddShare(CLI::App& app, Session& session) {
   command->add_option("REG", arguments->registration, "Its name or id")->required();
   command->add_option("PRINCIPAL", arguments->principal,
                       "user:NAME, uid:N, group:NAME, unit:NAME.service, or user:NAME+unit:U");
-  command->add_option("--scope", arguments->terms.scopes, "Only this scope; may be repeated")
-      ->type_name("S");
-  command
-      ->add_option("--allow", arguments->terms.operations,
-                   "Some of token,dpop,jwt,assertion,manage (default: token)")
-      ->delimiter(',')
-      ->type_name("OPERATIONS");
-  command->add_option("--for", arguments->valid_for, "Ends so long from now: 90d")
-      ->type_name("DURATION");
+  AddTermsOptions(*command, arguments->terms, "token");
   auto* make_private = command->add_flag("--private", arguments->make_private,
                                          "Even your own programs need a share from now on");
   command->add_flag("--open", arguments->open, "They need none any more")->excludes(make_private);

@@ -23,9 +23,7 @@ void SuspensionArguments::AddTo(CLI::App& command) {
 absl::StatusOr<std::unique_ptr<client::Client>> SuspensionArguments::Connect(
     const Session& session) const {
   if (!admin_ && target_.owner.empty()) return session.ConnectFor(target_.registration);
-  auto admin = session.ConnectAdmin();
-  if (!admin.ok()) return admin.status();
-  return std::unique_ptr<client::Client>(*std::move(admin));
+  return session.ConnectAs(true);
 }
 
 std::string SuspensionArguments::Words() const {

@@ -65,17 +65,9 @@ std::string EventJson(const client::RegistrationEvent& event) {
   return ToJsonLine(std::move(json));
 }
 
-absl::StatusOr<std::unique_ptr<client::Client>> Connect(const Session& session,
-                                                        const std::string& name, bool all) {
-  if (!all) return session.ConnectFor(name);
-  auto admin = session.ConnectAdmin();
-  if (!admin.ok()) return admin.status();
-  return std::unique_ptr<client::Client>(*std::move(admin));
-}
-
 // Until the registration that was named is gone, the daemon stops, or nobody reads the output.
 absl::Status RunWatch(const Session& session, const std::string& name, bool all) {
-  auto client = Connect(session, name, all);
+  auto client = all ? session.ConnectAs(true) : session.ConnectFor(name);
   if (!client.ok()) return client.status();
   auto watch = (*client)->WatchRegistrations({}, name);
   if (!watch.ok()) return watch.status();

@@ -201,42 +201,35 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
   return selected;
 }
 
-absl::Status AccessPolicy::CheckShareBy(const Caller& caller, const Registration& registration,
-                                        const Share& share) const {
+absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
+                                                       const Registration& registration,
+                                                       const Share& share) const {
   if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
     return status;
   }
-  const Right right = RightTo(caller, registration);
-  if (right.relation != Right::Relation::kShared) return absl::OkStatus();
-  const OperationSet given = OperationsOf(share);
-  if (given.Has(Operation::kManage)) {
+  if (RightTo(caller, registration).relation != Right::Relation::kShared) return std::string();
+  if (OperationsOf(share).Has(Operation::kManage)) {
     return MakeError(Reason::kNotPermitted, "only the owner and the administrator share 'manage'");
   }
-  if (!right.operations.HasAll(given)) {
-    return MakeError(Reason::kNotPermitted,
-                     "who manages by a share gives others only what he may do himself");
-  }
-  const ScopeSet scopes(share.scopes.begin(), share.scopes.end());
-  if (given.Has(Operation::kToken) && right.scopes.has_value() &&
-      (scopes.empty() || !Covers(*right.scopes, scopes))) {
-    return MakeError(Reason::kNotPermitted,
-                     absl::StrCat("who manages by a share gives others only the scopes that he has "
-                                  "himself: ",
-                                  ToScopeString(*right.scopes)));
-  }
+  // All that one share, rather than something of each of his: what is passed on ends with it.
   const absl::Time now = clock_.Now();
-  absl::Time own_end = absl::InfinitePast();
+  const Share* widest = nullptr;
   for (const Share& own : registration.shares) {
-    if (Match(own, caller, now) == ShareMatch::kYes) own_end = std::max(own_end, own.ends_at);
+    if (!OperationsOf(own).Has(Operation::kManage)) continue;
+    if (Match(own, caller, now) != ShareMatch::kYes) continue;
+    if (own.principal == share.principal) {
+      return MakeError(Reason::kNotPermitted,
+                       "the share by which one manages is the owner's to change");
+    }
+    if (IsPartOf(share, own)) return own.id;
+    if (widest == nullptr || widest->ends_at < own.ends_at) widest = &own;
   }
-  if (share.ends_at > own_end) {
-    return MakeError(
-        Reason::kNotPermitted,
-        absl::StrCat("who manages by a share shares for no longer than he has it: "
-                     "until ",
-                     absl::FormatTime("%Y-%m-%d %H:%M UTC", own_end, absl::UTCTimeZone())));
-  }
-  return absl::OkStatus();
+  // None: it has ended since the question was asked above.
+  if (widest == nullptr) return NotVisible(caller);
+  return MakeError(Reason::kNotPermitted,
+                   absl::StrCat("who manages by a share gives others a part of it and for no "
+                                "longer: ",
+                                DescribeTerms(*widest)));
 }
 
 absl::Status AccessPolicy::CheckMakePrivate(const Caller& caller,

@@ -77,11 +77,12 @@ class AccessPolicy {
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
       const Caller& caller, const RegistrationTarget& target) const;
 
-  // May the caller make this share? Who manages by a share himself passes on no more than he has,
-  // for no longer, and never the management: so what the owner gave away ends when he meant it to.
-  // Errors: those of Check, kNotPermitted.
-  absl::Status CheckShareBy(const Caller& caller, const Registration& registration,
-                            const Share& share) const;
+  // May the caller make this share? Whoever manages by a share himself passes on a part of that one
+  // share, for no longer, and never the management nor the share's own place: so what the owner
+  // gave away ends when he meant it to. Its id is what the new one is to be made under; "" for the
+  // owner and the administrator. Errors: those of Check, kNotPermitted.
+  absl::StatusOr<std::string> CheckShareBy(const Caller& caller, const Registration& registration,
+                                           const Share& share) const;
 
   // May the caller say that even the owner's programs need a share, or none any more? Errors: those
   // of Check, kNotPermitted for who manages by a share.

@@ -14,30 +14,10 @@ std::string UserText(int64_t uid, const std::string& name) {
   return absl::StrCat(name.empty() ? "no user name" : Printable(name), " (uid ", uid, ")");
 }
 
-std::string OperationsText(OperationSet operations) {
-  std::vector<absl::string_view> names;
-  for (const Operation one : operations.list()) {
-    if (!OperationName(one).empty()) names.push_back(OperationName(one));
-  }
-  return names.empty() ? "nothing" : absl::StrJoin(names, ", ");
-}
-
-std::string TermsText(const Share& share) {
-  std::string text = absl::StrCat("allows ", OperationsText(OperationsOf(share)));
-  if (!share.scopes.empty()) {
-    absl::StrAppend(&text, ", for ", Printable(absl::StrJoin(share.scopes, " ")));
-  }
-  if (share.ends_at != absl::InfiniteFuture()) {
-    absl::StrAppend(&text, ", until ",
-                    absl::FormatTime("%Y-%m-%d %H:%M UTC", share.ends_at, absl::UTCTimeZone()));
-  }
-  return text;
-}
-
 std::string MatchText(const Share& share, ShareMatch match) {
   switch (match) {
     case ShareMatch::kYes:
-      return TermsText(share);
+      return DescribeTerms(share);
     case ShareMatch::kEnded:
       return "not any more: it has ended";
     case ShareMatch::kOtherUser:
@@ -107,7 +87,7 @@ Explanation Explain(const AccessPolicy& access, const Caller& caller,
   }
   steps.push_back(right.relation == Right::Relation::kNone
                       ? "so: nothing, and it is told that there is no such registration"
-                      : absl::StrCat("so: ", OperationsText(right.operations)));
+                      : absl::StrCat("so: ", DescribeOperations(right.operations)));
   return explanation;
 }
 

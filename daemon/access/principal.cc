@@ -129,6 +129,21 @@ absl::StatusOr<Share> Resolve(const Principal& principal, const UserDatabase& us
   return share;
 }
 
+Share ShareFor(const Caller& caller) {
+  Share share;
+  Principal principal;
+  // A name that cannot be written as a principal could not be taken back under it.
+  if (IsAccountName(caller.user_name)) {
+    principal.user = caller.user_name;
+  } else {
+    principal.uid = caller.uid;
+  }
+  share.principal = ToString(principal);
+  share.uid = caller.uid;
+  share.user_name = caller.user_name;
+  return share;
+}
+
 Caller CallerLike(const Share& resolved, bool pid_pinned) {
   Caller caller;
   caller.uid = kAnyUid;

@@ -40,6 +40,9 @@ std::string ToString(const Principal& principal);
 // yet), kNotReady.
 absl::StatusOr<Share> Resolve(const Principal& principal, const UserDatabase& users);
 
+// A share without terms for the caller himself: his login, or his uid if it has none.
+Share ShareFor(const Caller& caller);
+
 // A caller on the public socket of whom just that is true, and nothing beside: to say what such a
 // one may do. Whose user is not given is none that owns anything.
 // `pid_pinned`: whether such a connection's process is held, which this kernel can or cannot do.

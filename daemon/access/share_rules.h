@@ -41,6 +41,7 @@ class OperationSet {
   bool Has(Operation one) const { return (bits_ & BitOf(one)) != 0; }
   bool HasAll(OperationSet others) const { return (bits_ & others.bits_) == others.bits_; }
   bool empty() const { return bits_ == 0; }
+  friend bool operator==(OperationSet a, OperationSet b) { return a.bits_ == b.bits_; }
   std::vector<Operation> list() const;  // in the order of the enum
 
  private:
@@ -55,6 +56,11 @@ absl::optional<Operation> OperationFromName(absl::string_view name);
 
 // What a share allows. Names that this version does not know allow nothing.
 OperationSet OperationsOf(const Share& share);
+
+// For people: "token, dpop"; "nothing".
+std::string DescribeOperations(OperationSet operations);
+// "allows token, for patient/*.rs, until 2027-01-31 12:00 UTC".
+std::string DescribeTerms(const Share& share);
 
 // Whether a share is the caller's, or the first thing that is not so.
 enum class ShareMatch {
@@ -72,14 +78,35 @@ ShareMatch Match(const Share& share, const Caller& caller, absl::Time now);
 // a subset of the scopes, which an assertion would get around; an end that is past).
 absl::Status CheckShare(const Share& share, absl::Time now);
 
+// Whether the scopes are some that a token of the registration can have, as far as the server said
+// which: a misspelt one would make a share that is never any good. Errors: kInvalidArgument.
+absl::Status CheckShareScopes(const Share& share, const Registration& registration);
+
+// Whether all that `part` allows, `whole` allows too, until then and longer.
+bool IsPartOf(const Share& part, const Share& whole);
+
 // At most so many of one registration.
 inline constexpr size_t kMaxShares = 256;
 
-// Puts it in the place of what its principal has, or beside the others. Errors: kRateLimited beyond
-// kMaxShares.
+// Puts it in the place of what its principal has, or beside the others. What was made under a share
+// goes with it, also when another one takes its place; and so does a denial of the user. Errors:
+// kRateLimited beyond kMaxShares.
 absl::Status PutShare(Registration& registration, Share share);
 
-// Errors: kShareNotFound. `principal` as ToString(Principal) writes it.
+// Adds it to what its principal has: the operations and scopes of both, until the end of this one.
+// Gives what he has now. Errors: those of CheckShare for both together, those of PutShare, and
+// kNotPermitted where he has one that was not made under the same share as this one.
+absl::StatusOr<Share> AddShare(Registration& registration, Share share, absl::Time now);
+
+// With what was made under it. Errors: kShareNotFound. `principal` as ToString(Principal) writes
+// it.
 absl::Status RemoveShare(Registration& registration, absl::string_view principal);
+
+// Whether he was told no, and may not ask again yet.
+bool IsDenied(const Registration& registration, const Caller& caller, absl::Time now);
+
+// Remembers it in the place of an earlier one of the same user, and forgets those that are over; of
+// more than kMaxShares, the one that is over first. A share for the user himself takes it back.
+void PutDenial(Registration& registration, Denial denial, absl::Time now);
 
 }  // namespace smartkey

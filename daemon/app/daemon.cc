@@ -83,6 +83,7 @@ struct Daemon::Parts {
   std::unique_ptr<TimerThread> name_thread;
   std::unique_ptr<ShareEnds> share_ends;
   std::unique_ptr<RegistrationFeed> feed;
+  std::unique_ptr<AccessRequests> access_requests;
   std::unique_ptr<HardwareWatch> hardware_watch;
   std::unique_ptr<KeyWorker> keys;
   std::unique_ptr<JwtSigner> signer;
@@ -162,6 +163,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   // LDAP may take its time: on a thread where nobody else waits for his turn.
   p.name_thread = std::make_unique<TimerThread>(clock);
   p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
+  p.access_requests = std::make_unique<AccessRequests>(*p.store, *p.access, *p.watch_thread, clock);
   p.hardware_watch = std::make_unique<HardwareWatch>([&p] { NoteHardware(p); });
   p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
                                        KeyWorker::Options(), p.hardware_watch.get());
@@ -202,10 +204,26 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
       MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
   if (!admin_listener.ok()) return admin_listener.status();
 
-  p.services.reset(new ServiceParts{
-      p.catalog, *p.access, *p.standings, *p.store, *p.store, *p.keys, *p.tokens, *p.assertions,
-      *p.enrollments, *p.remover, *p.suspender, *p.feed, *p.scheduler, *p.watch_thread,
-      *p.name_thread, p.users, *p.reloads, clock, MakeServiceInfo(config, clock)});
+  p.services.reset(new ServiceParts{p.catalog,
+                                    *p.access,
+                                    *p.standings,
+                                    *p.store,
+                                    *p.store,
+                                    *p.keys,
+                                    *p.tokens,
+                                    *p.assertions,
+                                    *p.enrollments,
+                                    *p.remover,
+                                    *p.suspender,
+                                    *p.feed,
+                                    *p.access_requests,
+                                    *p.scheduler,
+                                    *p.watch_thread,
+                                    *p.name_thread,
+                                    p.users,
+                                    *p.reloads,
+                                    clock,
+                                    MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();
@@ -255,6 +273,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
 bool Daemon::Shutdown() {
   // Watches never end by themselves: their clients are told why they do now.
   parts_.feed->Stop();
+  parts_.access_requests->Stop();
   const bool quiet = parts_.server->Shutdown(kCallsMayEnd, kConnectionsMayEnd);
   // Whatever is under way in managers gets no callers any more; what the store was given is
   // written.

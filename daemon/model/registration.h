@@ -84,6 +84,15 @@ struct Share {
   absl::Time ends_at = absl::InfiniteFuture();
   uid_t created_by = 0;
   std::string created_by_name;  // of that uid then; empty: not known
+  std::string made_under;       // id of the share by which its maker manages; empty: by none
+};
+
+// That somebody who asked for a share was told no. He may ask again after it.
+struct Denial {
+  uid_t uid = 0;
+  std::string user_name;  // of that uid then; empty: it had none
+  absl::Time since;
+  absl::Time until = absl::InfiniteFuture();
 };
 
 // That somebody switched a registration off.
@@ -117,6 +126,7 @@ struct Registration {
   absl::optional<Suspension> suspension;
   std::vector<Generation> generations;  // ascending by number; at least one
   std::vector<Share> shares;
+  std::vector<Denial> denials;
   bool shares_only = false;  // even the owner's own programs need a share
 
   // The generation that serves tokens: the newest whose first token was seen; null while there is

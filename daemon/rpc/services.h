@@ -8,6 +8,7 @@
 #include "base/scheduler.h"
 #include "base/user_database.h"
 #include "daemon/access/access_policy.h"
+#include "daemon/access/access_requests.h"
 #include "daemon/access/registration_feed.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
@@ -49,6 +50,7 @@ struct ServiceParts {
   RegistrationRemover& remover;
   RegistrationSuspender& suspender;
   RegistrationFeed& feed;
+  AccessRequests& access_requests;
   Scheduler& scheduler;
   Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
   Scheduler& name_scheduler;   // looks users and groups up, for as long as that takes

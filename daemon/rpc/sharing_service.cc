@@ -4,85 +4,20 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_join.h"
-#include "base/log.h"
-#include "base/random.h"
+#include "absl/strings/str_cat.h"
 #include "daemon/access/explanation.h"
 #include "daemon/access/principal.h"
-#include "daemon/model/scope_cover.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/service_support.h"
+#include "daemon/rpc/share_terms.h"
 
 namespace smartkey {
 namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);
-const absl::Duration kLongestShare = absl::Hours(24 * 366 * 10);
-constexpr int kMostScopes = 100;
 constexpr int kMostPrincipals = 4;
 
 using Snapshot = RegistrationStore::Snapshot;
-
-// What the share shall allow, for whom is resolved later.
-absl::StatusOr<Share> TermsFromProto(const v1::ShareRegistrationRequest& request,
-                                     const Caller& caller, absl::Time now) {
-  Share terms;
-  OperationSet operations;
-  for (const int one : request.operations()) {
-    const absl::optional<Operation> operation = FromProto(static_cast<v1::Operation>(one));
-    if (!operation.has_value()) {
-      return MakeError(Reason::kInvalidArgument, "an operation that this smartkeyd does not know");
-    }
-    operations.Add(*operation);
-  }
-  if (operations.empty()) operations.Add(Operation::kToken);
-  for (const Operation one : operations.list()) terms.operations.emplace_back(OperationName(one));
-  if (request.scopes_size() > kMostScopes) {
-    return MakeError(Reason::kInvalidArgument, "too many scopes");
-  }
-  absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
-  if (!scopes.ok()) return scopes.status();
-  terms.scopes.assign(scopes->begin(), scopes->end());
-  if (request.has_valid_for()) {
-    absl::StatusOr<absl::Duration> valid_for = FromProto(request.valid_for());
-    if (!valid_for.ok()) return valid_for.status();
-    if (*valid_for > kLongestShare) {
-      return MakeError(Reason::kInvalidArgument,
-                       "longer than ten years: leave the end out, and take the share back");
-    }
-    terms.ends_at = now + *valid_for;
-  }
-  terms.id = RandomId();
-  terms.created_at = now;
-  terms.created_by = caller.uid;
-  terms.created_by_name = caller.user_name;
-  if (absl::Status status = CheckShare(terms, now); !status.ok()) return status;
-  return terms;
-}
-
-// The scopes must be some that a token of the registration can have, as far as the server said
-// which: a misspelt one would make a share that is never any good.
-absl::Status CheckScopes(const Registration& registration, const Share& share) {
-  const Generation* serving = registration.serving();
-  const Generation& generation = serving != nullptr ? *serving : registration.newest();
-  const ScopeSet granted = ParseScope(generation.granted_scope);
-  const ScopeSet shared(share.scopes.begin(), share.scopes.end());
-  if (granted.empty() || Covers(granted, shared)) return absl::OkStatus();
-  return MakeError(Reason::kInvalidArgument, absl::StrCat("the registration has other scopes: ",
-                                                          absl::StrJoin(granted, " ")));
-}
-
-void LogShare(absl::string_view what, const std::string& registration, const Share& share,
-              const Caller& caller) {
-  Log(LogLevel::kInfo, what,
-      {{"registration", registration},
-       {"principal", share.principal},
-       {"share_uid", share.uid},
-       {"share_gid", share.gid},
-       {"operations", absl::StrJoin(share.operations, ",")},
-       {"by", caller.uid},
-       {"administrator", caller.admin ? "yes" : "no"}});
-}
 
 void Fill(const Explanation& explanation, v1::ExplainAccessResponse& response) {
   for (const Operation one : explanation.right.operations.list()) {
@@ -133,11 +68,12 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
                              "looked at, so a unit alone would never have its share"),
                    "name the service's user too: user:NAME+unit:NAME.service"));
   }
-  absl::StatusOr<Share> terms = TermsFromProto(*request, caller_, parts_.clock.Now());
+  absl::StatusOr<Share> terms = ShareTermsFromProto(*request, caller_, parts_.clock.Now());
   if (!terms.ok()) return FinishNow(context, terms.status());
-  if (absl::Status status = CheckScopes(**registration, *terms); !status.ok()) {
-    return FinishNow(context, status);
-  }
+  if (terms->operations.empty()) terms->operations.emplace_back(OperationName(Operation::kToken));
+  absl::Status fits = CheckShare(*terms, parts_.clock.Now());
+  if (fits.ok()) fits = CheckShareScopes(*terms, **registration);
+  if (!fits.ok()) return FinishNow(context, fits);
   absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
@@ -159,12 +95,12 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
         share.unit = resolved->unit;
         parts.store.Update(
             id,
-            [share, caller, &access = parts.access](Registration& changed) -> absl::Status {
+            [share, caller, &access = parts.access](Registration& changed) mutable -> absl::Status {
               // The caller's right may have ended since it was looked at.
-              if (absl::Status status = access.CheckShareBy(caller, changed, share); !status.ok()) {
-                return status;
-              }
-              return PutShare(changed, share);
+              absl::StatusOr<std::string> made_under = access.CheckShareBy(caller, changed, share);
+              if (!made_under.ok()) return made_under.status();
+              share.made_under = *std::move(made_under);
+              return PutShare(changed, std::move(share));
             },
             [call, share, caller, id,
              slot = std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
@@ -252,23 +188,6 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
         });
       });
   return call->reactor();
-}
-
-grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAccess(
-    grpc::CallbackServerContext*, const v1::RequestAccessRequest*) {
-  return FailStreamNotImplemented<v1::RequestAccessResponse>("RequestAccess");
-}
-
-grpc::ServerUnaryReactor* SharingService::ListAccessRequests(grpc::CallbackServerContext* context,
-                                                             const v1::ListAccessRequestsRequest*,
-                                                             v1::ListAccessRequestsResponse*) {
-  return FailNotImplemented(context, "ListAccessRequests");
-}
-
-grpc::ServerUnaryReactor* SharingService::ResolveAccessRequest(
-    grpc::CallbackServerContext* context, const v1::ResolveAccessRequestRequest*,
-    v1::ResolveAccessRequestResponse*) {
-  return FailNotImplemented(context, "ResolveAccessRequest");
 }
 
 }  // namespace smartkey

@@ -12,8 +12,7 @@ namespace smartkey {
 
 // smartkey.v1.SharingService for one caller, on either socket: whose registrations he may share is
 // AccessPolicy's to say. Who may manage a registration by a share gives others no more than he has.
-// Changes are kRateLimited beyond what WriteLimiter allows a uid. Requests for access are only
-// declared so far. Thread-safe.
+// Changes are kRateLimited beyond what WriteLimiter allows a uid. Thread-safe.
 class SharingService final : public v1::SharingService::CallbackService {
  public:
   // `writes` is shared by all connections of the socket.

@@ -150,6 +150,10 @@ void CutTimesToMilliseconds(Registration& registration) {
     CutToMillisecond(share.created_at);
     CutToMillisecond(share.ends_at);
   }
+  for (Denial& denial : registration.denials) {
+    CutToMillisecond(denial.since);
+    CutToMillisecond(denial.until);
+  }
 }
 
 bool LosesAKey(const Registration& before, const Registration& after) {

@@ -107,6 +107,9 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   v1::ShareRegistrationRequest share ABSL_GUARDED_BY(mu);
   v1::UnshareRegistrationRequest unshare ABSL_GUARDED_BY(mu);
   v1::ExplainAccessRequest explain ABSL_GUARDED_BY(mu);
+  v1::RequestAccessRequest request_access ABSL_GUARDED_BY(mu);
+  v1::AccessRequest::State decision ABSL_GUARDED_BY(mu) = v1::AccessRequest::APPROVED;
+  v1::ResolveAccessRequestRequest resolve ABSL_GUARDED_BY(mu);
   v1::ResumeRegistrationsRequest resume ABSL_GUARDED_BY(mu);
   v1::RotateKeyRequest rotate ABSL_GUARDED_BY(mu);
   v1::WatchRegistrationsRequest watch ABSL_GUARDED_BY(mu);
@@ -564,6 +567,46 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     return Enter("UnshareRegistration", context);
   }
 
+  grpc::Status RequestAccess(grpc::ServerContext* context, const v1::RequestAccessRequest* request,
+                             grpc::ServerWriter<v1::RequestAccessResponse>* writer) override {
+    Note(&Services::request_access, *request);
+    grpc::Status status = Enter("RequestAccess", context);
+    if (!status.ok()) return status;
+    v1::RequestAccessResponse response;
+    response.set_request_id("request-1");
+    response.set_state(v1::AccessRequest::PENDING);
+    writer->Write(response);
+    MutexLock lock(mu);
+    response.set_state(decision);
+    if (decision == v1::AccessRequest::APPROVED) response.set_registration_id("r-1");
+    writer->Write(response);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListAccessRequests(grpc::ServerContext* context,
+                                  const v1::ListAccessRequestsRequest*,
+                                  v1::ListAccessRequestsResponse* response) override {
+    v1::AccessRequest& one = *response->add_requests();
+    one.set_request_id("request-1");
+    one.mutable_principal()->set_text("user:bob");
+    one.set_registration_id("r-1");
+    one.add_operations(v1::TOKEN);
+    one.set_reason("for my viewer");
+    one.mutable_created_at()->set_seconds(1798761600);  // 2027-01-01
+    return Enter("ListAccessRequests", context);
+  }
+
+  grpc::Status ResolveAccessRequest(grpc::ServerContext* context,
+                                    const v1::ResolveAccessRequestRequest* request,
+                                    v1::ResolveAccessRequestResponse* response) override {
+    Note(&Services::resolve, *request);
+    if (request->decision() == v1::ResolveAccessRequestRequest::APPROVE) {
+      response->mutable_share()->mutable_principal()->set_text("user:bob");
+      response->mutable_share()->add_operations(v1::TOKEN);
+    }
+    return Enter("ResolveAccessRequest", context);
+  }
+
   grpc::Status ExplainAccess(grpc::ServerContext* context, const v1::ExplainAccessRequest* request,
                              v1::ExplainAccessResponse* response) override {
     Note(&Services::explain, *request);
@@ -685,6 +728,21 @@ v1::UnshareRegistrationRequest FakeDaemon::unshare() const {
 v1::ExplainAccessRequest FakeDaemon::explain() const {
   MutexLock lock(services_->mu);
   return services_->explain;
+}
+
+void FakeDaemon::Decide(v1::AccessRequest::State decision) {
+  MutexLock lock(services_->mu);
+  services_->decision = decision;
+}
+
+v1::RequestAccessRequest FakeDaemon::request_access() const {
+  MutexLock lock(services_->mu);
+  return services_->request_access;
+}
+
+v1::ResolveAccessRequestRequest FakeDaemon::resolve() const {
+  MutexLock lock(services_->mu);
+  return services_->resolve;
 }
 
 v1::SuspendRegistrationsRequest FakeDaemon::suspend() const {

@@ -51,6 +51,8 @@ class FakeDaemon {
   void FailReloadWith(grpc::Status status);
   void EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit);
   void SetRedirectUri(std::string registered);
+  // How requests for access end.
+  void Decide(v1::AccessRequest::State decision);
 
   // What was received: names of methods in order, and the last request of a kind.
   std::vector<std::string> calls() const;
@@ -65,6 +67,8 @@ class FakeDaemon {
   v1::ShareRegistrationRequest share() const;
   v1::UnshareRegistrationRequest unshare() const;
   v1::ExplainAccessRequest explain() const;
+  v1::RequestAccessRequest request_access() const;
+  v1::ResolveAccessRequestRequest resolve() const;
   v1::ResumeRegistrationsRequest resume() const;
   v1::RotateKeyRequest rotate() const;
   v1::WatchRegistrationsRequest watch() const;

@@ -62,6 +62,14 @@ inline void ExpectEqual(const Share& a, const Share& b) {
   EXPECT_EQ(a.ends_at, b.ends_at);
   EXPECT_EQ(a.created_by, b.created_by);
   EXPECT_EQ(a.created_by_name, b.created_by_name);
+  EXPECT_EQ(a.made_under, b.made_under);
+}
+
+inline void ExpectEqual(const Denial& a, const Denial& b) {
+  EXPECT_EQ(a.uid, b.uid);
+  EXPECT_EQ(a.user_name, b.user_name);
+  EXPECT_EQ(a.since, b.since);
+  EXPECT_EQ(a.until, b.until);
 }
 
 inline void ExpectEqual(const Registration& a, const Registration& b) {
@@ -94,6 +102,8 @@ inline void ExpectEqual(const Registration& a, const Registration& b) {
   for (size_t i = 0; i < a.generations.size(); ++i) ExpectEqual(a.generations[i], b.generations[i]);
   ASSERT_EQ(a.shares.size(), b.shares.size());
   for (size_t i = 0; i < a.shares.size(); ++i) ExpectEqual(a.shares[i], b.shares[i]);
+  ASSERT_EQ(a.denials.size(), b.denials.size());
+  for (size_t i = 0; i < a.denials.size(); ++i) ExpectEqual(a.denials[i], b.denials[i]);
 }
 
 }  // namespace smartkey

@@ -93,8 +93,12 @@ inline Registration SampleRegistration(const std::string& id) {
   endless.id = absl::StrCat("share-a-", id);
   endless.ends_at = absl::InfiniteFuture();
   endless.scopes.clear();
+  endless.made_under = share.id;
   r.shares = {share, endless};
   r.shares_only = true;
+  r.denials = {
+      {1003, "dora", absl::FromUnixMillis(1'800'000'006'007), absl::InfiniteFuture()},
+      {4000, "", absl::FromUnixMillis(1'800'000'006'008), absl::FromUnixMillis(1'800'086'406'008)}};
   return r;
 }
 

@@ -67,6 +67,7 @@ TEST_P(RegistrationStoreContract, TimesFinerThanAMillisecond_AreTheSameBeforeAnd
   sample.created_at += absl::Nanoseconds(123'456);
   sample.generations[0].last_token_at += absl::Microseconds(1);
   sample.shares[0].ends_at += absl::Microseconds(999);
+  sample.denials[1].until += absl::Microseconds(999);
   sample.suspension->since += absl::Nanoseconds(1);
   sample.generations[0].last_refusal_at += absl::Nanoseconds(1);
   sample.generations[0].ended_at += absl::Nanoseconds(1);

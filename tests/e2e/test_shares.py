@@ -153,6 +153,8 @@ class Shares(StackTest):
             self.assert_refused(self.stack.ctl(BOB, "share", SERVER, *args), 3)
         self.share(f"user:{CAROL}", "--scope", "patient/*.rs", user=BOB)
         self.token_of(CAROL)
+        self.unshare(f"user:{BOB}")
+        self.assert_does_not_exist(CAROL)  # what he passed on ended with what he had
 
     def test_OneNameForTwo_IsHisOwnOrHersByHerName(self):
         hers = self.enrolled()

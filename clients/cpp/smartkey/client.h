@@ -89,6 +89,35 @@ struct ShareTerms {
   absl::Duration valid_for = absl::ZeroDuration();  // Zero: until it is taken back.
 };
 
+// What to ask an owner for: a registration by name or id, or else the one for an app and a FHIR
+// base.
+struct AccessWish {
+  std::string owner;  // User name.
+  std::string registration;
+  std::string app;
+  std::string fhir_base;
+  std::vector<std::string> operations;  // As in ShareTerms.
+  std::vector<std::string> scopes;      // Empty: all.
+  std::string reason;                   // For the owner: at most 80 characters. IDENTIFYING
+};
+
+// A request for access that waits for its decision. Next() and Cancel() may be called from two
+// threads; nothing else. Destroying it leaves the request open; it must not outlive its Client.
+class AccessRequestWatch {
+ public:
+  struct Rep;
+  explicit AccessRequestWatch(std::unique_ptr<Rep> rep);
+  ~AccessRequestWatch();
+
+  // First kPending, whether or not there is such a registration, then the decision; nullopt after
+  // it. Errors: as for every call; kShuttingDown when the daemon stops, which forgets the request.
+  absl::StatusOr<absl::optional<AccessAnswer>> Next();
+  void Cancel();
+
+ private:
+  std::unique_ptr<Rep> rep_;
+};
+
 // The registrations of a caller as they change. Next() and Cancel() may be called from two threads;
 // nothing else. Destroying it ends it; it must not outlive its Client. There is no need to read
 // fast: what changes meanwhile comes as one event for each registration.
@@ -222,6 +251,18 @@ class Client {
                                           CallOptions options = {});
   absl::Status UnshareRegistration(const std::string& registration, const std::string& principal,
                                    CallOptions options = {});
+  // Asks an owner. No deadline unless given. Errors by Next().
+  absl::StatusOr<std::unique_ptr<AccessRequestWatch>> RequestAccess(const AccessWish& wish,
+                                                                    CallOptions options = {});
+  // The open requests for the caller's registrations, or for this one; AdminClient: for all.
+  absl::StatusOr<std::vector<AccessRequest>> ListAccessRequests(
+      const std::string& registration = "", CallOptions options = {});
+  // Adds what the terms say to what the principal has; what they leave out is as it was asked for.
+  absl::StatusOr<Share> ApproveAccessRequest(const std::string& request_id, const ShareTerms& terms,
+                                             CallOptions options = {});
+  // `always`: to this and every later request of this principal for this registration.
+  absl::Status DenyAccessRequest(const std::string& request_id, bool always,
+                                 CallOptions options = {});
   // Why a principal may do what it may: the caller if there is none; several are one caller's.
   absl::StatusOr<AccessExplanation> ExplainAccess(const std::string& registration,
                                                   const std::vector<std::string>& principals,

@@ -54,6 +54,14 @@ enum class WatchEvent : int {
   kEnding = 4,
 };
 
+enum class AccessRequestState : int {
+  kUnspecified = 0,
+  kPending = 1,
+  kApproved = 2,
+  kDenied = 3,
+  kLapsed = 4,
+};
+
 enum class EnrollmentStep : int {
   kUnspecified = 0,
   kWaitingForBrowser = 1,
@@ -74,6 +82,7 @@ absl::string_view Name(TokenSource source);
 absl::string_view Name(EnrollmentStep step);
 absl::string_view Name(EndSource source);
 absl::string_view Name(WatchEvent event);
+absl::string_view Name(AccessRequestState state);
 
 // Why something is as it is, where no call failed.
 struct Cause {
@@ -128,6 +137,25 @@ struct Share {
   absl::optional<absl::Time> expires_at;
   absl::optional<absl::Time> created_at;
   absl::optional<User> made_by;
+};
+
+// Somebody's wish to use a registration, as its owner sees it.
+struct AccessRequest {
+  std::string id;
+  std::string principal;  // Who asks: "user:bob".
+  std::string registration_id;
+  std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
+  std::vector<std::string> scopes;      // Empty: all.
+  std::string reason;                   // In his words. IDENTIFYING
+  absl::optional<absl::Time> created_at;
+  absl::optional<absl::Time> expires_at;
+};
+
+// How the caller's own request stands.
+struct AccessAnswer {
+  std::string request_id;
+  AccessRequestState state = AccessRequestState::kUnspecified;
+  std::string registration_id;  // With kApproved.
 };
 
 // What a principal may do with a registration, and why; as smartkey.v1.ExplainAccessResponse.

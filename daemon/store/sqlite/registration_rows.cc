@@ -94,6 +94,15 @@ void VisitShare(Visitor& column, Row& s) {
   column("ends_at", EndTime{s.ends_at});
   column("created_by", s.created_by);
   column("created_by_name", s.created_by_name);
+  column("made_under", s.made_under);
+}
+
+template <typename Visitor, typename Row>
+void VisitDenial(Visitor& column, Row& d) {
+  column("uid", d.uid);
+  column("user_name", d.user_name);
+  column("since", d.since);
+  column("until", EndTime{d.until});
 }
 
 std::vector<std::string> RegistrationColumns() {
@@ -114,6 +123,13 @@ std::vector<std::string> ShareColumns() {
   ColumnNames columns;
   Share none;
   VisitShare(columns, none);
+  return columns.names();
+}
+
+std::vector<std::string> DenialColumns() {
+  ColumnNames columns;
+  Denial none;
+  VisitDenial(columns, none);
   return columns.names();
 }
 
@@ -204,7 +220,7 @@ absl::Status ReadTables(SqliteConnection& db, bool* complete, ById& by_id) {
         }
       });
   if (!status.ok()) return status;
-  return ReadChildTable<Share>(
+  status = ReadChildTable<Share>(
       db, "shares", ShareColumns(), "position",
       [](ColumnReader& reader, Share& row) { VisitShare(reader, row); }, complete, by_id,
       [](Registration& parent, Share row) {
@@ -212,6 +228,16 @@ absl::Status ReadTables(SqliteConnection& db, bool* complete, ById& by_id) {
           if (share.id == row.id) return;
         }
         parent.shares.push_back(std::move(row));
+      });
+  if (!status.ok()) return status;
+  return ReadChildTable<Denial>(
+      db, "denials", DenialColumns(), "position",
+      [](ColumnReader& reader, Denial& row) { VisitDenial(reader, row); }, complete, by_id,
+      [](Registration& parent, Denial row) {
+        for (const Denial& denial : parent.denials) {
+          if (denial.uid == row.uid && denial.user_name == row.user_name) return;
+        }
+        parent.denials.push_back(std::move(row));
       });
 }
 
@@ -273,11 +299,20 @@ absl::Status WriteRegistration(SqliteConnection& db, const Registration& registr
     VisitShare(share_writer, registration.shares[i]);
     if (absl::Status status = insert->Run(); !status.ok()) return status;
   }
+  for (size_t i = 0; i < registration.denials.size(); ++i) {
+    insert = db.Prepare(InsertSql("denials", DenialColumns(), {"registration_id", "position"}));
+    if (!insert.ok()) return insert.status();
+    insert->BindText(registration.id);
+    insert->BindInt(static_cast<int64_t>(i));
+    ColumnWriter denial_writer(*insert);
+    VisitDenial(denial_writer, registration.denials[i]);
+    if (absl::Status status = insert->Run(); !status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
 absl::Status DeleteRegistration(SqliteConnection& db, const std::string& id) {
-  // Generations and shares go with it (ON DELETE CASCADE).
+  // Generations, shares and denials go with it (ON DELETE CASCADE).
   absl::StatusOr<SqliteStatement> statement = db.Prepare("DELETE FROM registrations WHERE id = ?");
   if (!statement.ok()) return statement.status();
   statement->BindText(id);

@@ -144,7 +144,22 @@ ALTER TABLE shares ADD COLUMN user_name TEXT NOT NULL DEFAULT '';
 ALTER TABLE shares ADD COLUMN created_by_name TEXT NOT NULL DEFAULT '';
 )sql";
 
-constexpr Migration kMigrations[] = {{2, kToVersion2}, {3, kToVersion3}};
+// Version 4. Shares that somebody made who manages by a share himself name that one's id. Denials
+// are of whoever asked for a share; NULL in until is "for good".
+constexpr char kToVersion4[] = R"sql(
+ALTER TABLE shares ADD COLUMN made_under TEXT NOT NULL DEFAULT '';
+CREATE TABLE denials (
+  registration_id TEXT NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  uid INTEGER NOT NULL,
+  user_name TEXT NOT NULL,
+  since INTEGER,
+  until INTEGER,
+  PRIMARY KEY (registration_id, position)
+) STRICT;
+)sql";
+
+constexpr Migration kMigrations[] = {{2, kToVersion2}, {3, kToVersion3}, {4, kToVersion4}};
 
 }  // namespace
 

@@ -15,7 +15,7 @@ namespace smartkey {
 
 // What this program reads and writes. A database with a smaller number is migrated when it is
 // opened; one with a greater number is refused: an older program would lose what it does not know.
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 
 // One step of a migration: the statements that make `version` out of version - 1. Never changed
 // once released; a fixture of every released schema is opened in the tests.

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "tests/clients/ctl/smartkeyctl_fixture.h"
 
@@ -93,6 +97,80 @@ TEST_F(SharingTest, ShowTellsTheOwnerWhoHasItAndAGranteeWhatHeMay) {
     registration.add_operations(v1::TOKEN);
   });
   EXPECT_THAT(Ctl({"show", "mercy"}).out, HasSubstr("You may"));
+}
+
+TEST_F(SharingTest, RequestWaitsAndSaysWhatTheOwnerSaid) {
+  const Outcome yes = Ctl({"request", "alice/mercy", "--scope", "openid", "--reason", "my viewer"});
+  EXPECT_EQ(yes.code, 0);
+  EXPECT_EQ(yes.out, "r-1\n");
+  EXPECT_THAT(yes.err, HasSubstr("Asked alice, request request-1"));
+  EXPECT_THAT(yes.err, HasSubstr("alice has said yes"));
+  EXPECT_EQ(daemon_.request_access().owner(), "alice");
+  EXPECT_EQ(daemon_.request_access().registration(), "mercy");
+  EXPECT_EQ(daemon_.request_access().reason(), "my viewer");
+  EXPECT_THAT(daemon_.request_access().scopes(), ElementsAre("openid"));
+
+  daemon_.Decide(v1::AccessRequest::DENIED);
+  const Outcome no = Ctl({"request", "alice/mercy"});
+  EXPECT_EQ(no.code, 3);
+  EXPECT_THAT(no.err, HasSubstr("alice has said no"));
+  EXPECT_EQ(Ctl({"request", "alice/mercy", "--no-wait"}).code, 0);
+  daemon_.Decide(v1::AccessRequest::LAPSED);
+  EXPECT_THAT(Ctl({"request", "alice/mercy"}).err, HasSubstr("not answered in 7 days"));
+}
+
+TEST_F(SharingTest, RequestByAppAndServer_AndWhatIsMissingIsSaid) {
+  EXPECT_EQ(Ctl({"request", "--owner", "alice", "--app", "org.example.viewer", "--fhir-base",
+                 "https://ehr.example/fhir", "--allow", "token,dpop"})
+                .code,
+            0);
+  EXPECT_EQ(daemon_.request_access().app(), "org.example.viewer");
+  EXPECT_EQ(daemon_.request_access().fhir_base(), "https://ehr.example/fhir");
+  EXPECT_THAT(daemon_.request_access().operations(), ElementsAre(v1::TOKEN, v1::DPOP));
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"request"},
+                                             {"request", "mercy"},
+                                             {"request", "/mercy"},
+                                             {"request", "--owner", "alice"},
+                                             {"request", "alice/mercy", "--owner", "bob"}}) {
+    EXPECT_EQ(Ctl(wrong).code, 2);
+  }
+}
+
+TEST_F(SharingTest, RequestInJson_IsALineForEachAnswer) {
+  const Outcome outcome = Ctl({"--json", "request", "alice/mercy"});
+  std::istringstream lines(outcome.out);
+  std::string first, second;
+  ASSERT_TRUE(std::getline(lines, first) && std::getline(lines, second));
+  EXPECT_EQ(nlohmann::json::parse(first)["answer"]["state"], "PENDING");
+  EXPECT_EQ(nlohmann::json::parse(second)["answer"]["state"], "APPROVED");
+  EXPECT_EQ(nlohmann::json::parse(second)["answer"]["registration_id"], "r-1");
+}
+
+TEST_F(SharingTest, RequestsShowWhoWantsWhatByTheRegistrationsName) {
+  const Outcome outcome = Ctl({"requests"});
+  EXPECT_EQ(outcome.code, 0);
+  for (const char* part : {"request-1", "user:bob", "mercy", "token", "all", "for my viewer"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+  EXPECT_THAT(outcome.err, HasSubstr("smartkeyctl approve ID"));
+  const auto json = CtlJson({"requests"});
+  EXPECT_EQ(json["requests"][0]["principal"], "user:bob");
+  EXPECT_EQ(json["requests"][0]["registration_id"], "r-1");
+}
+
+TEST_F(SharingTest, ApproveAndDenySendTheDecision) {
+  const Outcome yes = Ctl({"approve", "request-1", "--scope", "openid", "--for", "30d"});
+  EXPECT_EQ(yes.code, 0);
+  EXPECT_EQ(yes.out, "Shared with user:bob: token\n");
+  EXPECT_EQ(daemon_.resolve().decision(), v1::ResolveAccessRequestRequest::APPROVE);
+  EXPECT_EQ(daemon_.resolve().valid_for().seconds(), 30 * 24 * 3600);
+  EXPECT_THAT(daemon_.resolve().scopes(), ElementsAre("openid"));
+  EXPECT_THAT(Ctl({"deny", "request-1"}).out, HasSubstr("after a day"));
+  EXPECT_EQ(daemon_.resolve().decision(), v1::ResolveAccessRequestRequest::DENY);
+  EXPECT_THAT(Ctl({"deny", "request-1", "--always"}).out, HasSubstr("until you share it"));
+  EXPECT_EQ(daemon_.resolve().decision(), v1::ResolveAccessRequestRequest::DENY_ALWAYS);
+  EXPECT_EQ(CtlJson({"deny", "request-1"})["denied"], "request-1");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/explanation.h"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_registration_store.h"
 
@@ -20,14 +21,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-
-Caller User(uid_t uid, std::string name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.gid = uid;
-  caller.user_name = std::move(name);
-  return caller;
-}
 
 class SharedTest : public testing::Test {
  protected:
@@ -168,6 +161,46 @@ TEST_F(SharedTest, ManageWithoutToken_GivesNoToken) {
   EXPECT_EQ(Find(bob_, "r1", Operation::kToken), "SHARE_LACKS_OPERATION");
   EXPECT_EQ(ReasonOf(policy_.NarrowScopes(bob_, *store_.Find("r1"), {}).status()),
             Reason::kShareLacksOperation);
+}
+
+TEST_F(SharedTest, ManagedByAShare_OnlyPartsOfThatOneArePassedOn) {
+  ShareIt("r1", {"token", "manage"}, {"patient/*.rs"});
+  std::string manages;
+  Change("r1", [&](Registration& registration) {
+    manages = registration.shares[0].id = "share-of-bob";
+    registration.shares[0].ends_at = clock_.Now() + absl::Hours(1);
+    Share group;  // more, and without end, but managing nothing
+    group.id = "share-of-clinic";
+    group.principal = "group:clinic";
+    group.gid = 2000;
+    group.operations = {"token", "jwt"};
+    EXPECT_TRUE(PutShare(registration, group).ok());
+  });
+  Caller bob = bob_;
+  bob.groups = {2000};
+  const auto check = [&](const Share& share) {
+    const auto under = policy_.CheckShareBy(bob, *store_.Find("r1"), share);
+    return under.ok() ? *under : std::string(ReasonName(ReasonOf(under.status())));
+  };
+  Share share;
+  share.principal = "user:carol";
+  share.operations = {"token"};
+  share.scopes = {"patient/Observation.rs"};
+  share.ends_at = clock_.Now() + absl::Hours(1);
+  EXPECT_EQ(check(share), manages);
+  Share wider = share;
+  wider.scopes.clear();
+  EXPECT_EQ(check(wider), "NOT_PERMITTED");
+  Share longer = share;
+  longer.ends_at = absl::InfiniteFuture();
+  EXPECT_EQ(check(longer), "NOT_PERMITTED");
+  Share other = share;
+  other.operations = {"jwt"};
+  EXPECT_EQ(check(other), "NOT_PERMITTED");
+  Share own = share;
+  own.principal = "user:bob";
+  EXPECT_EQ(check(own), "NOT_PERMITTED");
+  EXPECT_EQ(policy_.CheckShareBy(alice_, *store_.Find("r1"), wider).value(), "");
 }
 
 TEST_F(SharedTest, SeveralSharesOfACaller_AllowWhatAnyOfThemDoes) {

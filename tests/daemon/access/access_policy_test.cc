@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_registration_store.h"
 
@@ -15,20 +16,6 @@ namespace {
 
 constexpr uid_t kAlice = 1000;
 constexpr uid_t kBob = 1001;
-
-Caller User(uid_t uid, std::string name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.gid = uid;
-  caller.user_name = std::move(name);
-  return caller;
-}
-
-Caller Admin() {
-  Caller caller = User(0, "root");
-  caller.admin = true;
-  return caller;
-}
 
 class AccessPolicyTest : public testing::Test {
  protected:
@@ -136,7 +123,7 @@ TEST_F(AccessPolicyTest, CallerWithoutIdentity_IsRefusedBeforeAnythingIsLookedAt
     EXPECT_FALSE(policy_.CheckEnroll(caller).ok());
     EXPECT_TRUE(List(caller).empty());
   }
-  Caller contained_admin = Admin();
+  Caller contained_admin = Administrator();
   contained_admin.in_container = true;
   EXPECT_EQ(Find(contained_admin, "r1", Operation::kSee), "CONTAINER_DENIED");
 }
@@ -144,11 +131,11 @@ TEST_F(AccessPolicyTest, CallerWithoutIdentity_IsRefusedBeforeAnythingIsLookedAt
 TEST_F(AccessPolicyTest, Administrator_SeesAndManagesAllAndGetsNoTokens) {
   Add("r1", kAlice, "alice", "mercy");
   Add("r2", kBob, "bob", "mercy");
-  EXPECT_EQ(List(Admin()), (std::vector<std::string>{"r1", "r2"}));
-  EXPECT_EQ(Find(Admin(), "r2", Operation::kManage), "r2");
-  EXPECT_EQ(Find(Admin(), "r2", Operation::kJwks), "r2");
-  EXPECT_EQ(Find(Admin(), "r2", Operation::kToken), "NOT_PERMITTED");
-  EXPECT_EQ(Find(Admin(), "r2", Operation::kAssertion), "NOT_PERMITTED");
+  EXPECT_EQ(List(Administrator()), (std::vector<std::string>{"r1", "r2"}));
+  EXPECT_EQ(Find(Administrator(), "r2", Operation::kManage), "r2");
+  EXPECT_EQ(Find(Administrator(), "r2", Operation::kJwks), "r2");
+  EXPECT_EQ(Find(Administrator(), "r2", Operation::kToken), "NOT_PERMITTED");
+  EXPECT_EQ(Find(Administrator(), "r2", Operation::kAssertion), "NOT_PERMITTED");
 }
 
 TEST_F(AccessPolicyTest, RootOnThePublicSocket_IsAnOrdinaryUser) {
@@ -161,22 +148,22 @@ TEST_F(AccessPolicyTest, AdministratorNamesOwnerAndName_FindsThatOne) {
   Add("r1", kAlice, "alice", "mercy");
   Add("r2", kBob, "bob", "mercy");
   Add("r3", kBob, "bob", "clinic");
-  EXPECT_EQ(Find(Admin(), "alice/mercy", Operation::kManage), "r1");
-  EXPECT_EQ(Find(Admin(), "bob/mercy", Operation::kManage), "r2");
-  EXPECT_EQ(Find(Admin(), "clinic", Operation::kManage), "r3");
-  EXPECT_EQ(Find(Admin(), "mercy", Operation::kManage), "REGISTRATION_AMBIGUOUS");
-  EXPECT_EQ(Find(Admin(), "carol/mercy", Operation::kManage), "REGISTRATION_NOT_FOUND");
-  EXPECT_EQ(Find(Admin(), "alice/", Operation::kManage), "REGISTRATION_NOT_FOUND");
+  EXPECT_EQ(Find(Administrator(), "alice/mercy", Operation::kManage), "r1");
+  EXPECT_EQ(Find(Administrator(), "bob/mercy", Operation::kManage), "r2");
+  EXPECT_EQ(Find(Administrator(), "clinic", Operation::kManage), "r3");
+  EXPECT_EQ(Find(Administrator(), "mercy", Operation::kManage), "REGISTRATION_AMBIGUOUS");
+  EXPECT_EQ(Find(Administrator(), "carol/mercy", Operation::kManage), "REGISTRATION_NOT_FOUND");
+  EXPECT_EQ(Find(Administrator(), "alice/", Operation::kManage), "REGISTRATION_NOT_FOUND");
 }
 
 TEST_F(AccessPolicyTest, AdministratorWantsToEnroll_IsRefused) {
-  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Admin())), Reason::kNotPermitted);
+  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Administrator())), Reason::kNotPermitted);
   EXPECT_TRUE(policy_.CheckEnroll(User(kAlice, "alice")).ok());
 }
 
 TEST_F(AccessPolicyTest, StoreCannotBeRead_NothingIsSaidNotToExistAndNothingIsBegun) {
   store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "the database is damaged"));
-  for (const Caller& caller : {User(kAlice, "alice"), User(kBob, "bob"), Admin()}) {
+  for (const Caller& caller : {User(kAlice, "alice"), User(kBob, "bob"), Administrator()}) {
     for (const Operation operation : {Operation::kSee, Operation::kManage}) {
       EXPECT_EQ(Find(caller, "mercy", operation), "STORE_UNAVAILABLE");
     }
@@ -185,7 +172,7 @@ TEST_F(AccessPolicyTest, StoreCannotBeRead_NothingIsSaidNotToExistAndNothingIsBe
         Reason::kStoreUnavailable);
   }
   EXPECT_EQ(ReasonOf(policy_.CheckEnroll(User(kAlice, "alice"))), Reason::kStoreUnavailable);
-  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Admin())), Reason::kNotPermitted);
+  EXPECT_EQ(ReasonOf(policy_.CheckEnroll(Administrator())), Reason::kNotPermitted);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_registration_store.h"
 #include "tests/fakes/fake_scheduler.h"
@@ -19,13 +20,6 @@ namespace {
 using Words = std::vector<std::string>;
 
 constexpr absl::Duration kDay = absl::Hours(24);
-
-Caller User(uid_t uid, std::string name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.user_name = std::move(name);
-  return caller;
-}
 
 class RegistrationFeedTest : public testing::Test {
  protected:

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "tests/fakes/callers.h"
 
 namespace smartkey {
 namespace {
@@ -23,11 +24,7 @@ Share ShareFor(int64_t uid, std::string name, int64_t gid = -1, std::string unit
 }
 
 Caller Bob() {
-  Caller caller;
-  caller.uid = 1001;
-  caller.gid = 1001;
-  caller.user_name = "bob";
-  return caller;
+  return User(1001, "bob");
 }
 
 TEST(ShareMatch, User_IsUidAndNameOfThen) {
@@ -106,6 +103,54 @@ TEST(PutShare, SamePrincipalAgain_ReplacesIt) {
   EXPECT_TRUE(RemoveShare(registration, share.principal).ok());
   EXPECT_TRUE(registration.shares.empty());
   EXPECT_EQ(ReasonOf(RemoveShare(registration, share.principal)), Reason::kShareNotFound);
+}
+
+TEST(RemoveShare, WhatWasMadeUnderIt_GoesWithIt) {
+  for (const bool replaced : {false, true}) {
+    Registration registration;
+    Share manager = ShareFor(1001, "bob");
+    manager.id = "s1";
+    manager.operations = {"token", "manage"};
+    Share other = ShareFor(1002, "carol");
+    other.id = "s2";
+    Share passed_on = ShareFor(1003, "dora");
+    passed_on.id = "s3";
+    passed_on.made_under = "s1";
+    for (const Share& one : {manager, other, passed_on}) {
+      ASSERT_TRUE(PutShare(registration, one).ok());
+    }
+    Share again = manager;
+    again.id = "s4";
+    ASSERT_TRUE(
+        (replaced ? PutShare(registration, again) : RemoveShare(registration, manager.principal))
+            .ok());
+    std::vector<std::string> left;
+    for (const Share& one : registration.shares) left.push_back(one.id);
+    EXPECT_EQ(left,
+              replaced ? (std::vector<std::string>{"s4", "s2"}) : std::vector<std::string>{"s2"});
+  }
+}
+
+TEST(IsPartOf, OperationsScopesAndEnd_NoneMayBeMore) {
+  Share whole = ShareFor(1001, "bob");
+  whole.operations = {"token", "manage"};
+  whole.scopes = {"patient/*.rs"};
+  whole.ends_at = kNow + absl::Hours(1);
+  Share part = whole;
+  part.operations = {"token"};
+  EXPECT_TRUE(IsPartOf(part, whole));
+  part.scopes = {"patient/Observation.rs"};
+  EXPECT_TRUE(IsPartOf(part, whole));
+  part.scopes.clear();  // all
+  EXPECT_FALSE(IsPartOf(part, whole));
+  part.scopes = {"openid"};
+  EXPECT_FALSE(IsPartOf(part, whole));
+  part = whole;
+  part.operations = {"jwt"};
+  EXPECT_FALSE(IsPartOf(part, whole));
+  part = whole;
+  part.ends_at += absl::Seconds(1);
+  EXPECT_FALSE(IsPartOf(part, whole));
 }
 
 TEST(PutShare, MoreThanARegistrationMayHave_IsRefusedAndChangingOneIsNot) {

@@ -14,6 +14,7 @@
 #include "daemon/token/token_minter.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_http_client.h"
 #include "tests/fakes/fake_key_service.h"
@@ -36,12 +37,6 @@ inline constexpr char kOtherPatient[] = "patient-canary-2";
 inline constexpr char kLabel[] = "label-canary";
 inline constexpr char kName[] = "name-canary";
 
-inline Caller User(uid_t uid, std::string name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.user_name = std::move(name);
-  return caller;
-}
 inline Caller Alice() {
   return User(1000, "alice");
 }

@@ -12,7 +12,7 @@ TEST_F(Services, StatusCountsWhatThereIs) {
   AddRegistration("a");
   AddRegistration("b");
   store_.FailWrites(MakeError(Reason::kStoreFull, "disk full"));
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context;
   v1::GetStatusResponse status;
   ASSERT_TRUE(v1::AdminService::NewStub(client->channel)->GetStatus(&context, {}, &status).ok());
@@ -37,7 +37,7 @@ TEST_F(Services, StatusSaysHowTheHardwareDoesSinceWhenAndWhatNext) {
        .abandoned = 2,
        .since = now - absl::Hours(2),
        .next_attempt = now + absl::Seconds(60)});
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context, info_context;
   v1::GetStatusResponse status;
   ASSERT_TRUE(v1::AdminService::NewStub(client->channel)->GetStatus(&context, {}, &status).ok());
@@ -62,7 +62,7 @@ TEST_F(Services, StatusSaysHowTheHardwareDoesSinceWhenAndWhatNext) {
 }
 
 TEST_F(Services, ProvisioningPassesThePasswordAndTellsTheKey) {
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   auto stub = v1::AdminService::NewStub(client->channel);
   v1::ProvisionTpmRequest request;
   v1::ProvisionTpmResponse response;
@@ -91,7 +91,7 @@ TEST_F(Services, ProvisioningPassesThePasswordAndTellsTheKey) {
 TEST_F(Services, StoredKeysAreToldFromStrays) {
   AddRegistration("mercy");
   keys_.MakeKey(SignatureAlgorithm::kEs256);  // that no record knows
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context;
   v1::ListStoredKeysResponse stored;
   ASSERT_TRUE(
@@ -107,7 +107,7 @@ TEST_F(Services, StrayKeysAreRemovedByIdOrAll) {
   AddRegistration("mercy");
   const CreatedKey stray = keys_.MakeKey(SignatureAlgorithm::kEs256);
   keys_.MakeKey(SignatureAlgorithm::kEs256);
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   auto stub = v1::AdminService::NewStub(client->channel);
   const auto remove = [&](const v1::RemoveStrayKeysRequest& request,
                           v1::RemoveStrayKeysResponse* removed) {
@@ -135,7 +135,7 @@ TEST_F(Services, StrayKeysAreRemovedByIdOrAll) {
 }
 
 TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
-  auto client = Connect(MakeCaller(0, "root"));
+  auto client = Connect(User(0, "root"));
   grpc::ClientContext context;
   v1::GetStatusResponse status;
   EXPECT_EQ(
@@ -146,7 +146,7 @@ TEST_F(Services, ThePublicSocketKnowsNoAdministration) {
 TEST_F(Services, ReloadSaysWhatIsInForceNowAndWhatIsNot) {
   config_.SetAnswer(ConfigReload{
       {"server mercy is new"}, {"[http] proxy"}, {{"/etc/x.toml", 7, "unknown key 'sever'"}}});
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context;
   v1::ReloadConfigurationResponse reload;
   ASSERT_TRUE(
@@ -166,7 +166,7 @@ TEST_F(Services, ReloadFails_ItsReasonIsTheErrorAndStatusHasAllMistakes) {
   config_.SetState({clock_.Now(),
                     {{"/etc/drop-in.toml", 1, "a problem"}},
                     {{"/etc/main.toml", 3, "x"}, {"/etc/main.toml", 4, "y"}}});
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   const auto stub = v1::AdminService::NewStub(client->channel);
   grpc::ClientContext context, status_context;
   v1::ReloadConfigurationResponse reload;

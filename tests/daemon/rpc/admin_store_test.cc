@@ -11,7 +11,7 @@ TEST_F(Services, WhileTheStoreCannotBeReadNothingIsSaidNotToExist) {
   const absl::Status damaged = WithRemedy(
       MakeError(Reason::kStoreUnavailable, "the database is damaged"), "recover the store");
   store_.BeUnavailable(damaged);
-  for (const Caller& caller : {alice_, Admin()}) {
+  for (const Caller& caller : {alice_, Administrator()}) {
     auto client = Connect(caller);
     auto registrations = v1::RegistrationService::NewStub(client->channel);
     grpc::ClientContext list_context, get_context, info_context;
@@ -57,7 +57,7 @@ TEST_F(Services, WhileTheStoreCannotBeReadNothingIsSaidNotToExist) {
 // An administrator who believed it would remove the keys of everybody.
 TEST_F(Services, WhileTheStoreCannotBeReadNoKeyIsCalledUnneeded) {
   store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "the database is damaged"));
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context;
   v1::ListStoredKeysResponse keys;
   EXPECT_EQ(
@@ -85,7 +85,7 @@ TEST_F(Services, TheStatusTellsWhatTheAdministratorNeedsToKnowOfTheStore) {
   condition.set_aside = {"set-aside/20261120-070000"};
   condition.of_another_machine = true;
   maintenance_.SetCondition(condition);
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   grpc::ClientContext context;
   v1::GetStatusResponse status;
   ASSERT_TRUE(v1::AdminService::NewStub(client->channel)->GetStatus(&context, {}, &status).ok());
@@ -112,7 +112,7 @@ TEST_F(Services, TheStoreIsRecoveredResetAndAdopted) {
   recovery.set_aside = "set-aside/x";
   maintenance_.SetRecovery(recovery);
   maintenance_.SetReset(std::string("set-aside/y"));
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   auto stub = v1::AdminService::NewStub(client->channel);
   grpc::ClientContext recover_context, reset_context, adopt_context;
   v1::RecoverStoreRequest request;
@@ -138,7 +138,7 @@ TEST_F(Services, TheStoreIsRecoveredResetAndAdopted) {
 TEST_F(Services, WhatTheStoreRefusesArrivesWithItsReason) {
   maintenance_.SetRecovery(MakeError(Reason::kInvalidArgument, "the database is in order"));
   maintenance_.SetReset(MakeError(Reason::kStoreUnavailable, "the disk is full"));
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   auto stub = v1::AdminService::NewStub(client->channel);
   grpc::ClientContext recover_context, reset_context;
   v1::RecoverStoreResponse recovered;

@@ -115,7 +115,7 @@ TEST_F(RegistrationOrders, AssertionIsSignedWhileSuspended_IsNotHandedOut) {
 TEST_F(RegistrationOrders, AdministratorSuspendsAServer_OwnersCannotResumeTheirs) {
   AddRegistration("mercy");
   AddRegistration("mercy", 1001, "bob");
-  auto admin = Connect(Admin()), alice = Connect(alice_);
+  auto admin = Connect(Administrator()), alice = Connect(alice_);
   v1::SuspendRegistrationsRequest suspend;
   suspend.mutable_target()->set_server("mercy");
   suspend.set_why("incident 7");

@@ -109,7 +109,7 @@ TEST_F(RegistrationWatch, TellsHowThingsStandAndThenEachChange) {
 TEST_F(RegistrationWatch, AdministratorWatches_SeesAllAndNoPatient) {
   const std::string id = AddRegistration("mercy");
   AddRegistration("mercy", 1001, "bob");
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   Stream stream(client->channel);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(stream.Next(), "CURRENT mercy");

@@ -18,6 +18,7 @@
 #include "smartkey/v1/sharing.grpc.pb.h"
 #include "smartkey/v1/signing.grpc.pb.h"
 #include "smartkey/v1/token.grpc.pb.h"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_config_reloader.h"
 #include "tests/fakes/fake_http_client.h"
 #include "tests/fakes/fake_key_service.h"
@@ -52,13 +53,6 @@ class FakeMinter : public TokenMinter {
   bool hang = false;
   std::vector<absl::AnyInvocable<void(absl::StatusOr<AccessToken>)>> held;
 };
-
-inline Caller MakeCaller(uid_t uid, const std::string& name) {
-  Caller caller;
-  caller.uid = uid;
-  caller.user_name = name;
-  return caller;
-}
 
 // The services of both sockets over socket pairs, with managers on fakes.
 class Services : public testing::Test {
@@ -150,13 +144,8 @@ class Services : public testing::Test {
     EXPECT_FALSE(detail.remedy().empty());
   }
 
-  const Caller alice_ = MakeCaller(1000, "alice");
-  const Caller bob_ = MakeCaller(1001, "bob");
-  Caller Admin() const {
-    Caller admin = MakeCaller(0, "root");
-    admin.admin = true;
-    return admin;
-  }
+  const Caller alice_ = User(1000, "alice");
+  const Caller bob_ = User(1001, "bob");
 
   SystemClock clock_;
   CurrentCatalog catalog_;
@@ -179,6 +168,7 @@ class Services : public testing::Test {
   RegistrationRemover remover_{store_, keys_, tokens_, revoker_, scheduler_};
   RegistrationSuspender suspender_{store_, access_, tokens_, clock_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
+  AccessRequests access_requests_{store_, access_, scheduler_, clock_};
   FakeStoreMaintenance maintenance_;
   FakeConfigReloader config_;
   // bob and the group clinic, and nobody else.
@@ -190,25 +180,11 @@ class Services : public testing::Test {
       [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
         return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
       }};
-  ServiceParts parts_{catalog_,
-                      access_,
-                      standings_,
-                      store_,
-                      maintenance_,
-                      keys_,
-                      tokens_,
-                      assertions_,
-                      enrollments_,
-                      remover_,
-                      suspender_,
-                      feed_,
-                      scheduler_,
-                      scheduler_,
-                      scheduler_,
-                      users_,
-                      config_,
-                      clock_,
-                      {"1.2.3", "tpm", clock_.Boot(), {}}};
+  ServiceParts parts_{
+      catalog_,   access_, standings_,       store_,       maintenance_,
+      keys_,      tokens_, assertions_,      enrollments_, remover_,
+      suspender_, feed_,   access_requests_, scheduler_,   scheduler_,
+      scheduler_, users_,  config_,          clock_,       {"1.2.3", "tpm", clock_.Boot(), {}}};
   const ServicesFactory public_services_ = PublicServices(parts_);
   const ServicesFactory admin_services_ = AdminServices(parts_);
 };

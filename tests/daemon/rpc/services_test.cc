@@ -169,7 +169,7 @@ TEST_F(Services, ListsAreFilteredSortedAndPaged) {
   AddRegistration("a");
   AddRegistration("b");
   AddRegistration("a", 1001, "bob");
-  auto client = Connect(Admin());
+  auto client = Connect(Administrator());
   auto stub = v1::RegistrationService::NewStub(client->channel);
   std::vector<std::string> seen;
   v1::ListRegistrationsRequest request;
@@ -199,7 +199,7 @@ TEST_F(Services, ListsAreFilteredSortedAndPaged) {
 TEST_F(Services, TheOwnerSeesThePatientAndTheAdministratorDoesNot) {
   AddRegistration("mercy");
   auto owner = Connect(alice_);
-  auto admin = Connect(Admin());
+  auto admin = Connect(Administrator());
   const auto get = [](Client& client, const std::string& name) {
     grpc::ClientContext context;
     v1::GetRegistrationRequest request;
@@ -279,7 +279,7 @@ TEST_F(Services, WritesThatACancelledCallLeavesBehindAreCountedForTheUser) {
   AddRegistration("mercy", 1001, "bob");
   // Two connections of one user, one of another, one administrator's.
   auto first = Connect(alice_), second = Connect(alice_), bob = Connect(bob_);
-  auto admin = Connect(Admin());
+  auto admin = Connect(Administrator());
   store_.Hold();
   const auto update = [](Client& client, const std::string& name, int deadline_ms) {
     grpc::ClientContext context;
@@ -385,7 +385,7 @@ TEST_F(Services, TheOwnerGetsAnAssertionAndTheKeysAndTheAdministratorNoAssertion
   EXPECT_EQ(keys[0].at("kid"), store_.Find("id-mercy-alice")->newest().thumbprint);
 
   // The admin socket has no such service at all; gRPC answers for it.
-  auto admin = Connect(Admin());
+  auto admin = Connect(Administrator());
   grpc::ClientContext admin_context;
   EXPECT_EQ(v1::SigningService::NewStub(admin->channel)
                 ->SignClientAssertion(&admin_context, request, &response)
@@ -441,7 +441,7 @@ TEST_F(Services, ContainersAndStrangersAreToldSo) {
 
 TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
   auto client = Connect(alice_);
-  auto sharing = v1::SharingService::NewStub(client->channel);
+
   auto registrations = v1::RegistrationService::NewStub(client->channel);
   auto signing = v1::SigningService::NewStub(client->channel);
 #define EXPECT_UNARY_NOT_IMPLEMENTED(stub, method)                 \
@@ -458,14 +458,11 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
     EXPECT_FALSE(reader->Read(&response));          \
     ExpectNotImplemented(reader->Finish());         \
   } while (false)
-  EXPECT_STREAM_NOT_IMPLEMENTED(sharing, RequestAccess);
-  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ListAccessRequests);
-  EXPECT_UNARY_NOT_IMPLEMENTED(sharing, ResolveAccessRequest);
   EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
 
-  auto admin_client = Connect(Admin());
+  auto admin_client = Connect(Administrator());
   auto admin = v1::AdminService::NewStub(admin_client->channel);
   EXPECT_STREAM_NOT_IMPLEMENTED(admin, RunDiagnostics);
   EXPECT_STREAM_NOT_IMPLEMENTED(admin, ReadAuditLog);

@@ -117,7 +117,7 @@ TEST_F(Sharing, WithAUser_HeGetsTokensOnHisLiveConnectionAndNothingElse) {
   EXPECT_EQ(Words(v1::RegistrationService::NewStub(bob_client_->channel)
                       ->DeleteRegistration(&context, request, &response)),
             "SHARE_LACKS_OPERATION");
-  auto carol = Connect(MakeCaller(1002, "carol"));
+  auto carol = Connect(User(1002, "carol"));
   EXPECT_EQ(GetToken(*carol), "REGISTRATION_NOT_FOUND");
 }
 
@@ -185,7 +185,7 @@ TEST_F(Sharing, ScopeSubset_IsAllThatIsAskedForAndGiven) {
 
 TEST_F(Sharing, WithAGroup_ItsMembersHaveIt) {
   EXPECT_EQ(Share(*alice_client_, ShareOf("group:clinic")), "ok");
-  Caller member = MakeCaller(1003, "dora");
+  Caller member = User(1003, "dora");
   member.groups = {100, 2000};
   EXPECT_EQ(GetToken(*Connect(member)), "ok");
   EXPECT_EQ(GetToken(*bob_client_), "REGISTRATION_NOT_FOUND");
@@ -202,7 +202,7 @@ TEST_F(Sharing, WithAUnitAlone_OnlyWhereProcessesAreHeld) {
   Caller held = alice_;
   held.pid_pinned = true;
   EXPECT_EQ(Share(*Connect(held), ShareOf("unit:viewer.service")), "ok");
-  Caller service = MakeCaller(4000, "");
+  Caller service = User(4000, "");
   service.system_unit = "viewer.service";
   EXPECT_EQ(GetToken(*Connect(service)), "CALLER_UNIDENTIFIED");
   service.pid_pinned = true;
@@ -245,6 +245,10 @@ TEST_F(Sharing, ByOneWhoManagesByAShare_GivesNoMoreThanHeHas) {
             "NOT_PERMITTED");                                        // for longer than he has it
   EXPECT_EQ(Share(*bob_client_, shorter(to_bob)), "NOT_PERMITTED");  // his own
   EXPECT_EQ(Share(*bob_client_, shorter(ShareOf("group:clinic", {}, {"patient/*.rs"}))), "ok");
+  Caller member = User(1003, "dora");
+  member.groups = {2000};
+  auto members_client = Connect(member);
+  EXPECT_NE(GetToken(*members_client), "REGISTRATION_NOT_FOUND");
 
   grpc::ClientContext context;
   v1::UpdateRegistrationRequest request;
@@ -255,10 +259,14 @@ TEST_F(Sharing, ByOneWhoManagesByAShare_GivesNoMoreThanHeHas) {
                       ->UpdateRegistration(&context, request, &response)),
             "NOT_PERMITTED");
   EXPECT_EQ(GetToken(*alice_client_), "ok");
+
+  // What he passed on ends with what he has.
+  EXPECT_EQ(Unshare(*alice_client_, "user:bob"), "ok");
+  EXPECT_EQ(GetToken(*members_client), "REGISTRATION_NOT_FOUND");
 }
 
 TEST_F(Sharing, ByTheAdministrator_GivesOthersAndHimselfWhatIsShared) {
-  auto admin = Connect(Admin());
+  auto admin = Connect(Administrator());
   v1::ShareRegistrationRequest request = ShareOf("user:bob");
   request.set_registration("alice/mercy");
   EXPECT_EQ(Share(*admin, request), "ok");
@@ -302,7 +310,7 @@ TEST_F(Sharing, Explained_ToTheOwnerForOthersAndToAGranteeForHimself) {
   EXPECT_THAT(why.steps(), Contains(HasSubstr("user:bob")));
   EXPECT_THAT(why.steps(), Not(Contains(HasSubstr("clinic"))));  // others' are the owner's to know
   EXPECT_EQ(Explain(*bob_client_, {"group:clinic"}, &why), "NOT_PERMITTED");
-  EXPECT_EQ(Explain(*Connect(MakeCaller(1002, "carol")), {}, &why), "REGISTRATION_NOT_FOUND");
+  EXPECT_EQ(Explain(*Connect(User(1002, "carol")), {}, &why), "REGISTRATION_NOT_FOUND");
   EXPECT_EQ(Explain(*alice_client_, {"user:bob", "uid:1000"}, &why), "INVALID_ARGUMENT");
   why.Clear();
   EXPECT_EQ(Explain(*alice_client_, {"uid:1002", "group:clinic"}, &why), "ok");

@@ -40,7 +40,7 @@ TEST_F(Services, ARenewalForAnotherPatientIsShownToTheOwnerAlone) {
   EXPECT_EQ(own.cause().reason(), v1::ErrorDetail::CONTEXT_CHANGED);
   EXPECT_EQ(own.generation().number(), 1u);
   EXPECT_EQ(own.next_generation().state(), v1::CONTEXT_CHANGED);
-  const v1::Registration administered = get(*Connect(Admin()));
+  const v1::Registration administered = get(*Connect(Administrator()));
   EXPECT_EQ(administered.state(), v1::CONTEXT_CHANGED);
   EXPECT_EQ(administered.ShortDebugString().find("patient-"), std::string::npos);
 }
@@ -58,7 +58,7 @@ TEST_F(Services, AServerThatRefusesSeveralIsSaidToAndARemovedOneToo) {
         },
         [](absl::StatusOr<RegistrationStore::Snapshot> updated) { EXPECT_TRUE(updated.ok()); });
   }
-  auto admin = Connect(Admin());
+  auto admin = Connect(Administrator());
   const auto server = [&] {
     grpc::ClientContext context;
     v1::GetStatusResponse status;

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "daemon/access/share_rules.h"
+#include "daemon/model/caller.h"
+#include "smartkey/v1/sharing.pb.h"
+
+namespace smartkey {
+
+// What several messages of the SharingService say of a share.
+
+// Errors: kInvalidArgument for one that this version does not know.
+absl::StatusOr<OperationSet> OperationsFromProto(
+    const google::protobuf::RepeatedField<int>& operations);
+
+// A share of the caller's making that allows what is said, to nobody yet; no operations where none
+// are given. Errors: kInvalidArgument for operations, scopes and lengths of time that cannot be.
+absl::StatusOr<Share> ShareTermsFromProto(const v1::ShareRegistrationRequest& request,
+                                          const Caller& maker, absl::Time now);
+absl::StatusOr<Share> ShareTermsFromProto(const v1::ResolveAccessRequestRequest& request,
+                                          const Caller& maker, absl::Time now);
+
+// At most a hundred. Errors: kInvalidArgument.
+absl::StatusOr<ScopeSet> ShareScopesFromProto(
+    const google::protobuf::RepeatedPtrField<std::string>& scopes);
+
+// For whoever looks at the journal.
+void LogShare(absl::string_view what, const std::string& registration, const Share& share,
+              const Caller& caller);
+
+}  // namespace smartkey
