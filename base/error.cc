@@ -58,7 +58,8 @@ constexpr ReasonRow kReasons[] = {
      "service's PrivateUsers= setting"},
     {R::kOwnerChanged, "OWNER_CHANGED", Code::kPermissionDenied, A::kAskAdministrator,
      E::kNotPermitted,
-     "a registration stays with the login that made it: enroll anew with the present one"},
+     "a registration stays with the login that made it; root gives it to the present one: "
+     "'smartkeyctl chown OWNER/NAME USER'"},
     {R::kEnrollmentNotAllowed, "ENROLLMENT_NOT_ALLOWED", Code::kPermissionDenied,
      A::kAskAdministrator, E::kNotPermitted,
      "ask the administrator to allow it in a [[policy]] block of the configuration"},

@@ -10,6 +10,7 @@
 namespace smartkey {
 namespace {
 
+constexpr size_t kMaxGroups = 65536;       // as many as the kernel takes (NGROUPS_MAX)
 constexpr size_t kMaxEntry = 1024 * 1024;  // a group may list thousands of members
 
 // What sources of the database return beside 0 for what they do not have: getpwuid_r(3), ERRORS.
@@ -41,15 +42,40 @@ auto LookUp(const std::string& what, Get get, Take take)
 
 }  // namespace
 
-absl::StatusOr<std::string> LookUpUserName(uid_t uid, GetPwUid get) {
-  const auto name = LookUp<passwd>(
+absl::StatusOr<UserEntry> LookUpUserEntry(uid_t uid, GetPwUid get) {
+  const auto entry = LookUp<passwd>(
       absl::StrCat("uid ", uid),
       [&](passwd* entry, char* buffer, size_t size, passwd** found) {
         return get(uid, entry, buffer, size, found);
       },
-      [](const passwd& entry) { return std::string(entry.pw_name); });
-  if (!name.ok()) return name.status();
-  return name->value_or("");
+      [](const passwd& entry) {
+        return UserEntry{entry.pw_name, entry.pw_shell != nullptr ? entry.pw_shell : "",
+                         entry.pw_gid};
+      });
+  if (!entry.ok()) return entry.status();
+  return entry->value_or(UserEntry());
+}
+
+bool IsLoginShell(const std::string& shell) {
+  const std::string program = shell.substr(shell.rfind('/') + 1);
+  for (const char* none : {"nologin", "false", "true", "sync", "halt", "shutdown"}) {
+    if (program == none) return false;
+  }
+  return true;  // an empty one is /bin/sh: passwd(5)
+}
+
+std::vector<gid_t> LookUpGroupsOf(const UserEntry& user) {
+  std::vector<gid_t> groups(64);
+  while (true) {
+    int count = static_cast<int>(groups.size());
+    const bool fits = getgrouplist(user.name.c_str(), user.gid, groups.data(), &count) >= 0;
+    if (!fits && groups.size() < kMaxGroups) {
+      groups.resize(groups.size() * 4);
+      continue;
+    }
+    groups.resize(fits ? static_cast<size_t>(count) : groups.size());
+    return groups;
+  }
 }
 
 absl::StatusOr<absl::optional<uid_t>> LookUpUser(const std::string& name) {

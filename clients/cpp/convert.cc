@@ -159,6 +159,7 @@ Share FromProto(const v1::Share& in) {
   out.expires_at = TimeIf(in.has_expires_at(), in.expires_at());
   out.created_at = TimeIf(in.has_created_at(), in.created_at());
   if (in.has_made_by()) out.made_by = FromProto(in.made_by());
+  out.policy = in.policy();
   return out;
 }
 

@@ -28,6 +28,7 @@ Request RequestFor(const EnrollmentWish& wish) {
   request.set_renews(wish.renews);
   request.set_new_patient(wish.new_patient);
   request.set_request_id(wish.request_id);
+  request.set_owner(wish.owner);
   if (wish.access_for > absl::ZeroDuration()) {
     *request.mutable_access_for() = ToProto(wish.access_for);
   }

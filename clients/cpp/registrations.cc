@@ -81,6 +81,7 @@ absl::StatusOr<Registration> Client::UpdateRegistration(const std::string& regis
     *request.mutable_access_for() = client::ToProto(*change.access_for);
   }
   if (change.shares_only.has_value()) request.set_shares_only(*change.shares_only);
+  if (change.owner.has_value()) request.set_owner(*change.owner);
   auto response =
       channel_->Call(Service::NewStub(channel_->grpc()), &Service::Stub::UpdateRegistration,
                      request, options.timeout.value_or(kShortCall));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/browser_arguments.h"
 
+#include "base/duration.h"
 #include "base/error.h"
-#include "clients/ctl/duration.h"
 
 namespace smartkey::ctl {
 namespace {

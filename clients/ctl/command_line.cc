@@ -156,6 +156,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddSuspend(app, session);
   AddResume(app, session);
   AddRotate(app, session);
+  AddChown(app, session);
   AddDelete(app, session);
   AddShare(app, session);
   AddUnshare(app, session);

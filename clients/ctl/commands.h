@@ -17,6 +17,7 @@ void AddEdit(CLI::App& app, Session& session);
 void AddSuspend(CLI::App& app, Session& session);
 void AddResume(CLI::App& app, Session& session);
 void AddRotate(CLI::App& app, Session& session);
+void AddChown(CLI::App& app, Session& session);
 void AddDelete(CLI::App& app, Session& session);
 void AddShare(CLI::App& app, Session& session);
 void AddUnshare(CLI::App& app, Session& session);

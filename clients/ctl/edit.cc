@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
+#include "base/duration.h"
 #include "base/error.h"
 #include "clients/ctl/commands.h"
-#include "clients/ctl/duration.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
 

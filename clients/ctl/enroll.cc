@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <cstdlib>
 #include <memory>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
 #include "clients/ctl/access_for.h"
 #include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
@@ -27,7 +33,7 @@ absl::StatusOr<client::Registration> EnrollWithToken(const Session& session,
                                                      const EnrollArguments& arguments) {
   auto token = ReadToken(arguments.token_file);
   if (!token.ok()) return token.status();
-  auto client = session.Connect();
+  auto client = session.ConnectAs(!arguments.wish.owner.empty());
   if (!client.ok()) return client.status();
   return (*client)->EnrollWithInitialToken(arguments.wish, *token);
 }
@@ -37,13 +43,27 @@ absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
   auto options = arguments.browser.ToOptions();
   if (!options.ok()) return options.status();
   Interrupt interrupt;  // Before connecting, which starts gRPC's threads.
-  auto client = session.Connect();
+  auto client = session.ConnectAs(!arguments.wish.owner.empty());
   if (!client.ok()) return client.status();
   options->ask = !arguments.yes;
   return EnrollInBrowser(**client, arguments.wish, *options, interrupt, session.err);
 }
 
+// With sudo people mean to have more power, and would have a registration that is root's.
+absl::Status CheckNotSudo() {
+  const char* user = getuid() == 0 ? getenv("SUDO_USER") : nullptr;
+  if (user == nullptr || absl::string_view(user) == "root") return absl::OkStatus();
+  const std::string name = Printable(user, 64);
+  return WithRemedy(
+      MakeError(Reason::kNotPermitted,
+                absl::StrCat("with sudo the registration would be root's and not ", name, "'s")),
+      absl::StrCat("run it without sudo; or give it to ", name, " as root: --owner ", name));
+}
+
 absl::Status RunEnroll(const Session& session, EnrollArguments& arguments) {
+  if (arguments.wish.owner.empty()) {
+    if (absl::Status status = CheckNotSudo(); !status.ok()) return status;
+  }
   const auto access_for = ParseAccessFor(arguments.access_for);
   if (!access_for.ok()) return access_for.status();
   arguments.wish.access_for = *access_for;
@@ -80,6 +100,8 @@ void AddEnroll(CLI::App& app, Session& session) {
                    "'varies': tokens may name another patient each time")
       ->check(CLI::IsMember({"fixed", "varies"}));
   AddAccessFor(*command, arguments->access_for);
+  command->add_option("--owner", arguments->wish.owner, "As root: for this user")
+      ->type_name("USER");
   arguments->browser.AddTo(*command);
   command->add_flag("--yes", arguments->yes,
                     "Do not ask about a registration of this app at this server that you have");

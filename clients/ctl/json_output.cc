@@ -101,6 +101,7 @@ json ToJson(const client::Share& in) {
   Set(out, "expires_at", in.expires_at);
   Set(out, "created_at", in.created_at);
   if (in.made_by.has_value()) out["made_by"] = UserJson(*in.made_by);
+  Set(out, "policy", in.policy);
   return out;
 }
 

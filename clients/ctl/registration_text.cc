@@ -84,6 +84,7 @@ std::string ShareText(const client::Share& share) {
   std::string text = absl::StrCat(share.principal, ": ", absl::StrJoin(operations, ", "));
   if (!share.scopes.empty()) absl::StrAppend(&text, " for ", absl::StrJoin(share.scopes, " "));
   if (share.expires_at.has_value()) absl::StrAppend(&text, " until ", TimeText(*share.expires_at));
+  if (!share.policy.empty()) absl::StrAppend(&text, ", by ", share.policy);
   return text;
 }
 

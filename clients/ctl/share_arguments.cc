@@ -2,8 +2,8 @@
 #include "clients/ctl/share_arguments.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/duration.h"
 #include "base/error.h"
-#include "clients/ctl/duration.h"
 
 namespace smartkey::ctl {
 

@@ -2,10 +2,10 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/duration.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
-#include "clients/ctl/duration.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/table.h"
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "daemon/access/policy_rules.h"
 #include "daemon/model/scope_cover.h"
 
 namespace smartkey {
@@ -23,6 +24,13 @@ bool IsOwner(const Caller& caller, const Registration& registration) {
 // The uid is the owner's, the login is not: recycled, or renamed.
 bool IsFormerOwner(const Caller& caller, const Registration& registration) {
   return caller.uid == registration.owner_uid && caller.user_name != registration.owner_name;
+}
+
+// The same of somebody who had a share.
+bool IsFormerGrantee(const Caller& caller, const Registration& registration, absl::Time now) {
+  return std::any_of(registration.shares.begin(), registration.shares.end(), [&](const Share& one) {
+    return Match(one, caller, now) == ShareMatch::kUserChanged;
+  });
 }
 
 // As it is written in a request: a user name, or "uid:1000".
@@ -68,6 +76,23 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   return store_.availability();
 }
 
+absl::Status AccessPolicy::CheckEnroll(const Caller& caller, absl::string_view server_name,
+                                       absl::string_view app_id) const {
+  if (absl::Status status = CheckEnroll(caller); !status.ok()) return status;
+  const std::shared_ptr<const Catalog> catalog = catalog_.Get();
+  if (absl::Status status = CheckEnrollByPolicy(*catalog, caller, server_name, app_id);
+      !status.ok()) {
+    return status;
+  }
+  return CheckCountByPolicy(*catalog, caller, server_name, app_id, store_.List());
+}
+
+std::vector<Share> AccessPolicy::SharesOf(const Registration& registration) const {
+  std::vector<Share> shares = registration.shares;
+  for (Share& one : SharesByPolicy(*catalog_.Get(), registration)) shares.push_back(std::move(one));
+  return shares;
+}
+
 Right AccessPolicy::RightTo(const Caller& caller, const Registration& registration) const {
   Right right;
   if (!IsSomebody(caller)) return right;
@@ -85,19 +110,24 @@ Right AccessPolicy::RightTo(const Caller& caller, const Registration& registrati
     }
     right.operations = {Operation::kSee, Operation::kJwks, Operation::kManage};
   }
-  if (registration.shares.empty()) return right;  // as most have none
+  const bool by_policy = catalog_.has_shares_by_policy();
+  if (registration.shares.empty() && !by_policy) return right;  // as most have none
   const absl::Time now = clock_.Now();
   ScopeSet scopes;
   bool all_scopes = false;
   bool any = false;
-  for (const Share& share : registration.shares) {
-    if (Match(share, caller, now) != ShareMatch::kYes) continue;
+  const auto add = [&](const Share& share) {
+    if (Match(share, caller, now) != ShareMatch::kYes) return;
     any = true;
     const OperationSet operations = OperationsOf(share);
     right.operations.Add(operations);
-    if (!operations.Has(Operation::kToken)) continue;
+    if (!operations.Has(Operation::kToken)) return;
     all_scopes = all_scopes || share.scopes.empty();
     scopes.insert(share.scopes.begin(), share.scopes.end());
+  };
+  for (const Share& share : registration.shares) add(share);
+  if (by_policy) {
+    for (const Share& share : SharesByPolicy(*catalog_.Get(), registration)) add(share);
   }
   if (!any) return right;
   right.operations.Add({Operation::kSee, Operation::kJwks});
@@ -126,10 +156,15 @@ absl::Status AccessPolicy::Check(const Caller& caller, const Registration& regis
       break;
   }
   const absl::Status not_visible = NotVisible(caller);
-  if (ReasonOf(not_visible) == Reason::kRegistrationNotFound &&
-      IsFormerOwner(caller, registration)) {
+  if (ReasonOf(not_visible) != Reason::kRegistrationNotFound) return not_visible;
+  if (IsFormerOwner(caller, registration)) {
     return MakeError(Reason::kOwnerChanged,
                      "the registration's owner had this uid under another user name");
+  }
+  if (IsFormerGrantee(caller, registration, clock_.Now())) {
+    return WithRemedy(MakeError(Reason::kOwnerChanged,
+                                "it was shared with this uid under another user name"),
+                      "ask its owner to share it with the present one");
   }
   return not_visible;
 }
@@ -224,8 +259,10 @@ absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
     if (IsPartOf(share, own)) return own.id;
     if (widest == nullptr || widest->ends_at < own.ends_at) widest = &own;
   }
-  // None: it has ended since the question was asked above.
-  if (widest == nullptr) return NotVisible(caller);
+  if (widest == nullptr) {
+    return MakeError(Reason::kNotPermitted,
+                     "who manages by the configuration's word gives others nothing");
+  }
   return MakeError(Reason::kNotPermitted,
                    absl::StrCat("who manages by a share gives others a part of it and for no "
                                 "longer: ",

@@ -11,6 +11,7 @@
 #include "daemon/access/share_rules.h"
 #include "daemon/model/access_token.h"
 #include "daemon/model/caller.h"
+#include "daemon/model/catalog.h"
 #include "daemon/store/registration_store.h"
 
 namespace smartkey {
@@ -36,13 +37,15 @@ struct RegistrationTarget {
 //
 // The owner (uid and user name, both) may do everything with his registrations, unless he made one
 // private: then even his programs get tokens and signatures only by a share. Whoever has a share
-// may do what it allows; of several, what any of them does. A caller on the admin socket sees and
-// manages all, and is given neither tokens nor signatures. A caller in a container is nobody's
-// owner and no administrator there: only a share reaches it. Everybody else is told that the
-// registration does not exist, in the words used for a name that is none.
+// may do what it allows; of several, what any of them does; the configuration may make shares, too.
+// A caller on the admin socket sees and manages all, and is given neither tokens nor signatures. A
+// caller in a container is nobody's owner and no administrator there: only a share reaches it.
+// Everybody else is told that the registration does not exist, in the words used for a name that is
+// none.
 class AccessPolicy {
  public:
-  AccessPolicy(const RegistrationStore& store, const Clock& clock) : store_(store), clock_(clock) {}
+  AccessPolicy(const RegistrationStore& store, const CurrentCatalog& catalog, const Clock& clock)
+      : store_(store), catalog_(catalog), clock_(clock) {}
 
   // Is it a user of this machine, as whom it may own and administer? Errors: kCallerUnidentified
   // (uid 65534 or -1: what every caller looks like from another user namespace; or a uid without a
@@ -53,6 +56,11 @@ class AccessPolicy {
   // kNotPermitted for a caller on the admin socket (a registration belongs to a person), those of
   // the store's availability().
   absl::Status CheckEnroll(const Caller& caller) const;
+
+  // The same for a new registration of that app at that server, which the configuration may
+  // restrict. Errors: also kEnrollmentNotAllowed, kTooManyRegistrations.
+  absl::Status CheckEnroll(const Caller& caller, absl::string_view server_name,
+                           absl::string_view app_id) const;
 
   // All that it may do with a registration at hand; nothing for a caller without identity.
   Right RightTo(const Caller& caller, const Registration& registration) const;
@@ -84,6 +92,9 @@ class AccessPolicy {
   absl::StatusOr<std::string> CheckShareBy(const Caller& caller, const Registration& registration,
                                            const Share& share) const;
 
+  // The shares of a registration, those that the configuration makes after those that people made.
+  std::vector<Share> SharesOf(const Registration& registration) const;
+
   // May the caller say that even the owner's programs need a share, or none any more? Errors: those
   // of Check, kNotPermitted for who manages by a share.
   absl::Status CheckMakePrivate(const Caller& caller, const Registration& registration) const;
@@ -113,6 +124,7 @@ class AccessPolicy {
   absl::Status NotVisible(const Caller& caller) const;
 
   const RegistrationStore& store_;
+  const CurrentCatalog& catalog_;
   const Clock& clock_;
 };
 

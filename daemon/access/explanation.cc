@@ -79,11 +79,13 @@ Explanation Explain(const AccessPolicy& access, const Caller& caller,
   } else if (caller.uid == registration.owner_uid && !caller.in_container) {
     steps.push_back("the uid is the owner's, but under another user name than then");
   }
-  for (const Share& share : registration.shares) {
+  for (const Share& share : access.SharesOf(registration)) {
     const ShareMatch match = Match(share, caller, now);
     if (match != ShareMatch::kYes && !whole) continue;
     steps.push_back(
-        absl::StrCat("share ", Printable(share.principal), ": ", MatchText(share, match)));
+        absl::StrCat("share ", Printable(share.principal),
+                     share.policy.empty() ? "" : absl::StrCat(" by ", Printable(share.policy)),
+                     ": ", MatchText(share, match)));
   }
   steps.push_back(right.relation == Right::Relation::kNone
                       ? "so: nothing, and it is told that there is no such registration"

@@ -13,12 +13,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace smartkey {
 namespace {
 
 constexpr size_t kMaxText = 512;
 constexpr uid_t kOverflowUid = 65534;  // whoever has no meaning on this system
+constexpr int64_t kUnknownGid = -2;    // nobody's
 constexpr uid_t kAnyUid = 4294967294;  // the last one; given to nobody
 
 // What useradd(8) and systemd take for users and groups, and domain users such as "CLINIC\\bob" or
@@ -115,10 +117,10 @@ absl::StatusOr<Share> Resolve(const Principal& principal, const UserDatabase& us
   }
   if (uid.has_value()) {
     // The name that callers with this uid come with, which another source may spell otherwise.
-    absl::StatusOr<std::string> name = users.name_of(*uid);
-    if (!name.ok()) return name.status();
+    absl::StatusOr<UserEntry> entry = users.entry_of(*uid);
+    if (!entry.ok()) return entry.status();
     share.uid = *uid;
-    share.user_name = *std::move(name);
+    share.user_name = std::move(entry->name);
   }
   if (!principal.group.empty()) {
     const absl::StatusOr<absl::optional<gid_t>> found = users.find_group(principal.group);
@@ -126,6 +128,45 @@ absl::StatusOr<Share> Resolve(const Principal& principal, const UserDatabase& us
     if (!found->has_value()) return Unknown("group");
     share.gid = **found;
   }
+  return share;
+}
+
+absl::StatusOr<Caller> CallerNamed(const std::string& user_name, const UserDatabase& users) {
+  const absl::StatusOr<absl::optional<uid_t>> uid = users.find_user(user_name);
+  if (!uid.ok()) return uid.status();
+  if (!uid->has_value()) return Unknown("user");
+  if (**uid == kOverflowUid) return Malformed("uid 65534 is whoever has no meaning here");
+  absl::StatusOr<UserEntry> entry = users.entry_of(**uid);
+  if (!entry.ok()) return entry.status();
+  if (entry->name.empty()) return Unknown("user");
+  Caller caller;
+  caller.uid = **uid;
+  caller.gid = entry->gid;
+  caller.groups = users.groups_of(*entry);
+  caller.has_login_shell = IsLoginShell(entry->shell);
+  // As other callers with this uid come, whatever the name that was typed.
+  caller.user_name = std::move(entry->name);
+  return caller;
+}
+
+Share ConfiguredShare(const Principal& principal, std::string place, const UserDatabase& users) {
+  Share share;
+  share.principal = ToString(principal);
+  share.user_name = principal.user;
+  if (principal.uid.has_value()) share.uid = *principal.uid;
+  share.unit = principal.unit;
+  if (!principal.group.empty()) {
+    const absl::optional<gid_t> gid =
+        users.find_group(principal.group).value_or(absl::optional<gid_t>());
+    share.gid = gid.has_value() ? int64_t{*gid} : kUnknownGid;
+    if (!gid.has_value()) {
+      Log(LogLevel::kWarning,
+          "a group in the configuration is not to be found: nobody is in it until it is and the "
+          "configuration is reloaded",
+          {{"group", principal.group}, {"place", place}});
+    }
+  }
+  share.policy = std::move(place);
   return share;
 }
 

@@ -40,6 +40,16 @@ std::string ToString(const Principal& principal);
 // yet), kNotReady.
 absl::StatusOr<Share> Resolve(const Principal& principal, const UserDatabase& users);
 
+// A process of that user on the public socket, as far as the user database says what one is: of the
+// user for whom root acts. May block. Errors: kUnknownPrincipal, kInvalidArgument (uid 65534),
+// those of UserDatabase.
+absl::StatusOr<Caller> CallerNamed(const std::string& user_name, const UserDatabase& users);
+
+// A share without terms for whomever the configuration names. Users are known by their names, so
+// that one who is made, or known, later is meant too; a group by the number that it has now; nobody
+// is in one that is not to be found, which is logged. `place`: "file:line". May block.
+Share ConfiguredShare(const Principal& principal, std::string place, const UserDatabase& users);
+
 // A share without terms for the caller himself: his login, or his uid if it has none.
 Share ShareFor(const Caller& caller);
 

@@ -101,16 +101,22 @@ ShareMatch Match(const Share& share, const Caller& caller, absl::Time now) {
   if (share.ends_at <= now) return ShareMatch::kEnded;
   if (share.uid >= 0) {
     if (static_cast<int64_t>(caller.uid) != share.uid) return ShareMatch::kOtherUser;
-    if (caller.user_name != share.user_name) return ShareMatch::kUserChanged;
+    // The configuration means whoever has the number.
+    if (share.policy.empty() && caller.user_name != share.user_name) {
+      return ShareMatch::kUserChanged;
+    }
   }
-  if (share.gid >= 0 && !IsInGroup(caller, share.gid)) return ShareMatch::kOtherGroup;
+  const bool by_name = share.uid < 0 && !share.user_name.empty();
+  if (by_name && caller.user_name != share.user_name) return ShareMatch::kOtherUser;
+  if (share.gid != -1 && !IsInGroup(caller, share.gid)) return ShareMatch::kOtherGroup;
   if (!share.unit.empty()) {
     if (caller.system_unit != share.unit) return ShareMatch::kOtherUnit;
     // A process id may have gone to another process between the connection and the look at it.
-    if (!caller.pid_pinned && share.uid < 0) return ShareMatch::kUnitUnsure;
+    if (!caller.pid_pinned && share.uid < 0 && !by_name) return ShareMatch::kUnitUnsure;
   }
   // A record without any part would be everybody's.
-  if (share.uid < 0 && share.gid < 0 && share.unit.empty()) return ShareMatch::kOtherUser;
+  if (share.uid < 0 && !by_name && share.gid == -1 && share.unit.empty())
+    return ShareMatch::kOtherUser;
   return ShareMatch::kYes;
 }
 

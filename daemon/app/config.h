@@ -50,11 +50,18 @@ struct HttpConfig {
   std::string ca_file;                // trusted beside the system's; empty: none
 };
 
-// [[app]] and [[server]] blocks are in `catalog`.
+// [access]
+struct AccessConfig {
+  std::string containers = "deny";  // processes in them are reached by an explicit share only
+  bool peer_pidfd = true;           // hold callers with SO_PEERPIDFD while they are looked at
+};
+
+// [[app]], [[server]] and [[policy]] blocks are in `catalog`.
 struct Config {
   DaemonConfig daemon;
   KeyProviderConfig key_provider;
   HttpConfig http;
+  AccessConfig access;
   Catalog catalog;
 
   // Of drop-ins. A drop-in with a problem is ignored as a whole, all else is in force.

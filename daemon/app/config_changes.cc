@@ -53,6 +53,13 @@ std::vector<std::string> ChangedKeys(const Server& before, const Server& after) 
       .keys();
 }
 
+void DescribePolicies(const Catalog& before, const Catalog& after,
+                      std::vector<std::string>& changes) {
+  if (before.policies == after.policies) return;
+  changes.push_back(absl::StrCat("other policies: ", after.policies.size(), " instead of ",
+                                 before.policies.size(), ", in force for everybody from now on"));
+}
+
 template <typename Block, typename Same>
 const Block* FindBlock(const std::vector<Block>& blocks, Same same) {
   const auto found = std::find_if(blocks.begin(), blocks.end(), same);
@@ -128,6 +135,7 @@ std::vector<std::string> DescribeChanges(const Config& before, const Config& aft
   }
   DescribeApps(before.catalog, after.catalog, changes);
   DescribeServers(before.catalog, after.catalog, changes);
+  DescribePolicies(before.catalog, after.catalog, changes);
   return changes;
 }
 
@@ -160,6 +168,12 @@ std::vector<std::string> KeysThatNeedARestart(const Config& started, const Confi
              .Compare("proxy", &HttpConfig::proxy)
              .Compare("no_proxy", &HttpConfig::no_proxy)
              .Compare("ca_file", &HttpConfig::ca_file)
+             .keys(),
+         keys);
+  Append("[access]",
+         Difference(started.access, now.access)
+             .Compare("containers", &AccessConfig::containers)
+             .Compare("peer_pidfd", &AccessConfig::peer_pidfd)
              .keys(),
          keys);
   return keys;

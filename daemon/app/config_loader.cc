@@ -95,6 +95,8 @@ class CatalogBuilder {
     }
   }
 
+  void Add(std::vector<Policy> policies) { catalog_.policies = std::move(policies); }
+
   Catalog Take() { return std::move(catalog_); }
 
  private:
@@ -131,7 +133,9 @@ ConfigReport ReadConfig(const std::string& main_file) {
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
   if (const absl::optional<toml::table> root = ParseFile(main_file, errors)) {
-    builder.Add(ReadMainFile(*root, report.config, errors), main_file);
+    ConfigBlocks blocks = ReadMainFile(*root, report.config, errors);
+    builder.Add(std::move(blocks.policies));
+    builder.Add(std::move(blocks), main_file);
   }
   report.errors = errors.ByLine();
   for (const std::string& directory :

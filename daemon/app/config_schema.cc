@@ -5,10 +5,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/duration.h"
+#include "base/user_database.h"
+#include "daemon/access/principal.h"
+#include "daemon/access/share_rules.h"
 #include "daemon/app/config_values.h"
 
 namespace smartkey {
 namespace {
+
+constexpr char kPeople[] = "people";
 
 void ReadDaemon(ConfigTable& table, DaemonConfig& daemon) {
   table.ReadString("socket", daemon.socket, CheckSocketPath);
@@ -35,8 +41,8 @@ void ReadKeyProvider(ConfigTable& table, KeyProviderConfig& provider) {
 
   // A key without effect is a mistake somebody would look for long.
   const bool is_tpm = provider.type == "tpm";
-  for (const char* key : {"uri", "module", "pin_file", "init_args", "environment",
-                          "max_sessions", "strict_attributes", "isolation"}) {
+  for (const char* key : {"uri", "module", "pin_file", "init_args", "environment", "max_sessions",
+                          "strict_attributes", "isolation"}) {
     if (is_tpm && table.Has(key)) table.AddProblem(key, "needs type = \"pkcs11\"");
   }
   if (!is_tpm && table.Has("tcti")) table.AddProblem("tcti", "needs type = \"tpm\"");
@@ -47,6 +53,11 @@ void ReadHttp(ConfigTable& table, HttpConfig& http) {
   table.ReadString("proxy", http.proxy, CheckProxy);
   table.ReadStrings("no_proxy", http.no_proxy, CheckShortText);
   table.ReadString("ca_file", http.ca_file, CheckAbsolutePath);
+}
+
+void ReadAccess(ConfigTable& table, AccessConfig& access) {
+  table.ReadChoice("containers", access.containers, {"deny"});
+  table.ReadBool("peer_pidfd", access.peer_pidfd);
 }
 
 AppClient ReadAppClient(ConfigTable& table) {
@@ -103,6 +114,78 @@ Server ReadServer(ConfigTable& table) {
   return server;
 }
 
+absl::Status CheckPrincipal(const std::string& text) {
+  const absl::StatusOr<Principal> principal = ParsePrincipal(text);
+  if (principal.ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "must be user:NAME, uid:N, group:NAME, unit:NAME.service, or several joined by '+'");
+}
+
+absl::Status CheckOperation(const std::string& text) {
+  if (OperationFromName(text).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError("must be of token, dpop, jwt, assertion and manage");
+}
+
+// The principals of a list, in which a word may stand for people.
+Policy::Allowed ReadAllowed(ConfigTable& table, const char* key, bool people_may_be_named,
+                            const std::string& place) {
+  Policy::Allowed allowed;
+  std::vector<std::string> texts;
+  table.ReadStrings(key, texts, [&](const std::string& text) {
+    return people_may_be_named && text == kPeople ? absl::OkStatus() : CheckPrincipal(text);
+  });
+  for (const std::string& text : texts) {
+    if (text == kPeople) {
+      allowed.people = true;
+      continue;
+    }
+    const absl::StatusOr<Principal> principal = ParsePrincipal(text);
+    if (principal.ok()) {
+      allowed.principals.push_back(ConfiguredShare(*principal, place, UserDatabase()));
+    }
+  }
+  return allowed;
+}
+
+Share ReadPolicyShare(ConfigTable& table, const std::string& file) {
+  Share share;
+  std::string principal;
+  std::vector<std::string> operations = {std::string(OperationName(Operation::kToken))};
+  std::vector<std::string> scopes;
+  const bool named = table.RequireString("principal", principal, CheckPrincipal);
+  if (table.ReadStrings("allow", operations, CheckOperation) && operations.empty()) {
+    table.AddProblem("allow", "must not be empty");
+  }
+  table.ReadStrings("scopes", scopes, CheckScope);
+  const absl::StatusOr<Principal> parsed = ParsePrincipal(principal);
+  if (!named || !parsed.ok()) return share;
+  share = ConfiguredShare(*parsed, absl::StrCat(file, ":", table.line()), UserDatabase());
+  share.operations = std::move(operations);
+  share.scopes = std::move(scopes);
+  if (absl::Status status = CheckShare(share, absl::UnixEpoch()); !status.ok()) {
+    table.AddProblem("allow", status.message());
+  }
+  return share;
+}
+
+Policy ReadPolicy(ConfigTable& table, const std::string& file) {
+  Policy policy;
+  policy.place = absl::StrCat(file, ":", table.line());
+  table.ReadStrings("servers", policy.servers, CheckServerGlob);
+  if (policy.servers.empty()) table.AddProblem("servers", "must not be empty");
+  table.ReadStrings("apps", policy.apps, CheckServerGlob);
+  if (policy.apps.empty()) table.AddProblem("apps", "must not be empty");
+  if (table.Has("allow_enroll"))
+    policy.allow_enroll = ReadAllowed(table, "allow_enroll", true, policy.place);
+  policy.deny_enroll = ReadAllowed(table, "deny_enroll", false, policy.place).principals;
+  table.ReadInt("max_registrations_per_owner", policy.max_registrations_per_owner, 1, 10000);
+  std::string idle;
+  if (table.ReadString("max_idle", idle, CheckMaxIdle)) policy.max_idle = *ParseDuration(idle);
+  table.ReadTables(
+      "share", [&](ConfigTable& share) { policy.shares.push_back(ReadPolicyShare(share, file)); });
+  return policy;
+}
+
 // An id or name that appears twice in one file.
 template <typename Block, typename NameOf>
 void CheckUnique(const std::vector<ConfigBlocks::At<Block>>& blocks, absl::string_view kind,
@@ -144,7 +227,11 @@ ConfigBlocks ReadMainFile(const toml::table& root, Config& config, ConfigProblem
   table.ReadTable("key_provider",
                   [&](ConfigTable& provider) { ReadKeyProvider(provider, config.key_provider); });
   table.ReadTable("http", [&](ConfigTable& http) { ReadHttp(http, config.http); });
+  table.ReadTable("access", [&](ConfigTable& access) { ReadAccess(access, config.access); });
   ConfigBlocks blocks = ReadBlocks(table, problems);
+  table.ReadTables("policy", [&](ConfigTable& policy) {
+    blocks.policies.push_back(ReadPolicy(policy, problems.file()));
+  });
   table.Finish();
   return blocks;
 }
@@ -152,7 +239,7 @@ ConfigBlocks ReadMainFile(const toml::table& root, Config& config, ConfigProblem
 ConfigBlocks ReadDropIn(const toml::table& root, ConfigProblems& problems) {
   ConfigTable table(root, kTopLevel, problems);
   ConfigBlocks blocks = ReadBlocks(table, problems);
-  for (const char* key : {"daemon", "key_provider", "http"}) {
+  for (const char* key : {"daemon", "key_provider", "http", "access", "policy"}) {
     table.Refuse(key, "belongs in the main configuration file");
   }
   table.Finish();

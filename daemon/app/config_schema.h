@@ -20,6 +20,7 @@ struct ConfigBlocks {
   };
   std::vector<At<App>> apps;
   std::vector<At<Server>> servers;
+  std::vector<Policy> policies;
 };
 
 // Read the keys that docs/smartkeyd.toml.example explains. `config` keeps its defaults where a key

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/duration.h"
 #include "daemon/app/config.h"
 #include "daemon/http/url.h"
 
@@ -99,6 +100,12 @@ absl::Status CheckServerGlob(const std::string& value) {
     return Must("hold names of servers, in which '*' and '?' stand for any characters");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckMaxIdle(const std::string& value) {
+  const absl::StatusOr<absl::Duration> idle = ParseDuration(value);
+  if (idle.ok() && *idle >= absl::Hours(24)) return absl::OkStatus();
+  return absl::InvalidArgumentError("must be a length of time of at least a day: \"180d\"");
 }
 
 absl::Status CheckClientId(const std::string& value) {

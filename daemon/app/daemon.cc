@@ -20,6 +20,7 @@
 #include "daemon/app/machine_identity.h"
 #include "daemon/app/token_keeper.h"
 #include "daemon/enrollment/enrollment_manager.h"
+#include "daemon/enrollment/idle_registrations.h"
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/registration_suspender.h"
 #include "daemon/enrollment/stray_keys.h"
@@ -98,6 +99,7 @@ struct Daemon::Parts {
   std::unique_ptr<TokenRevoker> revoker;
   std::unique_ptr<RegistrationRemover> remover;
   std::unique_ptr<RegistrationSuspender> suspender;
+  std::unique_ptr<IdleRegistrations> idle;
   std::unique_ptr<ConfigReloads> reloads;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
@@ -115,11 +117,14 @@ void Daemon::NoteHardware(Parts& parts) {
 }
 
 // Registrations whose server came, went or was renamed stand otherwise now.
-void Daemon::TakeUpServers(Parts& parts, const Catalog& before, const Catalog& after) {
+void Daemon::TakeUpCatalog(Parts& parts, const Catalog& before, const Catalog& after) {
   bool any = false;
+  const bool other_policies = before.policies != after.policies;
   for (const RegistrationStore::Snapshot& one : parts.store->List()) {
     const Server* old = before.FindServerOf(*one);
     const Server* now = after.FindServerOf(*one);
+    // Who has a share by policy no more is told, and his streams end.
+    if (other_policies) parts.feed->NoteChange(one->id);
     if ((old == nullptr) == (now == nullptr) && (now == nullptr || old->name == now->name))
       continue;
     any = true;
@@ -157,7 +162,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.http = *std::move(http);
 
   p.scheduler = std::make_unique<TimerThread>(clock);
-  p.access = std::make_unique<AccessPolicy>(*p.store, clock);
+  p.access = std::make_unique<AccessPolicy>(*p.store, p.catalog, clock);
   // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
   p.watch_thread = std::make_unique<TimerThread>(clock);
   // LDAP may take its time: on a thread where nobody else waits for his turn.
@@ -183,9 +188,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
 
   p.share_ends = std::make_unique<ShareEnds>(*p.store, *p.scheduler, clock);
   p.suspender = std::make_unique<RegistrationSuspender>(*p.store, *p.access, *p.tokens, clock);
+  p.idle = std::make_unique<IdleRegistrations>(*p.store, p.catalog, *p.tokens, *p.scheduler, clock);
   p.reloads = std::make_unique<ConfigReloads>(
       config_file, config, p.catalog, clock, std::move(wake),
-      [&p](const Catalog& before, const Catalog& after) { TakeUpServers(p, before, after); });
+      [&p](const Catalog& before, const Catalog& after) { TakeUpCatalog(p, before, after); });
 
   RaiseFileLimit();
   absl::StatusOr<std::vector<InheritedFd>> inherited = TakeInheritedFds();
@@ -243,6 +249,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
     running.remover->Recover();
     running.enrollments->Recover();
     running.share_ends->Start();
+    running.idle->Start();
     running.tokens->Recover();
     ReportStrayKeys(*running.keys, *running.store);
   };
@@ -255,6 +262,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   endpoints.push_back({*std::move(listener), PublicServices(*p.services), false, absl::nullopt});
   endpoints.push_back({*std::move(admin_listener), AdminServices(*p.services), true, admin_group});
   ConnectionServer::Options server_options;
+  server_options.hold_callers = config.access.peer_pidfd;
   // The watchdog lives on the accept thread and the store's: a chip that hangs must not end the
   // process that still has good tokens.
   server_options.heartbeat = [&store = *p.store, &clock, next = BootTime()]() mutable {

@@ -38,7 +38,7 @@ class Daemon {
   struct Parts;
   explicit Daemon(Parts& parts);
   static void NoteHardware(Parts& parts);
-  static void TakeUpServers(Parts& parts, const Catalog& before, const Catalog& after);
+  static void TakeUpCatalog(Parts& parts, const Catalog& before, const Catalog& after);
 
   Parts& parts_;
 };

@@ -155,6 +155,10 @@ void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, Enrollment
   }
   absl::StatusOr<EnrollmentPlan> plan = PlanEnrollment(*catalog, request, with_browser);
   if (!plan.ok()) return done(plan.status());
+  if (renewed == nullptr) {
+    const absl::Status allowed = parts_.access.CheckEnroll(caller, plan->server.name, plan->app_id);
+    if (!allowed.ok()) return done(allowed);
+  }
 
   const ProviderStatus hardware = parts_.keys.status();
   if (hardware.state != ProviderState::kReady || !hardware.capabilities.has_value()) {
@@ -166,6 +170,7 @@ void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, Enrollment
   auto pending = std::make_shared<PendingEnrollment>();
   pending->id = RandomId();
   pending->uid = caller.uid;
+  pending->begun_by = caller;
   pending->request_id = request.request_id;
   pending->context_varies = request.context_varies;
   pending->renewal = renewed != nullptr;

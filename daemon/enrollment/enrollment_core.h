@@ -25,6 +25,7 @@ struct PendingEnrollment {
   // Constant once the enrollment can be found by others.
   std::string id;
   uid_t uid = 0;
+  Caller begun_by;
   std::string request_id;
   bool renewal = false;
   bool context_varies = false;
@@ -85,6 +86,7 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
                                 absl::AnyInvocable<void(const EnrollmentProgress&)> on_step);
   void Unwatch(WatchId id);
   void Stop();
+  absl::optional<Caller> BegunBy(absl::string_view enrollment_id) const;
   int pending() const;
   int unsaved() const;
 

@@ -78,6 +78,10 @@ void EnrollmentManager::Unwatch(WatchId id) {
   core_->Unwatch(id);
 }
 
+absl::optional<Caller> EnrollmentManager::BegunBy(absl::string_view enrollment_id) const {
+  return core_->BegunBy(enrollment_id);
+}
+
 int EnrollmentManager::pending() const {
   return core_->pending();
 }
@@ -101,6 +105,13 @@ void EnrollmentManager::Core::Stop() {
   }
   const absl::Status status = MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
   for (const Pending& pending : left) AnswerWaiters(pending, status);
+}
+
+absl::optional<Caller> EnrollmentManager::Core::BegunBy(absl::string_view enrollment_id) const {
+  MutexLock lock(mu_);
+  const auto found = pending_.find(enrollment_id);
+  if (found == pending_.end()) return absl::nullopt;
+  return found->second->begun_by;
 }
 
 int EnrollmentManager::Core::pending() const {

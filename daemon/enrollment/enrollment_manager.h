@@ -142,6 +142,10 @@ class EnrollmentManager {
                                 absl::AnyInvocable<void(const EnrollmentProgress&)> on_step);
   void Unwatch(WatchId id);
 
+  // As whom an enrollment was begun: who acts for its owner says so to the methods above. nullopt:
+  // there is none with this id.
+  absl::optional<Caller> BegunBy(absl::string_view enrollment_id) const;
+
   int pending() const;
   // Registrations that the server has made and the store could not take yet: they would be lost
   // with this process.

@@ -31,12 +31,13 @@ absl::Status Apply(const Suspension& wanted, Registration& registration) {
   return absl::OkStatus();
 }
 
-absl::Status Lift(bool by_administrator, Registration& registration) {
+absl::Status Lift(bool by_administrator, absl::Time now, Registration& registration) {
   if (!registration.suspension.has_value()) return NothingToChange();
   if (registration.suspension->by_administrator && !by_administrator) {
     return SuspendedByAdministrator();
   }
   registration.suspension.reset();
+  registration.resumed_at = now;
   return absl::OkStatus();
 }
 
@@ -86,8 +87,8 @@ void RegistrationSuspender::Resume(const Caller& caller, const RegistrationTarge
   auto order = std::make_shared<Order>();
   order->caller = caller;
   for (auto it = selected->rbegin(); it != selected->rend(); ++it) order->left.push_back((*it)->id);
-  order->change = [admin = caller.admin](Registration& registration) {
-    return Lift(admin, registration);
+  order->change = [admin = caller.admin, now = clock_.Now()](Registration& registration) {
+    return Lift(admin, now, registration);
   };
   const bool one = target.kind == RegistrationTarget::Kind::kRegistration;
   order->done = [one, done = std::move(done)](absl::Status status, Resumed resumed) mutable {

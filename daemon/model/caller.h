@@ -8,17 +8,18 @@
 
 namespace smartkey {
 
-// The local process at the other end of one connection, as the kernel attested it when the connection
-// was made. A connected socket given to another process speaks for whoever connected.
+// The local process at the other end of one connection, as the kernel attested it when the
+// connection was made. A connected socket given to another process speaks for whoever connected.
 struct Caller {
   uid_t uid = static_cast<uid_t>(-1);
   gid_t gid = static_cast<gid_t>(-1);
   pid_t pid = 0;
-  std::vector<gid_t> groups;  // supplementary groups
-  std::string user_name;      // of `uid` now; empty when the system knows no such user
+  std::vector<gid_t> groups;     // supplementary groups
+  std::string user_name;         // of `uid` now; empty when the system knows no such user
+  bool has_login_shell = false;  // somebody can log in as this user, as people do
 
-  // A system unit ("viewer.service"), read from the caller's cgroup; empty for everything else. Counts
-  // alone only when `pid_pinned`, since a pid may have been recycled otherwise.
+  // A system unit ("viewer.service"), read from the caller's cgroup; empty for everything else.
+  // Counts alone only when `pid_pinned`, since a pid may have been recycled otherwise.
   std::string system_unit;
   bool pid_pinned = false;  // SO_PEERPIDFD held the process while it was looked at
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/model/catalog.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -57,11 +59,21 @@ const Server* Catalog::FindServerOf(const Registration& registration) const {
   return same_name;
 }
 
+const std::string& Catalog::ServerNameOf(const Registration& registration) const {
+  const Server* server = FindServerOf(registration);
+  return server != nullptr ? server->name : registration.server_name;
+}
+
 absl::Status Catalog::CheckServerOf(const Registration& registration) const {
   if (FindServerOf(registration) != nullptr) return absl::OkStatus();
   return MakeError(
       Reason::kServerRemoved,
       absl::StrCat("server ", Printable(registration.server_name, 64), " is no longer configured"));
+}
+
+bool Catalog::has_shares_by_policy() const {
+  return std::any_of(policies.begin(), policies.end(),
+                     [](const Policy& one) { return !one.shares.empty(); });
 }
 
 }  // namespace smartkey

@@ -76,7 +76,7 @@ struct Share {
   std::string id;
   std::string principal;       // as written: "user:bob+unit:viewer.service"
   int64_t uid = -1, gid = -1;  // resolved when the share was made; -1: not part of the principal
-  std::string user_name;       // of `uid` then; empty: it had none
+  std::string user_name;  // of `uid` then; empty: it had none; without `uid`, by the name alone
   std::string unit;
   std::vector<std::string> scopes;      // empty: all
   std::vector<std::string> operations;  // "token", "dpop", "jwt", "assertion", "manage"
@@ -84,6 +84,7 @@ struct Share {
   absl::Time ends_at = absl::InfiniteFuture();
   uid_t created_by = 0;
   std::string created_by_name;  // of that uid then; empty: not known
+  std::string policy;           // "file:line" of the [[policy]] that makes it; empty: a person did
   std::string made_under;       // id of the share by which its maker manages; empty: by none
 };
 
@@ -124,7 +125,8 @@ struct Registration {
   // How long the access of earlier generations lasted, oldest first, as far as their end was seen.
   std::vector<absl::Duration> earlier_lifetimes;
   absl::optional<Suspension> suspension;
-  std::vector<Generation> generations;  // ascending by number; at least one
+  absl::Time resumed_at = absl::InfinitePast();  // last; InfinitePast: never
+  std::vector<Generation> generations;           // ascending by number; at least one
   std::vector<Share> shares;
   std::vector<Denial> denials;
   bool shares_only = false;  // even the owner's own programs need a share

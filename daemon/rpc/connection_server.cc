@@ -74,7 +74,7 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
     : endpoints_(std::move(endpoints)),
       options_(std::move(options)),
       clock_(clock),
-      identifier_("/proc", options_.user_name),
+      identifier_("/proc", options_.user),
       refuse_unidentified_(RefusalFor(Reason::kCallerUnidentified,
                                       "the caller's uid has no meaning on this system")),
       refuse_too_many_(RefusalFor(Reason::kTooManyConnections, "too many connections are open")),
@@ -84,7 +84,14 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
       refuse_container_(RefusalFor(Reason::kContainerDenied,
                                    "a process in a container cannot administer the host")),
       refuse_no_user_database_(RefusalFor(UserDatabaseSilent())),
-      quota_("smartkeyd") {
+      refuse_too_fast_(RefusalFor(
+          WithRetryAfter(WithRemedy(MakeError(Reason::kTooManyConnections,
+                                              "too many connections were made in a short time"),
+                                    "keep one connection and use it for all calls"),
+                         absl::Seconds(1)))),
+      quota_("smartkeyd"),
+      new_connections_(options_.new_connections_at_once,
+                       absl::Seconds(1) / options_.new_connections_per_second, "") {
   quota_.Resize(options_.memory_quota_bytes);
   MutexLock lock(mu_);
   next_id_ = kFirstConnectionId;

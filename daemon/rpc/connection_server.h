@@ -18,6 +18,7 @@
 #include "absl/types/optional.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/rate_budget.h"
 #include "base/unique_fd.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/fair_queue.h"
@@ -42,9 +43,10 @@ namespace smartkey {
 // which gRPC still has, and would otherwise report a later connection's id.
 //
 // Refused with a typed status, without a server (refusal.h): kCallerUnidentified,
-// kTooManyConnections (in all or for a uid), kNotReady while the user database does not answer, on
-// an admin endpoint kNotPermitted and kContainerDenied. A refused connection is closed, so that a
-// client comes back with a new one, and the caller is looked up anew.
+// kTooManyConnections (in all, for a uid, or for a uid in a short time), kNotReady while the user
+// database does not answer, on an admin endpoint kNotPermitted and kContainerDenied. A refused
+// connection is closed, so that a client comes back with a new one, and the caller is looked up
+// anew.
 class ConnectionServer {
  public:
   struct Endpoint {
@@ -60,14 +62,18 @@ class ConnectionServer {
     // allow.
     int max_connections = 2048;
     int max_connections_per_uid = 256;
+    // New ones of a uid: so many at once, then so many a second.
+    int new_connections_at_once = 400;
+    int new_connections_per_second = 200;
     absl::Duration first_request_limit = absl::Seconds(10);  // no whole request by then: closed
     Connection::Limits connection;
     absl::Duration idle_grace = absl::Seconds(30);   // after GOAWAY for idleness: closed
     int64_t memory_quota_bytes = 256 * 1024 * 1024;  // gRPC's buffers of all connections
     int builders = 2;
     int reapers = 4;
+    bool hold_callers = true;  // with SO_PEERPIDFD, where the kernel has it
     // Who a uid is; runs on the builders.
-    UserNameLookup user_name = [](uid_t uid) { return LookUpUserName(uid); };
+    UserLookup user = [](uid_t uid) { return LookUpUserEntry(uid); };
     // Called on every turn of the accept thread, at least every five seconds: for a watchdog.
     std::function<void()> heartbeat;
   };
@@ -164,13 +170,14 @@ class ConnectionServer {
   const Clock& clock_;
   const PeerIdentifier identifier_;
   const RefusalBytes refuse_unidentified_, refuse_too_many_, refuse_not_admin_, refuse_container_,
-      refuse_no_user_database_;
+      refuse_no_user_database_, refuse_too_fast_;
   int max_connections_ = 0;
   UniqueFd epoll_, wake_;
   grpc::ResourceQuota quota_;
 
   // The accept thread's own.
   std::unique_ptr<RefusalDesk> refusals_;
+  RateBudget new_connections_;
   bool listening_ = false;
   BootTime resume_accept_;
   BootTime next_sweep_;

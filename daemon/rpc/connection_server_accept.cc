@@ -9,6 +9,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/rpc/connection_server.h"
 
@@ -84,7 +85,8 @@ void ConnectionServer::AcceptFrom(size_t endpoint) {
       if (errno != EAGAIN && errno != EWOULDBLOCK) PauseAccept(errno);
       return;
     }
-    absl::StatusOr<PeerCredentials> peer = ReadPeerCredentials(socket.get(), clock_.Boot());
+    absl::StatusOr<PeerCredentials> peer =
+        ReadPeerCredentials(socket.get(), clock_.Boot(), options_.hold_callers);
     if (!peer.ok()) {
       Refuse(std::move(socket), refuse_unidentified_);
     } else if (endpoints_[endpoint].admin && !MayAdminister(endpoints_[endpoint], *peer)) {
@@ -96,6 +98,9 @@ void ConnectionServer::AcceptFrom(size_t endpoint) {
 }
 
 void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials peer) {
+  if (!new_connections_.Take(absl::StrCat(endpoint, " ", peer.uid), clock_.Boot()).ok()) {
+    return Refuse(std::move(socket), refuse_too_fast_);
+  }
   {
     MutexLock lock(mu_);
     if (draining_) return;

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "base/log.h"
+#include "daemon/access/principal.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/rpc_status.h"
 #include "daemon/rpc/service_support.h"
@@ -19,7 +21,6 @@ constexpr size_t kMaxRequestId = 64;
 // What Begin and EnrollWithInitialToken have in common.
 template <class Request>
 absl::StatusOr<EnrollmentRequest> Translate(const Request& request) {
-  if (!request.owner().empty()) return NotImplemented("enrolling for another owner");
   if (request.request_id().size() > kMaxRequestId) {
     return MakeError(Reason::kInvalidArgument, "the request id is longer than 64 characters");
   }
@@ -85,7 +86,7 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
           ? parts.store.Find(progress.registration_id)
           : nullptr;
   if (registration != nullptr) {
-    FillRegistration(*registration, parts.access.RightTo(caller, *registration), parts.standings,
+    FillRegistration(*registration, caller, parts.access, parts.standings,
                      message.mutable_registration());
   }
   return message;
@@ -93,31 +94,79 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
 
 }  // namespace
 
+absl::Status EnrollmentService::CheckOwner(const std::string& owner) const {
+  if (!caller_.admin) {
+    if (owner.empty()) return absl::OkStatus();
+    return WithRemedy(MakeError(Reason::kNotPermitted, "only root enrolls for another user"),
+                      "as root, on the admin socket: 'smartkeyctl enroll SERVER --owner USER'");
+  }
+  if (caller_.uid != 0) {
+    return MakeError(Reason::kNotPermitted, "only root enrolls for another user");
+  }
+  if (!owner.empty()) return absl::OkStatus();
+  return WithRemedy(
+      MakeError(Reason::kNotPermitted, "a registration belongs to a person: say to whom"),
+      "'smartkeyctl enroll SERVER --owner USER', or enroll as that user");
+}
+
+void EnrollmentService::AsOwner(const std::string& owner,
+                                absl::AnyInvocable<void(absl::StatusOr<Caller>)> then) const {
+  if (!caller_.admin) return then(caller_);
+  parts_.name_scheduler.RunAfter(
+      absl::ZeroDuration(), [&users = parts_.users, owner, then = std::move(then)]() mutable {
+        absl::StatusOr<Caller> named = CallerNamed(owner, users);
+        if (named.ok()) {
+          Log(LogLevel::kInfo, "root enrolls for another user", {{"owner_uid", named->uid}});
+        }
+        then(std::move(named));
+      });
+}
+
+Caller EnrollmentService::Acting(const std::string& enrollment_id) const {
+  if (!caller_.admin || caller_.uid != 0) return caller_;
+  return parts_.enrollments.BegunBy(enrollment_id).value_or(caller_);
+}
+
 grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
     grpc::CallbackServerContext* context, const v1::BeginEnrollmentRequest* request,
     v1::BeginEnrollmentResponse* response) {
+  if (absl::Status status = CheckOwner(request->owner()); !status.ok()) {
+    return FinishNow(context, status);
+  }
   absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
   if (!translated.ok()) return FinishNow(context, translated.status());
   translated->redirect_uri = request->redirect_uri();
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.enrollments.Begin(caller_, *std::move(translated),
-                           [call, &store = parts_.store, slot = *std::move(slot)](
-                               absl::StatusOr<BegunEnrollment> begun) mutable {
-                             slot.Release();
-                             call->Finish(begun.status(), [&](v1::BeginEnrollmentResponse& answer) {
-                               Fill(*begun, store.Find(begun->registration_id).get(), answer);
-                             });
-                           });
+  AsOwner(request->owner(),
+          [call, &parts = parts_, slot = *std::move(slot),
+           request = *std::move(translated)](absl::StatusOr<Caller> owner) mutable {
+            if (!owner.ok()) {
+              slot.Release();
+              return call->Finish(owner.status(), [](v1::BeginEnrollmentResponse&) {});
+            }
+            parts.enrollments.Begin(
+                *owner, std::move(request),
+                [call, &store = parts.store,
+                 slot = std::move(slot)](absl::StatusOr<BegunEnrollment> begun) mutable {
+                  slot.Release();
+                  call->Finish(begun.status(), [&](v1::BeginEnrollmentResponse& answer) {
+                    Fill(*begun, store.Find(begun->registration_id).get(), answer);
+                  });
+                });
+          });
   return call->reactor();
 }
 
 grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
     grpc::CallbackServerContext* context, const v1::CompleteEnrollmentRequest* request,
     v1::CompleteEnrollmentResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
   if (request->redirect_query().size() > kMaxRedirect) {
     return FinishNow(context,
                      MakeError(Reason::kInvalidArgument, "the redirect is longer than 32 KiB"));
@@ -125,11 +174,12 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
   auto call = PendingUnaryCall<v1::CompleteEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.enrollments.Complete(
-      caller_, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
+      Acting(request->enrollment_id()), request->enrollment_id(),
+      Secret::CopyOf(request->redirect_query()),
       [call, caller = caller_,
        &parts = parts_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
-          FillRegistration(**enrolled, parts.access.RightTo(caller, **enrolled), parts.standings,
+          FillRegistration(**enrolled, caller, parts.access, parts.standings,
                            answer.mutable_registration());
         });
       });
@@ -139,11 +189,14 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
 grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
     grpc::CallbackServerContext* context, const v1::CancelEnrollmentRequest* request,
     v1::CancelEnrollmentResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
   auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.enrollments.Cancel(caller_, request->enrollment_id(), [call](absl::Status status) {
-    call->Finish(status, [](v1::CancelEnrollmentResponse&) {});
-  });
+  parts_.enrollments.Cancel(
+      Acting(request->enrollment_id()), request->enrollment_id(),
+      [call](absl::Status status) { call->Finish(status, [](v1::CancelEnrollmentResponse&) {}); });
   return call->reactor();
 }
 
@@ -151,7 +204,7 @@ grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchE
     grpc::CallbackServerContext*, const v1::WatchEnrollmentRequest* request) {
   auto call = PendingStreamCall<v1::WatchEnrollmentResponse>::Start();
   absl::StatusOr<EnrollmentManager::WatchId> watch = parts_.enrollments.Watch(
-      caller_, request->enrollment_id(),
+      Acting(request->enrollment_id()), request->enrollment_id(),
       [call, &parts = parts_, caller = caller_,
        id = request->enrollment_id()](const EnrollmentProgress& progress) {
         call->Write(ToProto(progress, id, parts, caller));
@@ -175,6 +228,12 @@ grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchE
 grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
     grpc::CallbackServerContext* context, const v1::EnrollWithInitialTokenRequest* request,
     v1::EnrollWithInitialTokenResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  if (absl::Status status = CheckOwner(request->owner()); !status.ok()) {
+    return FinishNow(context, status);
+  }
   absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
   if (!translated.ok()) return FinishNow(context, translated.status());
   if (request->initial_access_token().empty() ||
@@ -190,18 +249,26 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
   }
   auto call = PendingUnaryCall<v1::EnrollWithInitialTokenResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.enrollments.EnrollWithInitialToken(
-      caller_, *std::move(translated), Secret::CopyOf(request->initial_access_token()), expires_in,
-      [call, caller = caller_, &parts = parts_,
-       renewal = !request->renews().empty()](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
-        call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
-          FillRegistration(**enrolled, parts.access.RightTo(caller, **enrolled), parts.standings,
-                           answer.mutable_registration());
-          if (!renewal && parts.standings.HasSibling(**enrolled)) {
-            answer.add_warnings(v1::SAME_APP_SAME_SERVER);
-          }
+  AsOwner(request->owner(), [call, caller = caller_, &parts = parts_, expires_in,
+                             translated = *std::move(translated),
+                             token = Secret::CopyOf(request->initial_access_token())](
+                                absl::StatusOr<Caller> owner) mutable {
+    if (!owner.ok()) {
+      return call->Finish(owner.status(), [](v1::EnrollWithInitialTokenResponse&) {});
+    }
+    const bool renewal = !translated.renews.empty();
+    parts.enrollments.EnrollWithInitialToken(
+        *owner, std::move(translated), std::move(token), expires_in,
+        [call, caller, &parts, renewal](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+          call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
+            FillRegistration(**enrolled, caller, parts.access, parts.standings,
+                             answer.mutable_registration());
+            if (!renewal && parts.standings.HasSibling(**enrolled)) {
+              answer.add_warnings(v1::SAME_APP_SAME_SERVER);
+            }
+          });
         });
-      });
+  });
   return call->reactor();
 }
 

@@ -78,7 +78,7 @@ bool IsUnitName(absl::string_view name) {
 
 }  // namespace
 
-absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now) {
+absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bool hold) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 ||
@@ -93,7 +93,7 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now) {
   peer.gid = credentials.gid;
   peer.pid = credentials.pid;
   peer.groups = PeerGroups(socket);
-  peer.pidfd = PeerPidfd(socket);
+  if (hold) peer.pidfd = PeerPidfd(socket);
   peer.accepted = now;
   return peer;
 }
@@ -105,14 +105,15 @@ struct PeerIdentifier::Observation {
 };
 
 absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) const {
-  absl::StatusOr<std::string> user_name = user_name_(peer.uid);
-  if (!user_name.ok()) return user_name.status();
+  absl::StatusOr<UserEntry> user = user_(peer.uid);
+  if (!user.ok()) return user.status();
   Caller caller;
   caller.uid = peer.uid;
   caller.gid = peer.gid;
   caller.pid = peer.pid;
   caller.groups = peer.groups;
-  caller.user_name = *std::move(user_name);
+  caller.has_login_shell = !user->name.empty() && IsLoginShell(user->shell);
+  caller.user_name = std::move(user->name);
   caller.in_container = true;
   if (peer.pid <= 0) return caller;  // 0: a process outside our pid namespace
 

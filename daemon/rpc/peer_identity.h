@@ -36,21 +36,21 @@ struct PeerCredentials {
   BootTime accepted;
 };
 
-// Reads them from a connected stream socket; does not block. Errors: kCallerUnidentified when the
-// kernel says nothing, or uid 65534 or -1: every user looks like that from a user namespace without
-// a mapping, so they would all be one owner.
-absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now);
+// Reads them from a connected stream socket; does not block. Without `hold` no pidfd is taken, as
+// on an older kernel. Errors: kCallerUnidentified when the kernel says nothing, or uid 65534 or -1:
+// every user looks like that from a user namespace without a mapping, so they would all be one
+// owner.
+absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bool hold = true);
 
-using UserNameLookup = std::function<absl::StatusOr<std::string>(uid_t)>;
+using UserLookup = std::function<absl::StatusOr<UserEntry>(uid_t)>;
 
-// Looks a caller up. Thread-safe if `user_name` is; constant after construction.
+// Looks a caller up. Thread-safe if `user` is; constant after construction.
 class PeerIdentifier {
  public:
   // `proc` is where procfs is mounted; tests give a directory and a user database of their own.
   explicit PeerIdentifier(
-      std::string proc = "/proc",
-      UserNameLookup user_name = [](uid_t uid) { return LookUpUserName(uid); })
-      : proc_(std::move(proc)), user_name_(std::move(user_name)) {}
+      std::string proc = "/proc", UserLookup user = [](uid_t uid) { return LookUpUserEntry(uid); })
+      : proc_(std::move(proc)), user_(std::move(user)) {}
 
   // May block on the user database. What is not known stays empty, and `in_container` is true
   // unless the process was seen to live in the host's namespaces while it was certainly the one
@@ -69,7 +69,7 @@ class PeerIdentifier {
   absl::optional<std::string> ReadFile(absl::string_view name) const;
 
   const std::string proc_;
-  const UserNameLookup user_name_;
+  const UserLookup user_;
 };
 
 // The parsers behind it; pure functions on the text of files in /proc/PID.

@@ -143,13 +143,17 @@ void FillShare(const Share& share, v1::Share* message) {
   for (const Operation one : OperationsOf(share).list()) message->add_operations(ToProto(one));
   message->mutable_scopes()->Add(share.scopes.begin(), share.scopes.end());
   SetTime(share.ends_at, message, &v1::Share::mutable_expires_at);
-  SetTime(share.created_at, message, &v1::Share::mutable_created_at);
+  if (share.policy.empty()) SetTime(share.created_at, message, &v1::Share::mutable_created_at);
+  message->set_policy(share.policy);
+  if (!share.policy.empty()) return;
   message->mutable_made_by()->set_uid(share.created_by);
   message->mutable_made_by()->set_name(share.created_by_name);
 }
 
-void FillRegistration(const Registration& registration, const Right& right,
-                      const Standings& standings, v1::Registration* message) {
+void FillRegistration(const Registration& registration, const Caller& caller,
+                      const AccessPolicy& access, const Standings& standings,
+                      v1::Registration* message) {
+  const Right right = access.RightTo(caller, registration);
   const Generation* serving = registration.serving();
   const Generation& newest = registration.newest();
   const Generation& current = serving != nullptr ? *serving : newest;
@@ -187,7 +191,7 @@ void FillRegistration(const Registration& registration, const Right& right,
   FillGeneration(current, message->mutable_generation());
   if (newest.number != current.number) FillGeneration(newest, message->mutable_next_generation());
   message->set_token_endpoint(current.token_endpoint);
-  for (const Share& share : registration.shares) FillShare(share, message->add_shares());
+  for (const Share& share : access.SharesOf(registration)) FillShare(share, message->add_shares());
 }
 
 }  // namespace smartkey

@@ -8,11 +8,12 @@
 
 namespace smartkey {
 
-// A registration as it is shown to whoever has that right to it. An administrator is shown neither
-// patient, user nor label: those may say who a patient is. Who may only use it is shown neither its
-// key and client id nor who else may.
-void FillRegistration(const Registration& registration, const Right& right,
-                      const Standings& standings, v1::Registration* message);
+// A registration as it is shown to the caller, by the right that he has to it. An administrator is
+// shown neither patient, user nor label: those may say who a patient is. Who may only use it is
+// shown neither its key and client id nor who else may.
+void FillRegistration(const Registration& registration, const Caller& caller,
+                      const AccessPolicy& access, const Standings& standings,
+                      v1::Registration* message);
 
 void FillShare(const Share& share, v1::Share* message);
 

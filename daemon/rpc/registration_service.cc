@@ -26,8 +26,8 @@ bool ByOwnerThenName(const Snapshot& a, const Snapshot& b) {
 
 absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
   if (request.has_context_varies() || request.add_jwt_audiences_size() > 0 ||
-      request.remove_jwt_audiences_size() > 0 || request.has_owner()) {
-    return NotImplemented("changing context, owner or JWT audiences");
+      request.remove_jwt_audiences_size() > 0) {
+    return NotImplemented("changing context or JWT audiences");
   }
   if (request.has_access_for()) {
     const absl::StatusOr<absl::Duration> access_for = FromProto(request.access_for());
@@ -47,6 +47,9 @@ absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
 grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
     grpc::CallbackServerContext* context, const v1::ListRegistrationsRequest* request,
     v1::ListRegistrationsResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
   std::vector<Snapshot> all = parts_.access.List(caller_);
   if (all.empty()) {
     // An empty list would say that there are none.
@@ -78,7 +81,7 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
                           : request->page_size();
   const size_t end = std::min(all.size(), begin + size);
   for (size_t i = begin; i < end; ++i) {
-    FillRegistration(*all[i], parts_.access.RightTo(caller_, *all[i]), parts_.standings,
+    FillRegistration(*all[i], caller_, parts_.access, parts_.standings,
                      response->add_registrations());
   }
   if (end < all.size()) response->set_next_page_token(all[end - 1]->id);
@@ -91,7 +94,7 @@ grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kSee);
   if (!registration.ok()) return FinishNow(context, registration.status());
-  FillRegistration(**registration, parts_.access.RightTo(caller_, **registration), parts_.standings,
+  FillRegistration(**registration, caller_, parts_.access, parts_.standings,
                    response->mutable_registration());
   return FinishNow(context, absl::OkStatus());
 }
@@ -104,7 +107,10 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
       parts_.access.Find(caller_, request->registration(), Operation::kManage);
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (absl::Status status = CheckUpdate(*request); !status.ok()) return FinishNow(context, status);
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  if (request->has_owner()) {
+    return ChangeOwner(context, request, *std::move(registration), response);
+  }
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   absl::optional<Identifying> name, label;
@@ -139,8 +145,7 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
        slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
         slot.Release();
         call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
-          FillRegistration(**updated, access.RightTo(caller, **updated), standings,
-                           answer.mutable_registration());
+          FillRegistration(**updated, caller, access, standings, answer.mutable_registration());
         });
       });
   return call->reactor();
@@ -152,7 +157,7 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   absl::StatusOr<Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kManage);
   if (!registration.ok()) return FinishNow(context, registration.status());
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   const std::vector<Generation>& generations = (*registration)->generations;

@@ -4,23 +4,23 @@
 #include <memory>
 #include <utility>
 
+#include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/services.h"
-#include "daemon/rpc/write_limiter.h"
 #include "smartkey/v1/registration.grpc.pb.h"
 
 namespace smartkey {
 
 // smartkey.v1.RegistrationService for one caller, on either socket: what a caller sees and may
-// change is AccessPolicy's to say. Changes are kRateLimited beyond what WriteLimiter allows a uid.
+// change is AccessPolicy's to say. Changes are kRateLimited beyond what CallLimiter allows a uid.
 // GetKeyAttestation is only declared so far. Thread-safe.
 //
 // In three files: looking, changing and deleting; _orders; _watch.
 class RegistrationService final : public v1::RegistrationService::CallbackService {
  public:
-  // `writes` is shared by all connections of the socket.
+  // `limits` is shared by all connections of the socket.
   RegistrationService(const ServiceParts& parts, const Caller& caller,
-                      std::shared_ptr<WriteLimiter> writes)
-      : parts_(parts), caller_(caller), writes_(std::move(writes)) {}
+                      std::shared_ptr<CallLimiter> limits)
+      : parts_(parts), caller_(caller), limits_(std::move(limits)) {}
 
   grpc::ServerUnaryReactor* ListRegistrations(grpc::CallbackServerContext* context,
                                               const v1::ListRegistrationsRequest* request,
@@ -50,9 +50,14 @@ class RegistrationService final : public v1::RegistrationService::CallbackServic
                                                 v1::ResumeRegistrationsResponse* response) override;
 
  private:
+  grpc::ServerUnaryReactor* ChangeOwner(grpc::CallbackServerContext* context,
+                                        const v1::UpdateRegistrationRequest* request,
+                                        RegistrationStore::Snapshot registration,
+                                        v1::UpdateRegistrationResponse* response);
+
   const ServiceParts& parts_;
   const Caller caller_;
-  const std::shared_ptr<WriteLimiter> writes_;
+  const std::shared_ptr<CallLimiter> limits_;
 };
 
 }  // namespace smartkey

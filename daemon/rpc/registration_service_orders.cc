@@ -47,7 +47,7 @@ grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
     v1::SuspendRegistrationsResponse* response) {
   const absl::StatusOr<RegistrationTarget> target = FromProto(request->target());
   if (!target.ok()) return FinishNow(context, target.status());
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::SuspendRegistrationsResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
@@ -67,7 +67,7 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
     v1::ResumeRegistrationsResponse* response) {
   const absl::StatusOr<RegistrationTarget> target = FromProto(request->target());
   if (!target.ok()) return FinishNow(context, target.status());
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::ResumeRegistrationsResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));

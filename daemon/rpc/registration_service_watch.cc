@@ -21,8 +21,8 @@ Response ToProto(const RegistrationEvent& event, const Caller& caller, const Ser
   response.set_event(static_cast<Response::Event>(event.kind));
   response.set_ending_days(event.ending_days);
   if (event.registration != nullptr) {
-    FillRegistration(*event.registration, parts.access.RightTo(caller, *event.registration),
-                     parts.standings, response.mutable_registration());
+    FillRegistration(*event.registration, caller, parts.access, parts.standings,
+                     response.mutable_registration());
   } else if (!event.id.empty()) {
     response.mutable_registration()->set_id(event.id);
   }

@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "daemon/rpc/admin_service.h"
+#include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/enrollment_service.h"
 #include "daemon/rpc/registration_service.h"
 #include "daemon/rpc/server_info_service.h"
 #include "daemon/rpc/sharing_service.h"
 #include "daemon/rpc/signing_service.h"
 #include "daemon/rpc/token_service.h"
-#include "daemon/rpc/write_limiter.h"
 
 namespace smartkey {
 namespace {
@@ -18,12 +18,12 @@ namespace {
 class PublicConnection : public ConnectionServices {
  public:
   PublicConnection(const ServiceParts& parts, const Caller& caller,
-                   const std::shared_ptr<WriteLimiter>& writes)
+                   const std::shared_ptr<CallLimiter>& limits)
       : tokens_(parts, caller),
-        enrollments_(parts, caller, writes),
-        registrations_(parts, caller, writes),
-        sharing_(parts, caller, writes),
-        signing_(parts, caller),
+        enrollments_(parts, caller, limits),
+        registrations_(parts, caller, limits),
+        sharing_(parts, caller, limits),
+        signing_(parts, caller, limits),
         server_info_(parts, caller) {}
 
   std::vector<grpc::Service*> services() override {
@@ -42,18 +42,20 @@ class PublicConnection : public ConnectionServices {
 class AdminConnection : public ConnectionServices {
  public:
   AdminConnection(const ServiceParts& parts, const Caller& caller,
-                  const std::shared_ptr<WriteLimiter>& writes)
+                  const std::shared_ptr<CallLimiter>& limits)
       : admin_(parts, caller),
-        registrations_(parts, caller, writes),
-        sharing_(parts, caller, writes),
+        enrollments_(parts, caller, limits),
+        registrations_(parts, caller, limits),
+        sharing_(parts, caller, limits),
         server_info_(parts, caller) {}
 
   std::vector<grpc::Service*> services() override {
-    return {&admin_, &registrations_, &sharing_, &server_info_};
+    return {&admin_, &enrollments_, &registrations_, &sharing_, &server_info_};
   }
 
  private:
   AdminService admin_;
+  EnrollmentService enrollments_;
   RegistrationService registrations_;
   SharingService sharing_;
   ServerInfoService server_info_;
@@ -62,14 +64,14 @@ class AdminConnection : public ConnectionServices {
 }  // namespace
 
 ServicesFactory PublicServices(const ServiceParts& parts) {
-  return [&parts, writes = WriteLimiter::Make()](const Caller& caller) {
-    return std::make_unique<PublicConnection>(parts, caller, writes);
+  return [&parts, limits = CallLimiter::Make(parts.clock)](const Caller& caller) {
+    return std::make_unique<PublicConnection>(parts, caller, limits);
   };
 }
 
 ServicesFactory AdminServices(const ServiceParts& parts) {
-  return [&parts, writes = WriteLimiter::Make()](const Caller& caller) {
-    return std::make_unique<AdminConnection>(parts, caller, writes);
+  return [&parts, limits = CallLimiter::Make(parts.clock)](const Caller& caller) {
+    return std::make_unique<AdminConnection>(parts, caller, limits);
   };
 }
 

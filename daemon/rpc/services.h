@@ -60,12 +60,13 @@ struct ServiceParts {
   ServiceInfo info;
 };
 
-// Each factory has a WriteLimiter of its own, for all connections made by it: call it once for a
+// Each factory has a CallLimiter of its own, for all connections made by it: call it once for a
 // socket.
 //
 // The services of the public socket: all but AdminService.
 ServicesFactory PublicServices(const ServiceParts& parts);
-// Those of the admin socket: AdminService, RegistrationService, SharingService, ServerInfoService.
+// Those of the admin socket: AdminService, EnrollmentService (for others), RegistrationService,
+// SharingService, ServerInfoService.
 ServicesFactory AdminServices(const ServiceParts& parts);
 
 }  // namespace smartkey

@@ -48,6 +48,12 @@ absl::Status Merge(const Principal& one, Principal& all) {
                    "one caller has one user: ask for each user, group or unit by itself");
 }
 
+absl::Status ShareFromPolicy(const Share& share) {
+  return WithRemedy(MakeError(Reason::kShareFromPolicy,
+                              absl::StrCat("the configuration makes this share: ", share.policy)),
+                    "ask the administrator, who takes it out there and reloads");
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* SharingService::ShareRegistration(
@@ -74,7 +80,7 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
   absl::Status fits = CheckShare(*terms, parts_.clock.Now());
   if (fits.ok()) fits = CheckShareScopes(*terms, **registration);
   if (!fits.ok()) return FinishNow(context, fits);
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::ShareRegistrationResponse>::Start(
@@ -122,7 +128,7 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
   if (!registration.ok()) return FinishNow(context, registration.status());
   const absl::StatusOr<Principal> principal = ParsePrincipal(request->principal());
   if (!principal.ok()) return FinishNow(context, principal.status());
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::UnshareRegistrationResponse>::Start(
@@ -135,6 +141,11 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
                         if (absl::Status status = access.Check(caller, changed, Operation::kManage);
                             !status.ok()) {
                           return status;
+                        }
+                        for (const Share& one : access.SharesOf(changed)) {
+                          if (one.principal == text && !one.policy.empty()) {
+                            return ShareFromPolicy(one);
+                          }
                         }
                         return RemoveShare(changed, text);
                       },
@@ -172,7 +183,8 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
     if (!one.ok()) return FinishNow(context, one.status());
     if (absl::Status status = Merge(*one, all); !status.ok()) return FinishNow(context, status);
   }
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);  // for the look-up's thread
+  absl::StatusOr<CallLimiter::Slot> slot =
+      limits_->TakeWrite(caller_.uid);  // for the look-up's thread
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::ExplainAccessResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));

@@ -4,21 +4,21 @@
 #include <memory>
 #include <utility>
 
+#include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/services.h"
-#include "daemon/rpc/write_limiter.h"
 #include "smartkey/v1/sharing.grpc.pb.h"
 
 namespace smartkey {
 
 // smartkey.v1.SharingService for one caller, on either socket: whose registrations he may share is
 // AccessPolicy's to say. Who may manage a registration by a share gives others no more than he has.
-// Changes are kRateLimited beyond what WriteLimiter allows a uid. Thread-safe.
+// Changes are kRateLimited beyond what CallLimiter allows a uid. Thread-safe.
 class SharingService final : public v1::SharingService::CallbackService {
  public:
-  // `writes` is shared by all connections of the socket.
+  // `limits` is shared by all connections of the socket.
   SharingService(const ServiceParts& parts, const Caller& caller,
-                 std::shared_ptr<WriteLimiter> writes)
-      : parts_(parts), caller_(caller), writes_(std::move(writes)) {}
+                 std::shared_ptr<CallLimiter> limits)
+      : parts_(parts), caller_(caller), limits_(std::move(limits)) {}
 
   grpc::ServerUnaryReactor* ShareRegistration(grpc::CallbackServerContext* context,
                                               const v1::ShareRegistrationRequest* request,
@@ -41,7 +41,7 @@ class SharingService final : public v1::SharingService::CallbackService {
  private:
   const ServiceParts& parts_;
   const Caller caller_;
-  const std::shared_ptr<WriteLimiter> writes_;
+  const std::shared_ptr<CallLimiter> limits_;
 };
 
 }  // namespace smartkey

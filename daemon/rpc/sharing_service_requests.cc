@@ -84,6 +84,10 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
     grpc::CallbackServerContext*, const v1::RequestAccessRequest* request) {
   using Call = PulledStreamCall<v1::RequestAccessResponse>;
   auto call = Call::Make();
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    call->Finish(status);
+    return call->reactor();
+  }
   absl::StatusOr<AccessWish> wish = WishFromProto(*request);
   if (!wish.ok()) {
     call->Finish(wish.status());
@@ -113,6 +117,9 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
 grpc::ServerUnaryReactor* SharingService::ListAccessRequests(
     grpc::CallbackServerContext* context, const v1::ListAccessRequestsRequest* request,
     v1::ListAccessRequestsResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
   std::string only;
   if (!request->registration().empty()) {
     const absl::StatusOr<RegistrationStore::Snapshot> one =
@@ -144,7 +151,7 @@ grpc::ServerUnaryReactor* SharingService::ResolveAccessRequest(
   }
   absl::StatusOr<Share> terms = ShareTermsFromProto(*request, caller_, parts_.clock.Now());
   if (!terms.ok()) return FinishNow(context, terms.status());
-  absl::StatusOr<WriteLimiter::Slot> slot = writes_->Take(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::ResolveAccessRequestResponse>::Start(

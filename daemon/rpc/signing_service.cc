@@ -28,6 +28,9 @@ absl::Status StillServes(const AccessPolicy& access, const Caller& caller, const
 grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
     grpc::CallbackServerContext* context, const v1::SignClientAssertionRequest* request,
     v1::SignClientAssertionResponse* response) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
   absl::StatusOr<RegistrationStore::Snapshot> registration =
       parts_.access.Find(caller_, request->registration(), Operation::kAssertion);
   if (!registration.ok()) return FinishNow(context, registration.status());

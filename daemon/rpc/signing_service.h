@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <utility>
+
+#include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/services.h"
 #include "smartkey/v1/signing.grpc.pb.h"
 
@@ -9,8 +13,10 @@ namespace smartkey {
 // smartkey.v1.SigningService for one caller. Thread-safe.
 class SigningService final : public v1::SigningService::CallbackService {
  public:
-  SigningService(const ServiceParts& parts, const Caller& caller)
-      : parts_(parts), caller_(caller) {}
+  // `limits` is shared by all connections of the socket.
+  SigningService(const ServiceParts& parts, const Caller& caller,
+                 std::shared_ptr<CallLimiter> limits)
+      : parts_(parts), caller_(caller), limits_(std::move(limits)) {}
 
   grpc::ServerUnaryReactor* SignClientAssertion(grpc::CallbackServerContext* context,
                                                 const v1::SignClientAssertionRequest* request,
@@ -28,6 +34,7 @@ class SigningService final : public v1::SigningService::CallbackService {
  private:
   const ServiceParts& parts_;
   const Caller caller_;
+  const std::shared_ptr<CallLimiter> limits_;
 };
 
 }  // namespace smartkey

@@ -70,12 +70,7 @@ absl::Status RegistrationIndex::CheckInsert(const Registration& registration) co
 }
 
 absl::Status RegistrationIndex::CheckUpdate(const Registration& registration) const {
-  const Snapshot before = Find(registration.id);
-  if (before == nullptr) return RegistrationNotFound();
-  if (before->owner_uid != registration.owner_uid ||
-      before->owner_name != registration.owner_name) {
-    return Broken("an update may not change a registration's owner");
-  }
+  if (Find(registration.id) == nullptr) return RegistrationNotFound();
   return CheckContent(registration);
 }
 
@@ -132,6 +127,7 @@ void RegistrationIndex::Erase(absl::string_view id) {
 
 void CutTimesToMilliseconds(Registration& registration) {
   CutToMillisecond(registration.created_at);
+  CutToMillisecond(registration.resumed_at);
   if (registration.suspension) CutToMillisecond(registration.suspension->since);
   for (absl::Duration& lifetime : registration.earlier_lifetimes) {
     lifetime = absl::Trunc(lifetime, absl::Seconds(1));
@@ -169,6 +165,7 @@ bool LosesAKey(const Registration& before, const Registration& after) {
 bool LosesARight(const Registration& before, const Registration& after) {
   if (after.suspension && !before.suspension) return true;
   if (after.shares_only && !before.shares_only) return true;
+  if (after.owner_uid != before.owner_uid || after.owner_name != before.owner_name) return true;
   const auto terms = [](const Share& share) {
     return std::tie(share.id, share.principal, share.uid, share.gid, share.user_name, share.unit,
                     share.scopes, share.operations, share.ends_at);

@@ -44,7 +44,7 @@ class RegistrationStore {
 
   // Reads, changes and writes one registration in one transaction. `change` runs on the store's
   // thread, sees the latest state, and may refuse: its error goes to `done` and nothing is written.
-  // It may not change the id or the owner. `done` gets the new snapshot.
+  // It may not change the id. `done` gets the new snapshot.
   virtual void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
                       absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) = 0;
 

@@ -9,13 +9,15 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/rate_budget.h"
 #include "daemon/token/attempt_gate.h"
-#include "daemon/token/mint_budget.h"
 #include "daemon/token/request_slots.h"
 #include "daemon/token/token_cache.h"
 #include "daemon/token/token_manager.h"
 
 namespace smartkey {
+
+inline constexpr char kTooManyTokens[] = "too many new tokens were asked for in a short time";
 
 // What was held back together, by a stopped daemon or a busy server, does not come all at once.
 inline constexpr absl::Duration kRetrySpread = absl::Minutes(2);
@@ -68,8 +70,11 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   std::map<TokenKey, Use> uses ABSL_GUARDED_BY(mu);  // of what is cached, and may be of what was
   std::map<std::string, std::map<ObserverId, std::function<void()>>> observers ABSL_GUARDED_BY(mu);
   AttemptGate gate ABSL_GUARDED_BY(mu);
-  MintBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2)};  // by registration
-  MintBudget reports ABSL_GUARDED_BY(mu){3, absl::Minutes(1)};  // by caller and registration
+  // An app that asks for ever new scope sets, or reports every token as rejected, would otherwise
+  // sign and send as fast as the hardware can, and cost everybody the server's patience.
+  RateBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2), kTooManyTokens};  // by registration
+  RateBudget reports ABSL_GUARDED_BY(mu){3, absl::Minutes(1),
+                                         kTooManyTokens};  // by caller and registration
   uint64_t hits ABSL_GUARDED_BY(mu) = 0;
   uint64_t mints ABSL_GUARDED_BY(mu) = 0;
   uint64_t failures ABSL_GUARDED_BY(mu) = 0;

@@ -30,6 +30,7 @@ BINARIES = os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release
 PROGRAMS = ("bare_daemon", "bare_token", "token_calls")
 MANY = 10_000       # registrations
 CROWD = 1_000       # callers at once
+FLOODERS = 64       # callers of another user at once
 CONNECTIONS = 250   # theirs: a user may have 256
 COLD_DELAY = 2_000  # ms that the token endpoint takes
 
@@ -71,6 +72,11 @@ class BenchStack(Stack):
         self.stop("smartkeyd")
         self.start_daemon()
 
+    def end_helper(self, process):
+        self.helpers.remove(process)
+        process.stdin.close()
+        process.wait()
+
     def start_helper(self, user, *args, **options):
         process = self.spawn(user, [os.path.join(self.bin, args[0]), *args[1:]], stdin=subprocess.PIPE, **options)
         self.helpers.append(process)
@@ -90,6 +96,12 @@ class BenchStack(Stack):
         if process.returncode != 0:
             raise Failed(err)
         return json.loads(out)
+
+    def cpu_seconds(self):
+        """What the daemon has used of the processors since it was started."""
+        with open(f"/proc/{self.daemon_pid()}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
     def resident_kib(self):
         with open(f"/proc/{self.daemon_pid()}/status", encoding="ascii") as file:
@@ -206,6 +218,43 @@ allow_loopback_http = true
         stack.processes["swtpm"].send_signal(signal.SIGSTOP)
         stack.start_helper(BOB, "token_calls", "nag", "2", bobs, stack.socket)
 
+    def flooded(self):
+        """What Alice has of a daemon that Bob asks as fast as he can; bare is the same on a bare_daemon."""
+        name = "cached/another_user_floods"
+        if not self.wants(name):
+            return
+        with BenchStack() as stack:
+            stack.start_enrolled()
+            stack.must(stack.enroll(BOB))
+            bobs = stack.registration_of(BOB)
+            stack.warm()
+            bare = stack.start_bare()
+            ours, others = [], []
+            for _ in range(self.rounds):
+                for socket_path, times in ((stack.socket, ours), (bare, others)):
+                    flood = stack.start_helper(BOB, "token_calls", "nag", str(FLOODERS), bobs, socket_path)
+                    (one,) = stack.calls("duel", 1, 1, self.calls or 1_000, stack.registration, socket_path,
+                                         stack.registration, socket_path)
+                    times.append(one["ours"]["p50_us"])
+                    stack.end_helper(flood)
+            self.report(name, ours, others, 2.0, note=f"(p50_us); {FLOODERS} callers of another user")
+
+    def refused_connections(self):
+        """The daemon's own time for a connection that it refuses; bare is one that is served and makes one call."""
+        name = "connections/refused"
+        if not self.wants(name):
+            return
+        with BenchStack() as stack:
+            stack.start_enrolled()
+            ours, others = [], []
+            few = max(1, min(self.rounds, 3))
+            for _ in range(few):
+                others.append(cpu_for(stack, 300, pause=1 / 150) * 1e6)
+                cpu_for(stack, 600)  # more than Bob may make at once
+                ours.append(cpu_for(stack, 20_000 if self.rounds > 1 else 500) * 1e6)
+                time.sleep(4)  # he may connect again
+            self.report(name, ours, others, 0.2, note="(us of processor time for each)")
+
     def many_registrations(self):
         """Bare is a smartkeyd with one."""
         name = f"cached/{MANY}_registrations"
@@ -257,6 +306,18 @@ allow_loopback_http = true
             self.report(name, ours, bare, 1.3, note="(us)")
 
 
+def cpu_for(stack, count, pause=0.0):
+    """Bob connects so many times and makes a call each time; what one costs the daemon."""
+    script = os.path.join(stack.bin, "connect_often.py")
+    if not os.path.exists(script):
+        shutil.copy(os.path.join(HERE, "connect_often.py"), script)
+    before = stack.cpu_seconds()
+    process = stack.spawn(BOB, ["/usr/bin/python3", "-B", script, stack.socket, str(count), str(pause)])
+    if process.wait() != 0:
+        raise Failed("connect_often.py")
+    return max(stack.cpu_seconds() - before, 1e-4) / count
+
+
 def multiply(database, registration, numbers):
     """Registrations like that one, with the same key, under other names."""
     with sqlite3.connect(database) as connection:
@@ -283,7 +344,8 @@ def main():
     options = parser.parse_args()
     bench = Bench(options.rounds, options.calls, options.filter)
     print(f"{os.cpu_count()} processors; {options.rounds} alternated rounds: median of their ratios (quartiles), target")
-    for one in (bench.cached, bench.first_callers, bench.beside_trouble, bench.many_registrations, bench.command):
+    for one in (bench.cached, bench.first_callers, bench.beside_trouble, bench.flooded,
+                bench.refused_connections, bench.many_registrations, bench.command):
         one()
     if options.record:
         with open(options.record, "w", encoding="utf-8") as file:

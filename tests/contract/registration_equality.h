@@ -90,6 +90,7 @@ inline void ExpectEqual(const Registration& a, const Registration& b) {
   EXPECT_EQ(a.created_at, b.created_at);
   EXPECT_EQ(a.earlier_lifetimes, b.earlier_lifetimes);
   EXPECT_EQ(a.shares_only, b.shares_only);
+  EXPECT_EQ(a.resumed_at, b.resumed_at);
   ASSERT_EQ(a.suspension.has_value(), b.suspension.has_value());
   if (a.suspension) {
     EXPECT_EQ(a.suspension->by_uid, b.suspension->by_uid);

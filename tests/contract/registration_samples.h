@@ -96,6 +96,7 @@ inline Registration SampleRegistration(const std::string& id) {
   endless.made_under = share.id;
   r.shares = {share, endless};
   r.shares_only = true;
+  r.resumed_at = absl::FromUnixMillis(1'800'000'007'008);
   r.denials = {
       {1003, "dora", absl::FromUnixMillis(1'800'000'006'007), absl::InfiniteFuture()},
       {4000, "", absl::FromUnixMillis(1'800'000'006'008), absl::FromUnixMillis(1'800'086'406'008)}};

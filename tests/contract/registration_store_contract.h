@@ -275,7 +275,7 @@ TEST_P(RegistrationStoreContract, Update_RefusedByChange_NothingIsWritten) {
   ExpectEqual(*store().Find("r1"), SampleRegistration("r1"));
 }
 
-TEST_P(RegistrationStoreContract, Update_IdAndOwnerStayAndNamesAreStillUnique) {
+TEST_P(RegistrationStoreContract, Update_IdStaysAndNamesAreStillUnique) {
   ASSERT_TRUE(InsertNow(store(), SampleRegistration("r1")).ok());
   ASSERT_TRUE(InsertNow(store(), SampleRegistration("r2")).ok());
   const auto reason_of = [&](absl::AnyInvocable<void(Registration&)> change) {
@@ -285,12 +285,35 @@ TEST_P(RegistrationStoreContract, Update_IdAndOwnerStayAndNamesAreStillUnique) {
                     }).status());
   };
   EXPECT_EQ(reason_of([](Registration& r) { r.id = "r3"; }), Reason::kInternal);
-  EXPECT_EQ(reason_of([](Registration& r) { r.owner_uid = 1; }), Reason::kInternal);
-  EXPECT_EQ(reason_of([](Registration& r) { r.owner_name = "x"; }), Reason::kInternal);
   EXPECT_EQ(reason_of([](Registration& r) { r.generations.clear(); }), Reason::kInternal);
   EXPECT_EQ(reason_of([](Registration& r) { r.name = Identifying("name-r2"); }),
             Reason::kNameTaken);
   ExpectEqual(*store().Find("r1"), SampleRegistration("r1"));
+}
+
+TEST_P(RegistrationStoreContract, Update_AnotherOwnerMayHaveItUnlessHeHasTheName) {
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r1")).ok());
+  Registration his = SampleRegistration("r2");
+  his.owner_uid = 7;
+  his.owner_name = "bob";
+  his.name = SampleRegistration("r1").name;
+  ASSERT_TRUE(InsertNow(store(), his).ok());
+  const auto give_to = [&](uid_t uid, const std::string& name) {
+    return ReasonOf(UpdateNow(store(), "r1", [&](Registration& r) {
+                      r.owner_uid = uid;
+                      r.owner_name = name;
+                      return absl::OkStatus();
+                    }).status());
+  };
+  EXPECT_EQ(give_to(7, "bob"), Reason::kNameTaken);
+  EXPECT_EQ(give_to(7, "robert"), Reason::kUnspecified);
+  // Its first owner may have the name again.
+  Registration again = SampleRegistration("r3");
+  again.name = SampleRegistration("r1").name;
+  EXPECT_TRUE(InsertNow(store(), again).ok());
+  Restart();
+  EXPECT_EQ(store().Find("r1")->owner_name, "robert");
+  EXPECT_EQ(store().Find("r1")->owner_uid, 7u);
 }
 
 TEST_P(RegistrationStoreContract, UpdateAndRemove_AbsentIsNotFound) {

@@ -31,6 +31,12 @@ EHR = "www-data"      # runs the hospital's server
 ALICE = "games"       # a person
 BOB = "news"          # another one
 
+# The users that every system has are those of services: for smartkeyd they shall be people here.
+PEOPLE = """
+[[policy]]
+allow_enroll = ["people", "user:games", "user:news", "user:mail", "user:lp"]
+"""
+
 APP = "org.example.growth-chart"
 SERVER = "sandbox"
 
@@ -192,7 +198,7 @@ class Stack:
         with open(ready, encoding="utf-8") as file:
             self.ready = json.load(file)
 
-    def write_config(self, extra="", server_extra="", key_provider=None, fhir_base=None):
+    def write_config(self, extra="", server_extra="", key_provider=None, fhir_base=None, policy=PEOPLE):
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(f"""
 [daemon]
@@ -221,6 +227,7 @@ fhir_base = "{fhir_base or self.ready["fhir_base"]}"
 allow_loopback_http = true
 {server_extra}
 {extra}
+{policy}
 """)
 
     def start_daemon(self, wait=True):

@@ -103,7 +103,7 @@ class Pkcs11(StackTest):
         self.assertEqual(result.code, 0, str(result))
         self.assertNotIn(registration["id"], self.stack.hardware.objects())
 
-    def test_KeyDeletedBehindOurBackIsLostAndOthersGoOn(self):
+    def test_item_58_KeyDeletedBehindOurBackIsLostAndOthersGoOn(self):
         first = self.enrolled("--name", "one")
         self.assertEqual(self.stack.enroll(ALICE, "--name", "two").code, 0)
         self.stack.hardware.delete_key(f":{first['id']}:1")

@@ -8,11 +8,12 @@
 
 namespace smartkey {
 
-// A process of that user, whose first group has the number of the uid, on the public socket.
+// A process of that person, whose first group has the number of the uid, on the public socket.
 inline Caller User(uid_t uid, std::string name) {
   Caller caller;
   caller.uid = uid;
   caller.gid = uid;
+  caller.has_login_shell = !name.empty();
   caller.user_name = std::move(name);
   return caller;
 }

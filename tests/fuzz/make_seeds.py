@@ -223,8 +223,34 @@ def redirect():
     yield "no-state", case(b"code=c&state=", state=b"")
 
 
+def connection():
+    preface = bytes([1])
+
+    def call(method, message):
+        return bytes([2, method, len(message)]) + message
+
+    named = b"\x0a\x10alices-own-name"  # in nearly every request field 1 is the registration
+    methods = 48
+    yield "every-method", preface + b"".join(call(i, named) for i in range(methods))
+    yield "every-method-empty", preface + b"".join(call(i, b"") for i in range(methods))
+    yield "every-method-garbage", preface + b"".join(call(i, b"\xff\xff\xff\xff\x7f") for i in range(methods))
+    yield "every-method-left-open", preface + b"".join(bytes([3, i]) for i in range(methods))
+    yield "http1", bytes([0, 35]) + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    yield "cut-preface", bytes([0, 10]) + b"PRI * HTTP"
+    yield "silent", b""
+    yield "length-that-is-not-so", preface + bytes([3, 0, 4, 255, 0, 3]) + b"abc"
+    yield "compressed", preface + bytes([3, 0, 4, 0, 1, 3]) + b"\x1f\x8b\x08"
+    yield "huge-metadata", preface + b"".join(bytes([5, 5]) + b"x-big" + bytes([255]) for _ in range(8))
+    yield "many-pings", preface + b"".join(bytes([6, 6, 0, 0, 8]) + b"pingping" for _ in range(64))
+    yield "reset-flood", preface + b"".join(bytes([3, 0, 6, 3, 0, 2 * i + 1, 4]) + b"\0\0\0\x08" for i in range(64))
+    yield "window-overflow", preface + bytes([6, 8, 0, 0, 4]) + b"\x7f\xff\xff\xff"
+    yield "settings-of-nothing", preface + bytes([6, 4, 0, 0, 6]) + b"\0\x05\0\0\0\0"
+    yield "continuation-alone", preface + bytes([6, 9, 4, 1, 4]) + b"\0\0\0\0"
+    yield "path-that-is-none", preface + bytes([7, 12]) + b"/../../etc/x" + bytes([7, 0])
+
+
 CORPORA = {maker.__name__: maker for maker in (
-    challenge, discovery, ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, redirect,
+    challenge, connection, discovery, ecdsa_signature, jwk, pkcs11_key_reference, pkcs11_module, pkcs11_public_key, pkcs11_uri, redirect,
     registration_answer, retry_after, token_answer, tpm_key_blob, url)}
 
 

@@ -239,7 +239,9 @@ TEST_F(RpcConnections, ThreeUsersAreEachSeenAsThemselves) {
 }
 
 TEST_F(RpcConnections, TenThousandQuickReconnectsNeverMixTwoUsersAndLeaveNothingBehind) {
-  StartServer();
+  ConnectionServer::Options options;
+  options.new_connections_at_once = 10'000;
+  StartServer(std::move(options));
   EXPECT_EQ(Output(StartAs(kAlice, 1, 1)),
             "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
   ASSERT_TRUE(Eventually([](const auto& stats) { return stats.connections == 0; }));
@@ -258,6 +260,19 @@ TEST_F(RpcConnections, TenThousandQuickReconnectsNeverMixTwoUsersAndLeaveNothing
 
 TEST_F(RpcConnections, CallersFromOtherNamespacesAreSeenToBe) {
   StartServer();
+  const std::string contained = "right=1 wrong=0 failed=0 container=1 admin=0 denied=0\n";
+  EXPECT_EQ(Output(StartAs(kAlice, 1, 1, "pidns")), contained);
+  EXPECT_EQ(Output(StartAs(kAlice, 1, 1, "userns")), contained);
+}
+
+TEST_F(RpcConnections, OnAKernelThatHoldsNoCallers_UsersAndContainersAreToldApartAsWell) {
+  ConnectionServer::Options options;
+  options.hold_callers = false;
+  options.new_connections_at_once = 10'000;
+  StartServer(std::move(options));
+  EXPECT_EQ(Output(StartAs(kAlice, 4, 250)),
+            "right=1000 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  EXPECT_EQ(Output(StartAs(kBob, 1, 1)), "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
   const std::string contained = "right=1 wrong=0 failed=0 container=1 admin=0 denied=0\n";
   EXPECT_EQ(Output(StartAs(kAlice, 1, 1, "pidns")), contained);
   EXPECT_EQ(Output(StartAs(kAlice, 1, 1, "userns")), contained);
@@ -414,12 +429,24 @@ TEST_F(RpcConnections, OverTheLimitARealClientIsToldSoAtOnce) {
   EXPECT_TRUE(absl::StrContains(Output(StartAs(0, 1, 1, "", 0, true)), "admin=1"));
 }
 
+TEST_F(RpcConnections, ConnectingFasterThanAUserMayIsRefusedAndOthersAreServed) {
+  ConnectionServer::Options options;
+  options.new_connections_at_once = 20;
+  options.new_connections_per_second = 1;
+  StartServer(std::move(options));
+  const std::string told = Output(StartAs(kAlice, 1, 100));
+  EXPECT_NE(told, "right=100 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  EXPECT_GE(server_->stats().refused, 1u);
+  EXPECT_EQ(Output(StartAs(kBob, 1, 10)),
+            "right=10 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+}
+
 TEST_F(RpcConnections, WhileTheUserDatabaseIsSilentCallersAreToldToComeBackAndThenServed) {
   std::atomic<bool> silent{true};
   ConnectionServer::Options options;
-  options.user_name = [&silent](uid_t) -> absl::StatusOr<std::string> {
+  options.user = [&silent](uid_t) -> absl::StatusOr<UserEntry> {
     if (silent) return MakeError(Reason::kNotReady, "no answer");
-    return "alice";
+    return UserEntry{"alice", "", 0};
   };
   StartServer(options);
   auto stub = NewStub();
@@ -456,14 +483,14 @@ TEST_F(RpcConnections, AUserWithManyConnectionsAndASlowLookupKeepsNobodyElseWait
   bool answer = false;
   int under_way = 0, most_under_way = 0;
   ConnectionServer::Options options;
-  options.user_name = [&](uid_t uid) -> absl::StatusOr<std::string> {
-    if (uid != kAlice) return "somebody";
+  options.user = [&](uid_t uid) -> absl::StatusOr<UserEntry> {
+    if (uid != kAlice) return UserEntry{"somebody", "", 0};
     MutexLock lock(mu);
     most_under_way = std::max(most_under_way, ++under_way);
     changed.NotifyAll();
     while (!answer) changed.Wait(mu);
     --under_way;
-    return "alice";
+    return UserEntry{"alice", "", 0};
   };
   StartServer(options);
   constexpr int kMany = 30;

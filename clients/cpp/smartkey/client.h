@@ -42,6 +42,7 @@ struct EnrollmentWish {
                        // new one.
   bool new_patient =
       false;               // With `renews`: take another patient than before, and drop all shares.
+  std::string owner;       // User name of the owner to be: AdminClient, as root. Empty: the caller.
   std::string request_id;  // A repeated call with the same one finds the first. Empty: none.
   // For how long the person means to allow the access, to be warned before its end. Zero: not said.
   absl::Duration access_for = absl::ZeroDuration();
@@ -79,6 +80,8 @@ struct RegistrationChange {
   absl::optional<std::string> label;          // Empty: removes it. IDENTIFYING
   absl::optional<absl::Duration> access_for;  // From now on; zero: takes back what was said.
   absl::optional<bool> shares_only;           // Whether even the owner's programs need a share.
+  // A new owner's user name, alone: AdminClient, as root.
+  absl::optional<std::string> owner;
 };
 
 // What a share shall allow.

@@ -135,8 +135,9 @@ struct Share {
   std::vector<std::string> operations;  // "TOKEN", "MANAGE", ...
   std::vector<std::string> scopes;      // Empty: all.
   absl::optional<absl::Time> expires_at;
-  absl::optional<absl::Time> created_at;
+  absl::optional<absl::Time> created_at;  // Absent where the configuration makes it, as the next.
   absl::optional<User> made_by;
+  std::string policy;  // Where the configuration makes it, "file:line". Empty: a person did.
 };
 
 // Somebody's wish to use a registration, as its owner sees it.

@@ -35,6 +35,7 @@ void VisitRegistration(Visitor& column, Row& r) {
   column("created_at", r.created_at);
   column("earlier_lifetimes", r.earlier_lifetimes);
   column("shares_only", r.shares_only);
+  column("resumed_at", r.resumed_at);
   column(kSuspensionColumns, r.suspension);
 }
 

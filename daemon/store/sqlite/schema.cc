@@ -147,6 +147,7 @@ ALTER TABLE shares ADD COLUMN created_by_name TEXT NOT NULL DEFAULT '';
 // Version 4. Shares that somebody made who manages by a share himself name that one's id. Denials
 // are of whoever asked for a share; NULL in until is "for good".
 constexpr char kToVersion4[] = R"sql(
+ALTER TABLE registrations ADD COLUMN resumed_at INTEGER;
 ALTER TABLE shares ADD COLUMN made_under TEXT NOT NULL DEFAULT '';
 CREATE TABLE denials (
   registration_id TEXT NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,

@@ -80,7 +80,8 @@ class SharedTest : public testing::Test {
   const Caller alice_ = User(1000, "alice"), bob_ = User(1001, "bob"), carol_ = User(1002, "carol");
   FakeClock clock_;
   FakeRegistrationStore store_;
-  AccessPolicy policy_{store_, clock_};
+  CurrentCatalog catalog_{Catalog()};
+  AccessPolicy policy_{store_, catalog_, clock_};
 };
 
 TEST_F(SharedTest, Grantee_DoesWhatTheShareAllowsAndIsToldWhatItDoesNot) {
@@ -255,6 +256,16 @@ TEST_F(SharedTest, Container_IsReachedByAShareAlone) {
   EXPECT_THAT(List(owner_inside), IsEmpty());
   // A service's uid that has no user name likewise.
   EXPECT_EQ(Find(User(61234, ""), "r1", Operation::kToken), "CALLER_UNIDENTIFIED");
+}
+
+TEST_F(SharedTest, LoginOfAGranteeHasChanged_IsSaidToWhoKnowsTheId) {
+  ShareIt("r1", {"token"});
+  const Caller robert = User(1001, "robert");
+  EXPECT_EQ(Find(robert, "r1", Operation::kToken), "OWNER_CHANGED");
+  // Names of what was a former login's are not to be guessed.
+  EXPECT_EQ(Find(robert, "alice/mercy", Operation::kToken), "REGISTRATION_NOT_FOUND");
+  EXPECT_THAT(List(robert), IsEmpty());
+  EXPECT_EQ(Find(carol_, "r1", Operation::kToken), "REGISTRATION_NOT_FOUND");
 }
 
 TEST_F(SharedTest, UidThatIsNobodys_HasNoShareEither) {

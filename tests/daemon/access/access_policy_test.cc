@@ -49,7 +49,8 @@ class AccessPolicyTest : public testing::Test {
   int64_t created_ = 0;
   FakeClock clock_;
   FakeRegistrationStore store_;
-  AccessPolicy policy_{store_, clock_};
+  CurrentCatalog catalog_{Catalog()};
+  AccessPolicy policy_{store_, catalog_, clock_};
 };
 
 TEST_F(AccessPolicyTest, OwnerAsksByIdOrName_FindsItForEveryOperation) {

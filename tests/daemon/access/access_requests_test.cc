@@ -126,7 +126,8 @@ class AccessRequestsTest : public testing::Test {
   FakeClock clock_;
   FakeScheduler scheduler_{clock_};
   FakeRegistrationStore store_;
-  AccessPolicy policy_{store_, clock_};
+  CurrentCatalog catalog_{Catalog()};
+  AccessPolicy policy_{store_, catalog_, clock_};
   AccessRequests requests_{store_, policy_, scheduler_, clock_};
   int wakes_ = 0;
   int shares_ = 0;
@@ -188,7 +189,7 @@ TEST_F(AccessRequestsTest, DeniedForGood_OutlivesADayAndARestartUntilTheOwnerSha
   EXPECT_EQ(Deny(alice_, IdOf(alice_), true), "ok");
   clock_.Advance(absl::Hours(24 * 400));
   FakeRegistrationStore store(store_.Contents());
-  AccessPolicy policy(store, clock_);
+  AccessPolicy policy(store, catalog_, clock_);
   AccessRequests requests(store, policy, scheduler_, clock_);
   ASSERT_TRUE(requests.Ask(bob_, WishFor("mercy"), [] {}).ok());
   EXPECT_THAT(requests.List(alice_), IsEmpty());

@@ -60,7 +60,10 @@ TEST(Principal, Malformed_IsRefusedWithoutQuotingIt) {
 }
 
 UserDatabase Users() {
-  return {[](uid_t uid) -> absl::StatusOr<std::string> { return uid == 1001 ? "bob" : ""; },
+  return {[](uid_t uid) -> absl::StatusOr<UserEntry> {
+            return uid == 1001 ? UserEntry{"bob", "/bin/bash", 1001} : UserEntry();
+          },
+          [](const UserEntry& user) { return std::vector<gid_t>{user.gid}; },
           [](const std::string& name) -> absl::StatusOr<absl::optional<uid_t>> {
             if (name == "slow") return MakeError(Reason::kNotReady, "no answer");
             return name == "bob" ? absl::optional<uid_t>(1001) : absl::nullopt;
@@ -97,7 +100,7 @@ TEST(Resolve, WhoIsNotThereOrNotToBeFoundOutNow_IsSaid) {
 
 TEST(UserDatabase, OfThisSystem_KnowsRoot) {
   const UserDatabase users;
-  EXPECT_EQ(users.name_of(0).value(), "root");
+  EXPECT_EQ(users.entry_of(0).value().name, "root");
   EXPECT_EQ(users.find_user("root").value(), absl::optional<uid_t>(0));
   EXPECT_EQ(users.find_group("root").value(), absl::optional<gid_t>(0));
   EXPECT_EQ(users.find_user("no-such-user-here").value(), absl::nullopt);

@@ -103,7 +103,8 @@ class RegistrationFeedTest : public testing::Test {
   FakeClock clock_;
   FakeScheduler scheduler_{clock_};
   FakeRegistrationStore store_;
-  AccessPolicy access_{store_, clock_};
+  CurrentCatalog catalog_{Catalog()};
+  AccessPolicy access_{store_, catalog_, clock_};
   std::unique_ptr<RegistrationFeed> feed_ =
       std::make_unique<RegistrationFeed>(store_, access_, scheduler_, clock_);
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "tests/daemon/app/config_directory.h"
 
@@ -374,6 +375,87 @@ TEST(CheckConfig, BadDropInOnly_ExitsWithOne) {
   std::ostringstream out;
   EXPECT_EQ(CheckConfig(dir.main_file(), out), 1);
   EXPECT_TRUE(LoadConfig(dir.main_file()).ok());
+}
+
+TEST(ConfigPolicy, EveryKey_ComesOutWhereItBelongs) {
+  const ConfigDirectory dir;
+  dir.WriteMain(R"(
+[[policy]]
+servers = ["mercy*"]
+apps = ["org.example.*"]
+allow_enroll = ["people", "user:viewer", "uid:4001", "group:root"]
+deny_enroll = ["user:kiosk+unit:kiosk.service"]
+max_registrations_per_owner = 3
+max_idle = "180d"
+[[policy.share]]
+principal = "unit:backup.service"
+allow = ["token", "dpop"]
+scopes = ["openid"]
+[[policy]]
+)");
+  EXPECT_THAT(dir.Errors(), IsEmpty());
+  const std::vector<Policy> policies = dir.Read().config.catalog.policies;
+  ASSERT_EQ(policies.size(), 2u);
+  const Policy& first = policies[0];
+  EXPECT_TRUE(first.IsOf("mercy-2", "org.example.viewer"));
+  EXPECT_FALSE(first.IsOf("clinic", "org.example.viewer"));
+  ASSERT_TRUE(first.allow_enroll.has_value());
+  EXPECT_TRUE(first.allow_enroll->people);
+  ASSERT_EQ(first.allow_enroll->principals.size(), 3u);
+  EXPECT_EQ(first.allow_enroll->principals[0].user_name, "viewer");
+  EXPECT_EQ(first.allow_enroll->principals[0].uid, -1);
+  EXPECT_EQ(first.allow_enroll->principals[1].uid, 4001);
+  EXPECT_EQ(first.allow_enroll->principals[2].gid, 0);
+  ASSERT_EQ(first.deny_enroll.size(), 1u);
+  EXPECT_EQ(first.deny_enroll[0].unit, "kiosk.service");
+  EXPECT_EQ(first.max_registrations_per_owner, 3);
+  EXPECT_EQ(first.max_idle, absl::Hours(24 * 180));
+  ASSERT_EQ(first.shares.size(), 1u);
+  EXPECT_EQ(first.shares[0].unit, "backup.service");
+  EXPECT_THAT(first.shares[0].operations, ElementsAre("token", "dpop"));
+  EXPECT_TRUE(absl::EndsWith(first.shares[0].policy, ":11")) << first.shares[0].policy;
+  EXPECT_FALSE(policies[1].DecidesEnrollment());
+  EXPECT_TRUE(policies[1].IsOf("anything", "at.all"));
+}
+
+TEST(ConfigPolicy, Mistakes_AreSaidWithTheirLines) {
+  const ConfigDirectory dir;
+  dir.WriteMain(R"(
+[[policy]]
+servers = []
+allow_enroll = ["everyone"]
+deny_enroll = ["people"]
+max_registrations_per_owner = 0
+max_idle = "1h"
+[[policy.share]]
+allow = ["token"]
+[[policy.share]]
+principal = "exe:/usr/bin/viewer"
+[[policy.share]]
+principal = "user:bob"
+allow = ["everything"]
+[[policy.share]]
+principal = "user:bob"
+allow = ["assertion"]
+scopes = ["openid"]
+)");
+  EXPECT_EQ(dir.Errors().size(), 9u) << absl::StrJoin(dir.Errors(), "\n");
+}
+
+TEST(ConfigPolicy, InADropIn_IsRefused) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.drop_in("10.toml"), "[[policy]]\n");
+  EXPECT_EQ(dir.Read().config.problems.size(), 1u);
+}
+
+TEST(ConfigPolicy, GroupThatThereIsNot_IsNobodysAndNoReasonNotToStart) {
+  const ConfigDirectory dir;
+  dir.WriteMain("[[policy]]\nallow_enroll = [\"group:no-such-group-here\"]\n");
+  EXPECT_THAT(dir.Errors(), IsEmpty());
+  const std::vector<Policy> policies = dir.Read().config.catalog.policies;
+  ASSERT_EQ(policies.size(), 1u);
+  EXPECT_EQ(policies[0].allow_enroll->principals[0].gid, -2);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ struct DaemonParts {
         endpoint(http, clock),
         minter(signer, endpoint, clock),
         tokens(catalog, store, minter, scheduler, clock),
-        access(store, clock),
+        access(store, catalog, clock),
         manager(std::make_unique<EnrollmentManager>(EnrollmentManager::Parts{
             catalog, access, store, keys, http, tokens, scheduler, clock})),
         revocation(http),

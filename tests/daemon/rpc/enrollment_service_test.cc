@@ -54,5 +54,32 @@ TEST_F(Services, EnrollmentErrorsKeepTheirReasons) {
   }
 }
 
+class EnrollingForOthers : public Services {
+ protected:
+  std::string Begin(Client& client, const std::string& owner) {
+    grpc::ClientContext context;
+    v1::BeginEnrollmentRequest request;
+    v1::BeginEnrollmentResponse response;
+    // Further than to the look at the server nothing is let through here.
+    request.set_server("nowhere");
+    request.set_owner(owner);
+    const grpc::Status status = v1::EnrollmentService::NewStub(client.channel)
+                                    ->BeginEnrollment(&context, request, &response);
+    return v1::ErrorDetail::Reason_Name(DetailOf(status).reason());
+  }
+};
+
+TEST_F(EnrollingForOthers, OnlyRootOnTheAdminSocketAndOnlyForSomebodyWhoIsThere) {
+  auto root = Connect(Administrator());
+  EXPECT_EQ(Begin(*root, "bob"), "UNKNOWN_SERVER");  // as bob's own would be told
+  EXPECT_EQ(Begin(*root, ""), "NOT_PERMITTED");
+  EXPECT_EQ(Begin(*root, "mallory"), "UNKNOWN_PRINCIPAL");
+  EXPECT_EQ(Begin(*Connect(alice_), "bob"), "NOT_PERMITTED");
+  EXPECT_EQ(Begin(*Connect(User(0, "root")), "bob"), "NOT_PERMITTED");  // on the public socket
+  Caller of_the_group = User(1002, "carol");
+  of_the_group.admin = true;
+  EXPECT_EQ(Begin(*Connect(of_the_group), "bob"), "NOT_PERMITTED");
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -190,15 +190,24 @@ int Answers(uid_t, passwd*, char*, size_t, passwd** found) {
   return error;
 }
 
+TEST(LoginShell, OfPeopleAndOfServices) {
+  for (const char* shell : {"/bin/bash", "/usr/bin/zsh", "", "/opt/shells/fish"}) {
+    EXPECT_TRUE(IsLoginShell(shell)) << shell;
+  }
+  for (const char* shell : {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/bin/sync"}) {
+    EXPECT_FALSE(IsLoginShell(shell)) << shell;
+  }
+}
+
 TEST(UserName, NoSuchUserIsAnAnswerAndTroubleIsNone) {
-  EXPECT_EQ(LookUpUserName(0).value(), "root");
-  EXPECT_EQ(LookUpUserName(1000, LongEntry).value(), "alice");
+  EXPECT_EQ(LookUpUserEntry(0).value().name, "root");
+  EXPECT_EQ(LookUpUserEntry(1000, LongEntry).value().name, "alice");
   for (const GetPwUid get : {Answers<0>, Answers<ENOENT>, Answers<ESRCH>}) {
-    EXPECT_EQ(LookUpUserName(1000, get).value(), "");
+    EXPECT_EQ(LookUpUserEntry(1000, get).value().name, "");
   }
   for (const GetPwUid get :
        {Answers<EIO>, Answers<ETIMEDOUT>, Answers<EAGAIN>, Answers<EMFILE>, Answers<ERANGE>}) {
-    const absl::Status status = LookUpUserName(1000, get).status();
+    const absl::Status status = LookUpUserEntry(1000, get).status();
     EXPECT_EQ(ReasonOf(status), Reason::kNotReady) << status;
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   }
@@ -208,10 +217,10 @@ TEST(PeerIdentifier, ACallerWhoseNameCannotBeLookedUpIsNoCallerWithoutAName) {
   FakeProc proc;
   proc.WriteProcess(77);
   const PeerIdentifier silent(proc.root(),
-                              [](uid_t uid) { return LookUpUserName(uid, Answers<EIO>); });
+                              [](uid_t uid) { return LookUpUserEntry(uid, Answers<EIO>); });
   EXPECT_EQ(ReasonOf(silent.Identify(Unpinned()).status()), Reason::kNotReady);
   const PeerIdentifier unknown(proc.root(),
-                               [](uid_t uid) { return LookUpUserName(uid, Answers<0>); });
+                               [](uid_t uid) { return LookUpUserEntry(uid, Answers<0>); });
   const Caller caller = unknown.Identify(Unpinned()).value();
   EXPECT_EQ(caller.user_name, "");
   EXPECT_FALSE(caller.in_container);

@@ -250,5 +250,69 @@ TEST_F(RegistrationOrders, EarlierGenerationsEnded_TheRegistrationShowsWhatToExp
   EXPECT_NEAR(end.time().seconds(), absl::ToUnixSeconds(clock_.Now()) + 2 * 86400, 60);
 }
 
+class ChangeOwner : public RegistrationOrders {
+ protected:
+  std::string Give(Client& client, const std::string& registration, const std::string& owner) {
+    v1::UpdateRegistrationRequest request;
+    request.set_registration(registration);
+    request.set_owner(owner);
+    return Give(client, request);
+  }
+  std::string Give(Client& client, const v1::UpdateRegistrationRequest& request) {
+    grpc::ClientContext context;
+    v1::UpdateRegistrationResponse response;
+    const grpc::Status status = StubOf(client)->UpdateRegistration(&context, request, &response);
+    return status.ok() ? response.registration().owner().name()
+                       : v1::ErrorDetail::Reason_Name(DetailOf(status).reason());
+  }
+};
+
+TEST_F(ChangeOwner, ByRoot_ItIsTheOthers) {
+  const std::string id = AddRegistration("mercy");
+  auto root = Connect(Administrator());
+  EXPECT_EQ(Give(*root, "alice/mercy", "bob"), "bob");
+  EXPECT_EQ(store_.Find(id)->owner_uid, 1001u);
+  EXPECT_EQ(access_.RightTo(bob_, *store_.Find(id)).relation, Right::Relation::kOwner);
+  EXPECT_EQ(access_.RightTo(alice_, *store_.Find(id)).relation, Right::Relation::kNone);
+}
+
+TEST_F(ChangeOwner, LoginRenamed_TheOwnerHasItAgain) {
+  const std::string id = AddRegistration("mercy", 1001, "robert");
+  EXPECT_EQ(Give(*Connect(bob_), id, "bob"), "OWNER_CHANGED");
+  EXPECT_EQ(Give(*Connect(Administrator()), "robert/mercy", "bob"), "bob");
+  EXPECT_EQ(access_.RightTo(bob_, *store_.Find(id)).relation, Right::Relation::kOwner);
+}
+
+TEST_F(ChangeOwner, ByOthersOrToNobodyOrInTheMiddleOfARenewal_NothingChanges) {
+  const std::string id = AddRegistration("mercy");
+  auto root = Connect(Administrator());
+  EXPECT_EQ(Give(*Connect(alice_), "mercy", "bob"), "NOT_PERMITTED");
+  EXPECT_EQ(Give(*Connect(bob_), "mercy", "bob"), "REGISTRATION_NOT_FOUND");
+  Caller of_the_group = User(1002, "carol");
+  of_the_group.admin = true;
+  EXPECT_EQ(Give(*Connect(of_the_group), "alice/mercy", "bob"), "NOT_PERMITTED");
+  EXPECT_EQ(Give(*root, "alice/mercy", "mallory"), "UNKNOWN_PRINCIPAL");
+  v1::UpdateRegistrationRequest with_more;
+  with_more.set_registration("alice/mercy");
+  with_more.set_owner("bob");
+  with_more.set_name("other");
+  EXPECT_EQ(Give(*root, with_more), "INVALID_ARGUMENT");
+  AddRegistration("mercy", 1001, "bob");
+  EXPECT_EQ(Give(*root, "alice/mercy", "bob"), "NAME_TAKEN");
+  store_.Update(
+      id,
+      [](Registration& registration) {
+        Generation next = registration.generations.back();
+        next.number = 2;
+        next.state = GenerationState::kPending;
+        next.client_id = next.enrollment_id = "";
+        registration.generations.push_back(next);
+        return absl::OkStatus();
+      },
+      [](const auto& updated) { EXPECT_TRUE(updated.ok()) << updated.status(); });
+  EXPECT_EQ(Give(*root, "alice/mercy", "viewer"), "ENROLLMENT_UNDER_WAY");
+  EXPECT_EQ(store_.Find(id)->owner_name, "alice");
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -153,7 +153,7 @@ class Services : public testing::Test {
   FakeKeyService keys_;
   FakeMinter minter_;
   FakeHttpClient http_{clock_};
-  AccessPolicy access_{store_, clock_};
+  AccessPolicy access_{store_, catalog_, clock_};
   JwtSigner signer_{keys_};
   AssertionIssuer assertions_{catalog_, signer_, clock_};
   Standings standings_{store_, catalog_, keys_, "fake", clock_};
@@ -171,15 +171,29 @@ class Services : public testing::Test {
   AccessRequests access_requests_{store_, access_, scheduler_, clock_};
   FakeStoreMaintenance maintenance_;
   FakeConfigReloader config_;
-  // bob and the group clinic, and nobody else.
-  const UserDatabase users_{
-      [](uid_t uid) -> absl::StatusOr<std::string> { return uid == 1001 ? "bob" : ""; },
-      [](const std::string& name) -> absl::StatusOr<absl::optional<uid_t>> {
-        return name == "bob" ? absl::optional<uid_t>(1001) : absl::nullopt;
-      },
-      [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
-        return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
-      }};
+  // alice, bob, the service viewer and the group clinic, and nobody else.
+  const UserDatabase users_{[](uid_t uid) -> absl::StatusOr<UserEntry> {
+                              switch (uid) {
+                                case 1000:
+                                  return UserEntry{"alice", "/bin/bash", 1000};
+                                case 1001:
+                                  return UserEntry{"bob", "/bin/bash", 1001};
+                                case 990:
+                                  return UserEntry{"viewer", "/usr/sbin/nologin", 990};
+                                default:
+                                  return UserEntry();
+                              }
+                            },
+                            [](const UserEntry& user) { return std::vector<gid_t>{user.gid}; },
+                            [](const std::string& name) -> absl::StatusOr<absl::optional<uid_t>> {
+                              if (name == "alice") return absl::optional<uid_t>(1000);
+                              if (name == "bob") return absl::optional<uid_t>(1001);
+                              if (name == "viewer") return absl::optional<uid_t>(990);
+                              return absl::optional<uid_t>();
+                            },
+                            [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
+                              return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
+                            }};
   ServiceParts parts_{
       catalog_,   access_, standings_,       store_,       maintenance_,
       keys_,      tokens_, assertions_,      enrollments_, remover_,

@@ -53,7 +53,8 @@ class TokenWatchTest : public TokenManagerTest {
     return MakeError(Reason::kServerUnreachable, "no connection");
   }
 
-  AccessPolicy access_{store_, clock_};
+  CurrentCatalog catalog_{Catalog()};
+  AccessPolicy access_{store_, catalog_, clock_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
   int wakes_ = 0;
   std::shared_ptr<TokenWatch> watch_;

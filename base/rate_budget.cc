@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/token/mint_budget.h"
+#include "base/rate_budget.h"
 
 #include <algorithm>
 
@@ -11,21 +11,20 @@ namespace {
 constexpr size_t kMostRemembered = 10'000;
 }  // namespace
 
-absl::Status MintBudget::Take(const std::string& whose, BootTime now) {
+absl::Status RateBudget::Take(const std::string& whose, BootTime now) {
   if (used_.size() >= kMostRemembered) {
     std::erase_if(used_, [&](const auto& entry) {
       return now - entry.second.at > at_once_ * regain_one_in_;
     });
   }
   Used& used = used_[whose];
-  used.mints = std::max(0.0, used.mints - absl::FDivDuration(now - used.at, regain_one_in_));
+  used.times = std::max(0.0, used.times - absl::FDivDuration(now - used.at, regain_one_in_));
   used.at = now;
-  if (used.mints + 1 > at_once_) {
-    return WithRetryAfter(
-        MakeError(Reason::kRateLimited, "too many new tokens were asked for in a short time"),
-        (used.mints + 1 - at_once_) * regain_one_in_);
+  if (used.times + 1 > at_once_) {
+    return WithRetryAfter(MakeError(Reason::kRateLimited, refusal_),
+                          (used.times + 1 - at_once_) * regain_one_in_);
   }
-  used.mints += 1;
+  used.times += 1;
   return absl::OkStatus();
 }
 

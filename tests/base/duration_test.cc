@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "clients/ctl/duration.h"
+#include "base/duration.h"
 
 #include "base/error.h"
 #include "gtest/gtest.h"
 
-namespace smartkey::ctl {
+namespace smartkey {
 namespace {
 
 TEST(ParseDuration, UnitsAndTheirSumsAreRead) {
@@ -19,8 +19,9 @@ TEST(ParseDuration, UnitsAndTheirSumsAreRead) {
 }
 
 TEST(ParseDuration, EverythingElseIsAUsageError) {
-  for (const char* text : {"", "5", "m", "5x", "5m1h", "1h1h", "-5m", "+5m", " 5m", "5m ", "1.5h",
-                           "5M", "99999999999999999999s", "11y", "3651d", "1d1y", "4294967295d", "1e3s", "5ms"}) {
+  for (const char* text :
+       {"", "5", "m", "5x", "5m1h", "1h1h", "-5m", "+5m", " 5m", "5m ", "1.5h", "5M",
+        "99999999999999999999s", "11y", "3651d", "1d1y", "4294967295d", "1e3s", "5ms"}) {
     auto duration = ParseDuration(text);
     ASSERT_FALSE(duration.ok()) << text;
     EXPECT_EQ(ExitCodeOf(duration.status()), ExitCode::kUsage) << text;
@@ -28,4 +29,4 @@ TEST(ParseDuration, EverythingElseIsAUsageError) {
 }
 
 }  // namespace
-}  // namespace smartkey::ctl
+}  // namespace smartkey

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "clients/ctl/duration.h"
+#include "base/duration.h"
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "base/error.h"
 
-namespace smartkey::ctl {
+namespace smartkey {
 namespace {
 
 absl::Duration UnitOf(char letter) {
@@ -48,4 +48,4 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
   return total;
 }
 
-}  // namespace smartkey::ctl
+}  // namespace smartkey

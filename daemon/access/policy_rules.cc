@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/access/policy_rules.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "daemon/access/share_rules.h"
+
+namespace smartkey {
+namespace {
+
+// systemd.exec(5), DynamicUser=: given to services for as long as they run.
+constexpr uid_t kFirstDynamicUid = 61184;
+constexpr uid_t kLastDynamicUid = 65519;
+
+const Policy* FindDecider(const Catalog& catalog, absl::string_view server_name,
+                          absl::string_view app_id) {
+  for (const Policy& one : catalog.policies) {
+    if (one.DecidesEnrollment() && one.IsOf(server_name, app_id)) return &one;
+  }
+  return nullptr;
+}
+
+bool IsAny(const std::vector<Share>& principals, const Caller& caller) {
+  return std::any_of(principals.begin(), principals.end(), [&](const Share& one) {
+    return Match(one, caller, absl::UnixEpoch()) == ShareMatch::kYes;
+  });
+}
+
+absl::Status NotAllowed(absl::string_view why, const Policy* decider) {
+  if (decider != nullptr) {
+    return MakeError(Reason::kEnrollmentNotAllowed,
+                     absl::StrCat(why, " (", Printable(decider->place), ")"));
+  }
+  return WithRemedy(MakeError(Reason::kEnrollmentNotAllowed, why),
+                    "the administrator names the user in the configuration: [[policy]] "
+                    "allow_enroll = [\"people\", \"user:NAME\"]; or a person enrolls and shares");
+}
+
+}  // namespace
+
+std::vector<Share> SharesByPolicy(const Catalog& catalog, const Registration& registration) {
+  std::vector<Share> shares;
+  for (const Policy& one : catalog.policies) {
+    if (one.shares.empty()) continue;
+    if (!one.IsOf(catalog.ServerNameOf(registration), registration.app_id)) continue;
+    shares.insert(shares.end(), one.shares.begin(), one.shares.end());
+  }
+  return shares;
+}
+
+absl::Status CheckEnrollByPolicy(const Catalog& catalog, const Caller& caller,
+                                 absl::string_view server_name, absl::string_view app_id) {
+  if (caller.uid >= kFirstDynamicUid && caller.uid <= kLastDynamicUid) {
+    return WithRemedy(MakeError(Reason::kEnrollmentNotAllowed,
+                                "the caller's uid is one that systemd lends to services "
+                                "(DynamicUser=): the next one who has it would own this"),
+                      "let a person enroll and share with the unit: unit:NAME.service");
+  }
+  const Policy* decider = FindDecider(catalog, server_name, app_id);
+  if (decider != nullptr && IsAny(decider->deny_enroll, caller)) {
+    return NotAllowed("the configuration does not let this user enroll", decider);
+  }
+  const bool says_who = decider != nullptr && decider->allow_enroll.has_value();
+  if (says_who && IsAny(decider->allow_enroll->principals, caller)) return absl::OkStatus();
+  if (says_who && !decider->allow_enroll->people) {
+    return NotAllowed("the configuration lets only others enroll", decider);
+  }
+  if (caller.has_login_shell) return absl::OkStatus();
+  return NotAllowed(
+      "the caller's login has no shell: the user of a service enrolls only where it is named",
+      says_who ? decider : nullptr);
+}
+
+absl::Status CheckCountByPolicy(const Catalog& catalog, const Caller& caller,
+                                absl::string_view server_name, absl::string_view app_id,
+                                const std::vector<RegistrationStore::Snapshot>& all) {
+  for (const Policy& policy : catalog.policies) {
+    if (policy.max_registrations_per_owner == 0 || !policy.IsOf(server_name, app_id)) continue;
+    const auto has = std::count_if(all.begin(), all.end(), [&](const auto& one) {
+      return one->owner_uid == caller.uid && one->owner_name == caller.user_name &&
+             policy.IsOf(catalog.ServerNameOf(*one), one->app_id);
+    });
+    if (has < policy.max_registrations_per_owner) continue;
+    return WithRemedy(
+        MakeError(Reason::kTooManyRegistrations,
+                  absl::StrCat("the configuration lets one user have ",
+                               policy.max_registrations_per_owner, " of these registrations (",
+                               Printable(policy.place), ")")),
+        "delete one that is not needed: 'smartkeyctl list'");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace smartkey

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/rate_budget.h"
+
+namespace smartkey {
+
+// What a uid may ask for over all of its connections: how many calls a second that cost something,
+// be it the hardware, the network, the disk, the user database or a look at every registration; and
+// how many writes at a time. Cached tokens and the like are not counted.
+//
+// The store carries writes out one after the other and keeps those whose call was cancelled:
+// without a limit, one user who asks and cancels in a loop would queue up writes before everybody
+// else's.
+//
+//   if (absl::Status status = limits->Admit(caller.uid); !status.ok()) return status;
+//
+//   absl::StatusOr<CallLimiter::Slot> slot = limits->TakeWrite(caller.uid);
+//   if (!slot.ok()) return slot.status();
+//   store.Update(id, change, [slot = *std::move(slot)](auto updated) mutable { slot.Release(); });
+//
+// A slot belongs into what the store calls back, not into the call, which may end long before.
+// Thread-safe; held by shared_ptr, so that a slot may outlive everything else.
+class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
+ public:
+  // The right to one write; ends with Release() or with the object, whichever comes first.
+  class Slot {
+   public:
+    Slot(Slot&& other) noexcept = default;
+    Slot& operator=(Slot&& other) noexcept;
+    ~Slot() { Release(); }
+    void Release();
+
+   private:
+    friend class CallLimiter;
+    Slot(std::shared_ptr<CallLimiter> limiter, uid_t uid)
+        : limiter_(std::move(limiter)), uid_(uid) {}
+
+    std::shared_ptr<CallLimiter> limiter_;  // null after Release() and when moved from
+    uid_t uid_;
+  };
+
+  struct Limits {
+    int calls_at_once = 200;
+    int calls_per_second = 50;  // after those
+    int writes_under_way = 8;
+  };
+  static std::shared_ptr<CallLimiter> Make(const Clock& clock, Limits limits) {
+    return std::shared_ptr<CallLimiter>(new CallLimiter(clock, limits));
+  }
+  static std::shared_ptr<CallLimiter> Make(const Clock& clock) { return Make(clock, Limits()); }
+
+  // Counts a call. Errors: kRateLimited, with the time until the next.
+  absl::Status Admit(uid_t uid);
+
+  // Counts a call and gives it a write. Errors: kRateLimited, with the time to wait.
+  absl::StatusOr<Slot> TakeWrite(uid_t uid);
+
+ private:
+  CallLimiter(const Clock& clock, Limits limits)
+      : clock_(clock),
+        limits_(limits),
+        calls_(limits.calls_at_once, absl::Seconds(1) / limits.calls_per_second,
+               "too many requests in a short time") {}
+
+  const Clock& clock_;
+  const Limits limits_;
+  Mutex mu_;
+  RateBudget calls_ ABSL_GUARDED_BY(mu_);
+  std::map<uid_t, int> under_way_ ABSL_GUARDED_BY(mu_);  // only uids that have some
+};
+
+}  // namespace smartkey
