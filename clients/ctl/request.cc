@@ -57,8 +57,8 @@ absl::Status RunRequest(const Session& session, const RequestArguments& argument
     if (session.json) session.out << ToJsonLine({{"answer", ToJson(**answer)}}) << std::flush;
     switch ((*answer)->state) {
       case client::AccessRequestState::kPending:
-        session.err << "Asked " << owner << ", request " << Printable((*answer)->request_id)
-                    << ". It is seen with 'smartkeyctl requests'.\n";
+        session.err << "Asked " << owner << ": request " << Printable((*answer)->request_id)
+                    << ",\nwhich is seen there with 'smartkeyctl requests'.\n";
         if (arguments.no_wait) return absl::OkStatus();
         session.err << "Waiting for the answer; the request stays open without that (Ctrl-C).\n";
         break;

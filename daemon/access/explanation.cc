@@ -40,11 +40,13 @@ std::string MatchText(const Share& share, ShareMatch match) {
 std::vector<std::string> FactsOf(const Caller& caller) {
   std::vector<std::string> facts;
   facts.push_back(absl::StrCat("user: ", UserText(caller.uid, caller.user_name)));
-  std::vector<std::string> groups = {absl::StrCat(caller.gid)};
+  std::vector<std::string> groups;
+  if (caller.gid != static_cast<gid_t>(-1)) groups.push_back(absl::StrCat(caller.gid));
   for (const gid_t one : caller.groups) {
     if (one != caller.gid) groups.push_back(absl::StrCat(one));
   }
-  facts.push_back(absl::StrCat("groups: gid ", absl::StrJoin(groups, ", ")));
+  facts.push_back(groups.empty() ? "groups: none that is known"
+                                 : absl::StrCat("groups: gid ", absl::StrJoin(groups, ", ")));
   facts.push_back(caller.system_unit.empty()
                       ? "system unit: none"
                       : absl::StrCat("system unit: ", Printable(caller.system_unit),

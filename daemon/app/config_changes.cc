@@ -56,8 +56,8 @@ std::vector<std::string> ChangedKeys(const Server& before, const Server& after) 
 void DescribePolicies(const Catalog& before, const Catalog& after,
                       std::vector<std::string>& changes) {
   if (before.policies == after.policies) return;
-  changes.push_back(absl::StrCat("other policies: ", after.policies.size(), " instead of ",
-                                 before.policies.size(), ", in force for everybody from now on"));
+  changes.push_back(absl::StrCat("the policies are others: ", after.policies.size(), " now, ",
+                                 before.policies.size(), " before, in force for everybody"));
 }
 
 template <typename Block, typename Same>

@@ -175,8 +175,8 @@ Policy ReadPolicy(ConfigTable& table, const std::string& file) {
   if (policy.servers.empty()) table.AddProblem("servers", "must not be empty");
   table.ReadStrings("apps", policy.apps, CheckServerGlob);
   if (policy.apps.empty()) table.AddProblem("apps", "must not be empty");
-  if (table.Has("allow_enroll"))
-    policy.allow_enroll = ReadAllowed(table, "allow_enroll", true, policy.place);
+  Policy::Allowed allowed = ReadAllowed(table, "allow_enroll", true, policy.place);
+  if (table.Has("allow_enroll")) policy.allow_enroll = std::move(allowed);
   policy.deny_enroll = ReadAllowed(table, "deny_enroll", false, policy.place).principals;
   table.ReadInt("max_registrations_per_owner", policy.max_registrations_per_owner, 1, 10000);
   std::string idle;

@@ -104,6 +104,12 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   // Tells those who observe it. Without the lock.
   void NoteChange(const std::string& registration_id) ABSL_LOCKS_EXCLUDED(mu);
 
+  // first_token.cc: may it be asked for now, and what comes of it.
+
+  absl::StatusOr<RegistrationStore::Snapshot> CheckFirst(const TokenKey& key,
+                                                         const std::string& endpoint);
+  void TakeFirst(const TokenKey& key, const std::string& endpoint, AccessToken answer, Done done);
+
   // token_flight.cc: from a flight to its waiters' answers.
 
   void Fly(std::shared_ptr<Flight> flight, const Registration& registration,

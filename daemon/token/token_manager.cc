@@ -247,17 +247,20 @@ TokenCache::Taken TokenManager::Forget(const std::string& registration_id) {
     MutexLock lock(shared_->mu);
     taken = shared_->cache.TakeRegistration(registration_id);
     // Who asks from here on starts a new flight.
-    std::erase_if(shared_->flights, [&](const auto& entry) {
-      if (entry.first.registration_id != registration_id) return false;
-      entry.second->forgotten = true;
-      for (const RequestId id : entry.second->waiters) {
+    for (auto flight = shared_->flights.begin(); flight != shared_->flights.end();) {
+      if (flight->first.registration_id != registration_id) {
+        ++flight;
+        continue;
+      }
+      flight->second->forgotten = true;
+      for (const RequestId id : flight->second->waiters) {
         const auto found = shared_->waiters.find(id);
         if (found == shared_->waiters.end()) continue;
         waiting.push_back(std::move(found->second));
         shared_->waiters.erase(found);
       }
-      return true;
-    });
+      flight = shared_->flights.erase(flight);
+    }
     shared_->gate.Forget(registration_id);
     shared_->ForgetUses(registration_id);
   }

@@ -9,6 +9,7 @@ import pwd
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -221,30 +222,73 @@ class Adversary(StackTest):
         refused.exception.close()
         self.assertEqual(self.registrations(BOB), [])
 
-    def test_ASocketThatWasPassedOn_SpeaksForWhoConnectedAndNotForWhoHasIt(self):
-        registration = self.enrolled()
-        self.token()
+    def connected_by_bob(self, then=None):
+        """A connection that a process of Bob's has made and left to us; `then` is what that process does afterwards
+        instead of ending. Gives the socket and the pid, which is free unless `then` runs."""
         entry = pwd.getpwnam(BOB)
-        # Bob connects and leaves the socket to a process of hers: it is his still.
         ours, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
-            ours.close()
-            os.setgroups([])
-            os.setgid(entry.pw_gid)
-            os.setuid(entry.pw_uid)
-            with socket.socket(socket.AF_UNIX) as connected:
-                connected.connect(self.stack.socket)
-                socket.send_fds(theirs, [b"x"], [connected.fileno()])
-            os._exit(0)
+            try:
+                ours.close()
+                os.setgroups([])
+                os.setgid(entry.pw_gid)
+                os.setuid(entry.pw_uid)
+                with socket.socket(socket.AF_UNIX) as connected:
+                    connected.connect(self.stack.socket)
+                    socket.send_fds(theirs, [b"x"], [connected.fileno()])
+                if then:
+                    os.execv(then[0], then)
+            finally:
+                os._exit(0)
         theirs.close()
         _, (passed,), _, _ = socket.recv_fds(ours, 1, 1)
-        os.waitpid(child, 0)  # he is gone, and his pid is free for anybody
         ours.close()
-        with socket.socket(fileno=passed) as connection:
+        if not then:
+            os.waitpid(child, 0)
+        return socket.socket(fileno=passed), child
+
+    def assert_gets_nothing(self, connection, registration):
+        token = self.token()
+        with connection:
             answer = call_raw(connection, "/smartkey.v1.TokenService/GetAccessToken", registration["id"])
-        self.assertNotIn(self.token().encode(), answer)
         self.assertIn(b"grpc-status", answer)
+        self.assertNotIn(token.encode(), answer)
+
+    def test_ASocketThatWasPassedOn_SpeaksForWhoConnectedAndNotForWhoHasIt(self):
+        registration = self.enrolled()
+        connection, _ = self.connected_by_bob()  # he is gone, and root has the socket
+        self.assert_gets_nothing(connection, registration)
+
+    def test_ConnectedForkedAndTurnedIntoATrustedProgram_IsStillHim(self):
+        registration = self.enrolled()
+        trusted = [os.path.join(self.stack.bin, "smartkeyctl"), "--socket", self.stack.socket, "watch"]
+        connection, pid = self.connected_by_bob(then=trusted)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assert_gets_nothing(connection, registration)
+
+    def test_HisPidGoesToAProcessOfHersBeforeItIsLookedAt_SheLendsHimNothing(self):
+        registration = self.enrolled()
+        self.token()
+        daemon = self.stack.processes["smartkeyd"]
+        reused = 0
+        for _ in range(10):
+            daemon.send_signal(signal.SIGSTOP)
+            try:
+                connection, pid = self.connected_by_bob()
+                with contextlib.suppress(OSError), open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as last:
+                    last.write(str(pid - 1))
+                hers = self.stack.spawn(ALICE, ["sleep", "60"])
+            finally:
+                daemon.send_signal(signal.SIGCONT)
+            reused += hers.pid == pid
+            try:
+                self.assert_gets_nothing(connection, registration)
+            finally:
+                hers.kill()
+                hers.wait()
+        print(f"the pid was hers by then {reused} times of 10")
 
 
 def call_raw(connection, path, registration):

@@ -103,7 +103,7 @@ TEST_F(SharingTest, RequestWaitsAndSaysWhatTheOwnerSaid) {
   const Outcome yes = Ctl({"request", "alice/mercy", "--scope", "openid", "--reason", "my viewer"});
   EXPECT_EQ(yes.code, 0);
   EXPECT_EQ(yes.out, "r-1\n");
-  EXPECT_THAT(yes.err, HasSubstr("Asked alice, request request-1"));
+  EXPECT_THAT(yes.err, HasSubstr("Asked alice: request request-1"));
   EXPECT_THAT(yes.err, HasSubstr("alice has said yes"));
   EXPECT_EQ(daemon_.request_access().owner(), "alice");
   EXPECT_EQ(daemon_.request_access().registration(), "mercy");

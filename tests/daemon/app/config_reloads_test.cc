@@ -205,5 +205,21 @@ TEST_F(ConfigReloadsTest, ValuesOfKeys_AreNotSaid) {
   EXPECT_THAT(reload->needs_restart, testing::Contains("[key_provider] init_args"));
 }
 
+TEST_F(ConfigReloadsTest, OtherPolicies_AreInForceAtOnceAndSaid) {
+  files_.WriteMain(absl::StrCat(kMercy, "[[policy]]\nallow_enroll = [\"user:viewer\"]\n"));
+  auto reload = Reload();
+  ASSERT_TRUE(reload.ok()) << reload.status();
+  EXPECT_THAT(reload->changes, ElementsAre(HasSubstr("the policies are others: 1 now, 0 before")));
+  EXPECT_EQ(swaps_.size(), 1u);
+  ASSERT_EQ(catalog_->Get()->policies.size(), 1u);
+  EXPECT_TRUE(catalog_->Get()->policies[0].allow_enroll.has_value());
+  // Moved by a comment, they are the same ones.
+  files_.WriteMain(
+      absl::StrCat("# A comment.\n", kMercy, "[[policy]]\nallow_enroll = [\"user:viewer\"]\n"));
+  reload = Reload();
+  ASSERT_TRUE(reload.ok()) << reload.status();
+  EXPECT_THAT(reload->changes, IsEmpty());
+}
+
 }  // namespace
 }  // namespace smartkey

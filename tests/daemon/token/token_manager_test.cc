@@ -308,6 +308,29 @@ TEST_F(TokenManagerTest, SuspendedBeforeItsFirstToken_NoneIsFetchedAndNoneIsKept
   EXPECT_EQ(minter_.mints(), mints);
 }
 
+TEST_F(TokenManagerTest, FirstTokensOfMany_GoToTheServerSixteenAtATime) {
+  std::vector<absl::Status> told;
+  for (int i = 0; i < 20; ++i) {
+    Registration enrolling = MakeRegistration(absl::StrCat("n", i));
+    enrolling.generations[0].state = GenerationState::kVerifying;
+    enrolling.generations[0].first_token_at = absl::InfinitePast();
+    Add(enrolling);
+    manager_->FetchFirstToken(enrolling.id, 1, [&](absl::StatusOr<TokenResult> result) {
+      told.push_back(result.status());
+    });
+  }
+  EXPECT_EQ(minter_.mints(), 16);
+  Change("n16", [](Registration& one) { one.suspension = Suspension{1000, "alice"}; });
+  minter_.Answer(Token("first"));
+  // The seventeenth was suspended while it waited: it is told so, and the next has its turn.
+  EXPECT_EQ(minter_.mints(), 17);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(ReasonOf(told[0]), Reason::kSuspended);
+  EXPECT_TRUE(told[1].ok()) << told[1];
+  for (int i = 1; i < 19; ++i) minter_.Answer(Token("first"));
+  EXPECT_EQ(told.size(), 20u);
+}
+
 TEST_F(TokenManagerTest, ForgetOfOneRegistration_LeavesTheOthers) {
   Add(MakeRegistration("r2"));
   Cache("t2", absl::Hours(1), "r2");
