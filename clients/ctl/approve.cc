@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "base/log.h"
 #include "clients/ctl/commands.h"
-#include "clients/ctl/json_output.h"
-#include "clients/ctl/registration_text.h"
 #include "clients/ctl/share_arguments.h"
 
 namespace smartkey::ctl {
@@ -23,11 +20,7 @@ absl::Status RunApprove(const Session& session, const ApproveArguments& argument
   if (!client.ok()) return client.status();
   const auto share = (*client)->ApproveAccessRequest(arguments.request, *terms);
   if (!share.ok()) return share.status();
-  if (session.json) {
-    session.out << ToJsonDocument({{"share", ToJson(*share)}});
-  } else {
-    session.out << "Shared with " << Printable(ShareText(*share)) << "\n";
-  }
+  WriteShare(session, *share);
   return absl::OkStatus();
 }
 

@@ -2,7 +2,6 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
@@ -45,11 +44,7 @@ absl::Status RunShare(const Session& session, const ShareArguments& arguments) {
   const auto share =
       (*client)->ShareRegistration(arguments.registration, arguments.principal, *terms);
   if (!share.ok()) return share.status();
-  if (session.json) {
-    session.out << ToJsonDocument({{"share", ToJson(*share)}});
-  } else {
-    session.out << "Shared with " << Printable(ShareText(*share)) << "\n";
-  }
+  WriteShare(session, *share);
   return absl::OkStatus();
 }
 

@@ -4,6 +4,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/duration.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "clients/ctl/json_output.h"
+#include "clients/ctl/registration_text.h"
 
 namespace smartkey::ctl {
 
@@ -19,6 +22,14 @@ absl::StatusOr<client::ShareTerms> TermsArguments::Parse() const {
   }
   terms.valid_for = *length;
   return terms;
+}
+
+void WriteShare(const Session& session, const client::Share& share) {
+  if (session.json) {
+    session.out << ToJsonDocument({{"share", ToJson(share)}});
+  } else {
+    session.out << "Shared with " << Printable(ShareText(share)) << "\n";
+  }
 }
 
 void AddWishOptions(CLI::App& command, TermsArguments& arguments, const std::string& by_default) {

@@ -6,6 +6,7 @@
 
 #include "CLI/App.hpp"
 #include "absl/status/statusor.h"
+#include "clients/ctl/session.h"
 #include "smartkey/client.h"
 
 namespace smartkey::ctl {
@@ -18,6 +19,9 @@ struct TermsArguments {
   // Errors: kInvalidArgument for a length of time that is none.
   absl::StatusOr<client::ShareTerms> Parse() const;
 };
+
+// The result of a command that made or changed a share.
+void WriteShare(const Session& session, const client::Share& share);
 
 // `by_default`: what is allowed where --allow is not given. `arguments` outlives the parse.
 void AddTermsOptions(CLI::App& command, TermsArguments& arguments, const std::string& by_default);
