@@ -50,7 +50,7 @@ absl::optional<Notice> Notices::Of(const client::RegistrationEvent& event) {
   }
   if (!needing_.insert(registration.id).second) return absl::nullopt;
   return Notice{absl::StrCat(name, " needs you"),
-                absl::StrCat("Apps get no access until you log in again: ", renew)};
+                absl::StrCat("Log in again: ", renew, ". Why: smartkeyctl show ", name)};
 }
 
 std::vector<Notice> Notices::Of(const std::vector<client::AccessRequest>& requests) {

@@ -28,6 +28,7 @@
 #include "google/rpc/status.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "nlohmann/json.hpp"
+#include "smartkey/v1/admin.grpc.pb.h"
 #include "smartkey/v1/enrollment.grpc.pb.h"
 #include "smartkey/v1/error.pb.h"
 #include "smartkey/v1/registration.grpc.pb.h"
@@ -142,6 +143,19 @@ std::vector<Method> Methods() {
                   request.set_access_token("guessed")),
         TRY_UNARY(SigningService, SignClientAssertion, request.set_registration(what)),
         TRY_UNARY(SigningService, GetJwks, request.set_registration(what)),
+        TRY_UNARY(SigningService, SignJwt, request.set_registration(what)),
+        TRY_UNARY(SigningService, SignDpopProof, request.set_registration(what)),
+        TRY_UNARY(RegistrationService, GetKeyAttestation, request.set_registration(what)),
+        // What only the admin socket has.
+        TRY_UNARY(AdminService, GetStatus, (void)what),
+        TRY_UNARY(AdminService, ListStoredKeys, (void)what),
+        TRY_UNARY(AdminService, RemoveStrayKeys, request.set_all(true); (void)what),
+        TRY_UNARY(AdminService, ReloadConfiguration, (void)what),
+      TRY_UNARY(AdminService, SetLogLevel, (void)what),
+      TRY_UNARY(AdminService, ProvisionTpm, (void)what),
+      TRY_UNARY(AdminService, RecoverStore, (void)what),
+      TRY_UNARY(AdminService, ResetStore, (void)what),
+      TRY_UNARY(AdminService, AdoptStore, (void)what),
         TRY_UNARY(RegistrationService, GetRegistration, request.set_registration(what)),
         {"ListRegistrations",
          [](const auto& channel, const std::string&) {
