@@ -162,9 +162,9 @@ absl::Status AccessPolicy::Check(const Caller& caller, const Registration& regis
                      "the registration's owner had this uid under another user name");
   }
   if (IsFormerGrantee(caller, registration, clock_.Now())) {
-    return WithRemedy(MakeError(Reason::kOwnerChanged,
-                                "it was shared with this uid under another user name"),
-                      "ask its owner to share it with the present one");
+    return WithRemedy(
+        MakeError(Reason::kOwnerChanged, "it was shared with this uid under another user name"),
+        "ask its owner to share it with the present one");
   }
   return not_visible;
 }

@@ -116,6 +116,7 @@ class AccessRequests::Core : public std::enable_shared_from_this<Core> {
     AccessRequest request;  // with an empty registration_id where there is none such
     AccessWish wish;
     uint64_t number = 0;  // ascending with age
+    Scheduler::TaskId lapse = 0;
   };
   struct Watch {
     uid_t uid = 0;
@@ -194,13 +195,13 @@ absl::StatusOr<std::string> AccessRequests::Core::Enter(const Caller& caller, Ac
        {"registration", registration_id.empty() ? "none such" : registration_id},
        {"uid", caller.uid}});
   const std::string id = open.request.id;
-  open_.emplace(id, std::move(open));
-  scheduler_.RunAfter(kLifetime, [weak = weak_from_this(), id] {
+  open.lapse = scheduler_.RunAfter(kLifetime, [weak = weak_from_this(), id] {
     const auto self = weak.lock();
     if (self == nullptr) return;
     MutexLock lock(self->mu_);
     self->End(id, AccessAnswer::State::kLapsed, "");
   });
+  open_.emplace(id, std::move(open));
   return id;
 }
 
@@ -278,6 +279,8 @@ std::vector<AccessRequest> AccessRequests::Core::List(const Caller& caller) cons
     const RegistrationStore::Snapshot registration = store_.Find(request.registration_id);
     if (registration == nullptr) continue;  // deleted meanwhile
     if (!access_.RightTo(caller, *registration).operations.Has(Operation::kManage)) continue;
+    // Made while the denial of an earlier one was being written down.
+    if (IsDenied(*registration, request.from, clock_.Now())) continue;
     visible.push_back(std::move(request));
   }
   return visible;
@@ -385,7 +388,10 @@ void AccessRequests::Core::Deny(const Caller& caller, const std::string& request
 
 void AccessRequests::Core::End(const std::string& request_id, AccessAnswer::State state,
                                const std::string& registration_id) {
-  if (open_.erase(request_id) == 0) return;
+  const auto found = open_.find(request_id);
+  if (found == open_.end()) return;
+  scheduler_.Cancel(found->second.lapse);
+  open_.erase(found);
   for (auto& [id, watch] : watches_) {
     if (watch.request_id != request_id || watch.over) continue;
     watch.over = true;

@@ -30,6 +30,11 @@ bool IsAny(const std::vector<Share>& principals, const Caller& caller) {
   });
 }
 
+bool HasUnknownGroup(const std::vector<Share>& principals) {
+  return std::any_of(principals.begin(), principals.end(),
+                     [](const Share& one) { return one.gid == kUnknownGid; });
+}
+
 absl::Status NotAllowed(absl::string_view why, const Policy* decider) {
   if (decider != nullptr) {
     return MakeError(Reason::kEnrollmentNotAllowed,
@@ -63,6 +68,10 @@ absl::Status CheckEnrollByPolicy(const Catalog& catalog, const Caller& caller,
   const Policy* decider = FindDecider(catalog, server_name, app_id);
   if (decider != nullptr && IsAny(decider->deny_enroll, caller)) {
     return NotAllowed("the configuration does not let this user enroll", decider);
+  }
+  // Whoever is in a group that nobody knows may be one of those who are denied.
+  if (decider != nullptr && HasUnknownGroup(decider->deny_enroll)) {
+    return NotAllowed("the configuration denies a group that this machine does not know", decider);
   }
   const bool says_who = decider != nullptr && decider->allow_enroll.has_value();
   if (says_who && IsAny(decider->allow_enroll->principals, caller)) return absl::OkStatus();

@@ -14,13 +14,13 @@
 #include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/access/share_rules.h"
 
 namespace smartkey {
 namespace {
 
 constexpr size_t kMaxText = 512;
 constexpr uid_t kOverflowUid = 65534;  // whoever has no meaning on this system
-constexpr int64_t kUnknownGid = -2;    // nobody's
 constexpr uid_t kAnyUid = 4294967294;  // the last one; given to nobody
 
 // What useradd(8) and systemd take for users and groups, and domain users such as "CLINIC\\bob" or

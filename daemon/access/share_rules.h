@@ -62,6 +62,9 @@ std::string DescribeOperations(OperationSet operations);
 // "allows token, for patient/*.rs, until 2027-01-31 12:00 UTC".
 std::string DescribeTerms(const Share& share);
 
+// The group of a share by the configuration that this machine does not know: nobody is in it.
+inline constexpr int64_t kUnknownGid = -2;
+
 // Whether a share is the caller's, or the first thing that is not so.
 enum class ShareMatch {
   kYes,

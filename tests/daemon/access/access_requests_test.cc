@@ -27,7 +27,9 @@ TEST(CleanReason, WhatCouldMoveATerminalOrTurnItsText_BecomesBlank) {
   EXPECT_EQ(CleanReason("Mum's \xc3\xa4rztin").value(), "Mum's \xc3\xa4rztin");
   EXPECT_EQ(CleanReason("a\x1b[2Jb\n\x7f").value(), "a [2Jb  ");
   EXPECT_EQ(CleanReason("x\xc2\x9by\u202ez\u2066").value(), "x y z ");
-  EXPECT_EQ(CleanReason("\xff\xc3(\xed\xa0\x80").value(), "?" "?(???");
+  EXPECT_EQ(CleanReason("\xff\xc3(\xed\xa0\x80").value(),
+            "?"
+            "?(???");
   EXPECT_EQ(CleanReason("\xf0\x9f\x98\x80\xf0\x9f").value(), "\xf0\x9f\x98\x80??");
 }
 
@@ -337,6 +339,28 @@ TEST_F(AccessRequestsTest, DiskFull_NothingIsDecidedAndTheRequestStays) {
   EXPECT_EQ(Deny(alice_, IdOf(alice_)), "STORE_FULL");
   store_.FailWrites(absl::OkStatus());
   EXPECT_EQ(Approve(alice_, IdOf(alice_)), "allows token");
+}
+
+TEST_F(AccessRequestsTest, Decided_LeavesNothingBehindThatWaits) {
+  const int before = scheduler_.pending();
+  Ask(bob_, WishFor("mercy"));
+  EXPECT_EQ(scheduler_.pending(), before + 1);
+  EXPECT_EQ(Approve(alice_, IdOf(alice_)), "allows token");
+  scheduler_.RunDue();  // who waits is woken
+  EXPECT_EQ(scheduler_.pending(), before);
+}
+
+TEST_F(AccessRequestsTest, OpenAlthoughDenied_TheOwnerIsLeftInPeace) {
+  Ask(bob_, WishFor("mercy"));
+  // As if it had been asked for while the denial of another one was being written down.
+  store_.Update(
+      "r1",
+      [&](Registration& registration) {
+        PutDenial(registration, {bob_.uid, "bob", clock_.Now()}, clock_.Now());
+        return absl::OkStatus();
+      },
+      [](const auto& updated) { EXPECT_TRUE(updated.ok()); });
+  EXPECT_THAT(requests_.List(alice_), IsEmpty());
 }
 
 TEST_F(AccessRequestsTest, Stopped_WhoeverWaitsIsTold) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/explanation.h"
+#include "daemon/access/share_rules.h"
 #include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_registration_store.h"
@@ -76,6 +77,18 @@ TEST_F(EnrollPolicy, Denied_EvenIfAllowed) {
   EXPECT_EQ(Check(bob_), Reason::kUnspecified);  // people, as without a list
   policy.allow_enroll = Policy::Allowed{true, {Named("alice")}};
   EXPECT_EQ(Check(alice_), Reason::kEnrollmentNotAllowed);
+}
+
+TEST_F(EnrollPolicy, DeniedGroupIsNotKnown_NobodyEnrollsUntilItIs) {
+  Share group;
+  group.principal = "group:guests";
+  group.gid = kUnknownGid;
+  group.policy = "smartkeyd.toml:7";
+  Policy& policy = Add();
+  policy.deny_enroll = {group};
+  EXPECT_EQ(Check(alice_), Reason::kEnrollmentNotAllowed);
+  policy.deny_enroll[0].gid = 2000;
+  EXPECT_EQ(Check(alice_), Reason::kUnspecified);
 }
 
 TEST_F(EnrollPolicy, FirstThatIsOfBothAndSaysWho_Decides) {
