@@ -329,6 +329,8 @@ constexpr ReasonRow kReasons[] = {
      E::kPersonMustAct, "'smartkeyd --config FILE --check-config' names file and line"},
     {R::kAlreadyRunning, "ALREADY_RUNNING", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct, "end the other smartkeyd, or give this one its own state_dir and sockets"},
+    {R::kAuditUnavailable, "AUDIT_UNAVAILABLE", Code::kFailedPrecondition, A::kAskAdministrator,
+     E::kPersonMustAct, "ask the administrator to look at 'smartkeyctl doctor': the audit log"},
     // Added by client libraries, never sent by the daemon.
     {R::kDaemonNotInstalled, "DAEMON_NOT_INSTALLED", Code::kUnavailable, A::kInstallOrStart,
      E::kCannotBeReached,

@@ -158,6 +158,7 @@ enum class Reason : int {
   kStoreTooNew = 212,
   kConfigInvalid = 213,
   kAlreadyRunning = 214,
+  kAuditUnavailable = 215,
 
   // Added by client libraries, never sent by the daemon.
   kDaemonNotInstalled = 230,

@@ -54,21 +54,44 @@ spdlog::logger& Logger() {
   return *logger;
 }
 
+LogSink log_sink = nullptr;  // set before there are threads
+
 }  // namespace
 
 void Log(LogLevel level, absl::string_view message, std::initializer_list<LogField> fields) {
   if (!Logger().should_log(ToSpdlog(level))) return;
-  std::string line = absl::StrCat(JournalPrefix(level), message);
+  std::string line = absl::StrCat(log_sink != nullptr ? "" : JournalPrefix(level), message);
+  std::vector<LogField> printable;
   for (const LogField& field : fields) {
     const std::string value = Printable(field.value, 1024);
+    if (log_sink != nullptr) printable.emplace_back(field.name, value);
     const bool quote = value.empty() || value.find_first_of(" \"=") != std::string::npos;
     absl::StrAppend(&line, " ", field.name, "=", quote ? "\"" : "", value, quote ? "\"" : "");
   }
+  if (log_sink != nullptr) return log_sink(level, line, printable);
   Logger().log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 void SetLogLevel(LogLevel lowest) {
   Logger().set_level(ToSpdlog(lowest));
+}
+
+LogLevel GetLogLevel() {
+  switch (Logger().level()) {
+    case spdlog::level::trace:
+    case spdlog::level::debug:
+      return LogLevel::kDebug;
+    case spdlog::level::info:
+      return LogLevel::kInfo;
+    case spdlog::level::warn:
+      return LogLevel::kWarning;
+    default:
+      return LogLevel::kError;
+  }
+}
+
+void SetLogSink(LogSink sink) {
+  log_sink = sink;
 }
 
 }  // namespace smartkey

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "hsm/key_types.h"
 #include "hsm/parent_provisioner.h"
 #include "hsm/secret_sealer.h"
@@ -20,6 +22,16 @@ struct ProviderCapabilities {
   std::vector<SignatureAlgorithm> algorithms;  // what was probed to work, the best first
   bool has_resource_manager = false;           // TPM: others may use the chip beside us
   std::string detail;  // more for the administrator: firmware, TCTI or token, parent key. No PIN.
+};
+
+// What the hardware says of itself now.
+struct HardwareCondition {
+  // The TPM's protection against guessing (TPM 2.0 Part 1 section 19.11); absent for others.
+  struct Lockout {
+    uint32_t failures = 0;
+    uint32_t limit = 0;
+  };
+  absl::optional<Lockout> lockout;
 };
 
 struct ListedKey {
@@ -75,6 +87,9 @@ class KeyProvider {
   // TPM keeps nothing of a wrapped key, so forgetting `reference.blob` is what ends it. Absent is
   // success; kKeyUnavailable for another provider's key, or another token's, which is where it was.
   virtual absl::Status DestroyKey(const KeyReference& reference) = 0;
+
+  // Asks the hardware anew.
+  virtual absl::StatusOr<HardwareCondition> Inspect() { return HardwareCondition(); }
 
   // Empty where the hardware stores no keys (TPM).
   virtual absl::StatusOr<KeyInventory> ListKeys() = 0;

@@ -76,6 +76,13 @@ class KeyService {
   // The keys that the hardware stores.
   virtual OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) = 0;
 
+  // Can this key be used now, and is it the one expected? Errors: as KeyProvider::CheckKey.
+  virtual OperationId CheckKey(KeyReference key, PublicKey expected,
+                               absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // What the hardware says of itself now.
+  virtual OperationId Inspect(absl::AnyInvocable<void(absl::StatusOr<HardwareCondition>)> done) = 0;
+
   // As ParentProvisioner; kNotImplemented where the provider has none. Also taken while the
   // hardware is not ready, since that may be what it lacks; afterwards it is opened anew.
   virtual OperationId ProvisionParent(

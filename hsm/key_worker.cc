@@ -98,6 +98,24 @@ KeyService::OperationId KeyWorker::ListKeys(
   return core_->Submit(std::move(operation));
 }
 
+KeyService::OperationId KeyWorker::CheckKey(KeyReference key, PublicKey expected,
+                                            absl::AnyInvocable<void(absl::Status)> done) {
+  KeyOperation operation;
+  operation.kind = KeyOperationKind::kList;  // it looks at a key
+  operation.attempt = [key = std::move(key), expected = std::move(expected)](
+                          KeyProvider& provider) { return provider.CheckKey(key, expected); };
+  operation.finish = std::move(done);
+  return core_->Submit(std::move(operation));
+}
+
+KeyService::OperationId KeyWorker::Inspect(
+    absl::AnyInvocable<void(absl::StatusOr<HardwareCondition>)> done) {
+  KeyOperation operation = Returning<HardwareCondition>(
+      [](KeyProvider& provider) { return provider.Inspect(); }, std::move(done));
+  operation.kind = KeyOperationKind::kList;
+  return core_->Submit(std::move(operation));
+}
+
 KeyService::OperationId KeyWorker::ProvisionParent(
     Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
   KeyOperation operation = Returning<ProvisionedParent>(

@@ -38,6 +38,7 @@ class SelfCheckingKeyProvider : public KeyProvider {
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
   absl::StatusOr<KeyInventory> ListKeys() override { return provider_->ListKeys(); }
+  absl::StatusOr<HardwareCondition> Inspect() override { return provider_->Inspect(); }
   int reloads() const override { return provider_->reloads(); }
   void Interrupt() override { provider_->Interrupt(); }
   SecretSealer* secret_sealer() override { return provider_->secret_sealer(); }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hsm/thumbprint.h"
 
-#include <openssl/sha.h>
-
 #include "absl/strings/str_cat.h"
 #include "base/base64url.h"
+#include "base/sha256.h"
 
 namespace smartkey {
 namespace {
@@ -27,10 +26,7 @@ std::string RequiredMembers(const PublicKey& key) {
 }  // namespace
 
 std::string Thumbprint(const PublicKey& key) {
-  const std::string text = RequiredMembers(key);
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  return std::string(reinterpret_cast<const char*>(digest), sizeof(digest));
+  return Sha256(RequiredMembers(key));
 }
 
 }  // namespace smartkey

@@ -342,6 +342,55 @@ ConfigReload FromProto(const v1::ReloadConfigurationResponse& in) {
   return out;
 }
 
+AuditEntry FromProto(const v1::AuditEntry& in) {
+  AuditEntry out;
+  out.sequence = in.sequence();
+  out.time = TimeIf(true, in.time()).value();
+  if (in.has_user()) out.user = FromProto(in.user());
+  if (in.has_login()) out.login = FromProto(in.login());
+  out.pid = in.pid();
+  out.unit = in.unit();
+  out.executable = in.executable();
+  out.admin = in.admin();
+  out.operation = in.operation();
+  out.registration = in.registration_id();
+  out.outcome = in.outcome() == v1::ErrorDetail::REASON_UNSPECIFIED
+                    ? "OK"
+                    : v1::ErrorDetail::Reason_Name(in.outcome());
+  out.repeats = in.repeats();
+  out.facts.insert(in.facts().begin(), in.facts().end());
+  out.hash = in.hash();
+  return out;
+}
+
+AuditVerification FromProto(const v1::ReadAuditLogResponse& in) {
+  AuditVerification out;
+  out.entries = in.verified_entries();
+  if (in.has_first_broken()) out.first_broken = in.first_broken();
+  const v1::AuditVerification& found = in.verification();
+  out.first_sequence = found.first_sequence();
+  out.head = found.head();
+  out.signed_checkpoints = found.signed_checkpoints();
+  out.unsigned_checkpoints = found.unsigned_checkpoints();
+  out.signed_sequence = found.signed_sequence();
+  out.key_thumbprints = Strings(found.key_thumbprints());
+  out.anchored_sequence = found.anchored_sequence();
+  out.problems = Strings(found.problems());
+  return out;
+}
+
+DiagnosticResult FromProto(const v1::RunDiagnosticsResponse& in) {
+  DiagnosticResult out;
+  out.number = in.number();
+  out.area = in.area();
+  out.check = in.check();
+  out.outcome = v1::RunDiagnosticsResponse::Outcome_Name(in.outcome());
+  out.finding = in.finding();
+  out.remedy = in.remedy();
+  out.took = absl::Seconds(in.took().seconds()) + absl::Nanoseconds(in.took().nanos());
+  return out;
+}
+
 DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   DaemonStatus out;
   out.version = in.version();
@@ -363,6 +412,15 @@ DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   out.store_copying_error = CauseIf(in.store().has_copying_error(), in.store().copying_error());
   out.store_set_aside = Strings(in.store().set_aside());
   out.store_of_another_machine = in.store().of_another_machine();
+  out.audit_available = in.audit().available();
+  out.audit_cause = CauseIf(in.audit().has_cause(), in.audit().cause());
+  out.audit_head = in.audit().head();
+  out.audit_lost = in.audit().lost();
+  out.audit_waiting = in.audit().waiting();
+  out.audit_checkpoint = in.audit().checkpoint();
+  out.audit_checkpoint_at = TimeIf(in.audit().has_checkpoint_at(), in.audit().checkpoint_at());
+  out.audit_checkpoint_error =
+      CauseIf(in.audit().has_checkpoint_error(), in.audit().checkpoint_error());
   for (const auto& count : in.registrations()) {
     out.registrations.push_back({static_cast<RegistrationState>(count.state()), count.count()});
   }

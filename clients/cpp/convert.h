@@ -35,6 +35,10 @@ StoreCopy FromProto(const v1::StoreCopy& in);
 ConfigProblem FromProto(const v1::ConfigProblem& in);
 ConfigReload FromProto(const v1::ReloadConfigurationResponse& in);
 
+AuditEntry FromProto(const v1::AuditEntry& in);
+AuditVerification FromProto(const v1::ReadAuditLogResponse& in);
+DiagnosticResult FromProto(const v1::RunDiagnosticsResponse& in);
+
 google::protobuf::Duration ToProto(absl::Duration in);
 
 // These two take the secret out of the message and leave no copy in it.

@@ -173,7 +173,12 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddServers(app, session);
   AddApps(app, session);
   AddStatus(app, session);
+  AddDoctor(app, session);
+  AddReport(app, session);
+  AddAudit(app, session);
+  AddMetrics(app, session);
   AddReload(app, session);
+  AddLogLevel(app, session);
   AddStore(app, session);
   AddTpm(app, session);
   AddVersion(app, session);

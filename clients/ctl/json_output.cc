@@ -299,6 +299,13 @@ json ToJson(const client::DaemonStatus& in) {
     out["servers"].push_back(std::move(health));
   }
   Set(out, "config_loaded_at", in.config_loaded_at);
+  out["audit"] = {
+      {"available", in.audit_available}, {"lost", in.audit_lost}, {"waiting", in.audit_waiting}};
+  Set(out["audit"], "cause", in.audit_cause);
+  Set(out["audit"], "head", in.audit_head);
+  Set(out["audit"], "checkpoint", in.audit_checkpoint);
+  Set(out["audit"], "checkpoint_at", in.audit_checkpoint_at);
+  Set(out["audit"], "checkpoint_error", in.audit_checkpoint_error);
   return out;
 }
 
@@ -306,6 +313,44 @@ json ToJson(const client::ConfigReload& in) {
   return {{"changes", in.changes},
           {"needs_restart", in.needs_restart},
           {"problems", ProblemsToJson(in.problems)}};
+}
+
+json ToJson(const client::AuditEntry& in) {
+  json out = {{"sequence", in.sequence}, {"operation", in.operation}, {"outcome", in.outcome},
+              {"admin", in.admin},       {"facts", in.facts},         {"hash", in.hash}};
+  Set(out, "time", absl::make_optional(in.time));
+  if (in.user.has_value()) out["user"] = {{"uid", in.user->uid}, {"name", in.user->name}};
+  if (in.login.has_value()) out["login"] = {{"uid", in.login->uid}, {"name", in.login->name}};
+  if (in.pid > 0) out["pid"] = in.pid;
+  Set(out, "unit", in.unit);
+  Set(out, "executable", in.executable);
+  Set(out, "registration", in.registration);
+  if (in.repeats > 0) out["repeats"] = in.repeats;
+  return out;
+}
+
+json ToJson(const client::AuditVerification& in) {
+  json out = {{"entries", in.entries},
+              {"first_sequence", in.first_sequence},
+              {"head", in.head},
+              {"signed_checkpoints", in.signed_checkpoints},
+              {"unsigned_checkpoints", in.unsigned_checkpoints},
+              {"signed_sequence", in.signed_sequence},
+              {"key_thumbprints", in.key_thumbprints},
+              {"anchored_sequence", in.anchored_sequence},
+              {"problems", in.problems}};
+  if (in.first_broken.has_value()) out["first_broken"] = *in.first_broken;
+  return out;
+}
+
+json ToJson(const client::DiagnosticResult& in) {
+  json out = {{"number", in.number},
+              {"area", in.area},
+              {"check", in.check},
+              {"outcome", in.outcome},
+              {"finding", in.finding}};
+  Set(out, "remedy", in.remedy);
+  return out;
 }
 
 json RevealToJson(const client::AccessToken& in) {

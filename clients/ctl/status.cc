@@ -62,6 +62,11 @@ Record StatusRecord(const client::DaemonStatus& status) {
     record.Add("  unsaved",
                absl::StrCat(status.unsaved_changes, " changes: do not stop smartkeyd"));
   }
+  record.Add("Audit log", status.audit_available ? "written" : "NOT WRITTEN");
+  if (status.audit_cause.has_value()) record.Add("  what to do", status.audit_cause->remedy);
+  if (status.audit_lost > 0) {
+    record.Add("  lost", absl::StrCat(status.audit_lost, " lines since the start"));
+  }
   record.Add("Registrations", RegistrationsText(status));
   record.Add("Enrollments", absl::StrCat(status.pending_enrollments, " pending"));
   record.Add("Connections",

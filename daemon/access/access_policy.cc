@@ -38,6 +38,30 @@ bool IsUser(absl::string_view written, uid_t uid, absl::string_view name) {
   return (!name.empty() && written == name) || written == absl::StrCat("uid:", uid);
 }
 
+// Of those that an answer may have: is it about what the caller may do?
+bool IsRefusal(Reason reason) {
+  switch (reason) {
+    case Reason::kNotPermitted:
+    case Reason::kShareLacksOperation:
+    case Reason::kShareLacksScope:
+    case Reason::kContainerDenied:
+    case Reason::kCallerUnidentified:
+    case Reason::kOwnerChanged:
+    case Reason::kEnrollmentNotAllowed:
+    case Reason::kTooManyRegistrations:
+    case Reason::kRegistrationNotFound:
+    case Reason::kScopeUnproven:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Looking at what there is needs no line.
+bool ChangesSomething(Operation operation) {
+  return operation != Operation::kSee && operation != Operation::kJwks;
+}
+
 // Whom the kernel tells apart from others at all.
 bool IsSomebody(const Caller& caller) {
   return caller.uid != kNobody && caller.uid != kNoUid;
@@ -76,8 +100,24 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   return store_.availability();
 }
 
+absl::Status AccessPolicy::Noted(absl::Status status, const Caller& caller,
+                                 absl::string_view operation,
+                                 absl::string_view registration_id) const {
+  if (audit_ != nullptr && IsRefusal(ReasonOf(status))) {
+    audit_->NoteRefusal(caller, absl::StrCat("access/", operation), registration_id, status);
+  }
+  return status;
+}
+
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller, absl::string_view server_name,
                                        absl::string_view app_id) const {
+  absl::Status status = CheckEnrollUnnoted(caller, server_name, app_id);
+  if (status.ok() && audit_ != nullptr) status = audit_->CheckWritable();
+  return Noted(std::move(status), caller, "enroll", "");
+}
+
+absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller, absl::string_view server_name,
+                                              absl::string_view app_id) const {
   if (absl::Status status = CheckEnroll(caller); !status.ok()) return status;
   const std::shared_ptr<const Catalog> catalog = catalog_.Get();
   if (absl::Status status = CheckEnrollByPolicy(*catalog, caller, server_name, app_id);
@@ -172,6 +212,21 @@ absl::Status AccessPolicy::Check(const Caller& caller, const Registration& regis
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& caller,
                                                                absl::string_view name_or_id,
                                                                Operation operation) const {
+  RegistrationStore::Snapshot meant;
+  absl::StatusOr<RegistrationStore::Snapshot> found = LookUp(caller, name_or_id, operation, meant);
+  if (!found.ok()) {
+    return Noted(found.status(), caller, OperationName(operation),
+                 meant != nullptr ? meant->id : std::string());
+  }
+  if (audit_ != nullptr && ChangesSomething(operation)) {
+    if (absl::Status status = audit_->CheckWritable(); !status.ok()) return status;
+  }
+  return found;
+}
+
+absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
+    const Caller& caller, absl::string_view name_or_id, Operation operation,
+    RegistrationStore::Snapshot& meant) const {
   if (!IsSomebody(caller)) return CheckCaller(caller);
   RegistrationStore::Snapshot found = store_.Find(name_or_id);
   bool own = false;
@@ -184,6 +239,7 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
       const bool by_owner =
           one->owner_name == owner_and_name.first && name == owner_and_name.second;
       if (!by_owner && name != name_or_id) continue;
+      if (by_owner) meant = one;
       const Right::Relation relation = RightTo(caller, *one).relation;
       if (relation == Right::Relation::kNone) continue;
       const bool is_own = relation == Right::Relation::kOwner;
@@ -202,6 +258,7 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
     if (absl::Status status = store_.availability(); !status.ok()) return status;
     return NotVisible(caller);
   }
+  meant = found;
   if (absl::Status status = Check(caller, *found, operation); !status.ok()) return status;
   return found;
 }
@@ -297,13 +354,15 @@ absl::StatusOr<ScopeSet> AccessPolicy::NarrowScopes(const Caller& caller,
                                                     const ScopeSet& asked) const {
   Right right = RightTo(caller, registration);
   if (!right.operations.Has(Operation::kToken)) {
-    return Check(caller, registration, Operation::kToken);
+    return Noted(Check(caller, registration, Operation::kToken), caller,
+                 OperationName(Operation::kToken), registration.id);
   }
   if (!right.scopes.has_value()) return asked;
   if (asked.empty()) return *std::move(right.scopes);
   if (Covers(*right.scopes, asked)) return asked;
-  return MakeError(Reason::kShareLacksScope,
-                   absl::StrCat("the share allows only: ", ToScopeString(*right.scopes)));
+  return Noted(MakeError(Reason::kShareLacksScope,
+                         absl::StrCat("the share allows only: ", ToScopeString(*right.scopes))),
+               caller, OperationName(Operation::kToken), registration.id);
 }
 
 absl::Status AccessPolicy::CheckDelivery(const Caller& caller, const std::string& registration_id,
@@ -311,7 +370,12 @@ absl::Status AccessPolicy::CheckDelivery(const Caller& caller, const std::string
   const absl::StatusOr<RegistrationStore::Snapshot> registration =
       Find(caller, registration_id, Operation::kToken);
   if (!registration.ok()) return registration.status();
-  const Right right = RightTo(caller, **registration);
+  return Noted(CheckTokenScope(RightTo(caller, **registration), asked, token), caller,
+               OperationName(Operation::kToken), registration_id);
+}
+
+absl::Status AccessPolicy::CheckTokenScope(const Right& right, const ScopeSet& asked,
+                                           const AccessToken& token) const {
   if (!right.scopes.has_value()) return absl::OkStatus();
   // His right may have become narrower, and a set that is empty means everything.
   if (asked.empty() || !Covers(*right.scopes, asked)) {

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "base/clock.h"
+#include "daemon/access/audit_log.h"
 #include "daemon/access/share_rules.h"
 #include "daemon/model/access_token.h"
 #include "daemon/model/caller.h"
@@ -35,6 +36,10 @@ struct RegistrationTarget {
 // policy takes effect on live connections. Reads the store's memory only; never blocks.
 // Thread-safe.
 //
+// Find, CheckEnroll, NarrowScopes and CheckDelivery, which stand before everything that is done,
+// note what they refuse in the audit log; and where the configuration wants nothing done that
+// cannot be written there, they refuse it (kAuditUnavailable).
+//
 // The owner (uid and user name, both) may do everything with his registrations, unless he made one
 // private: then even his programs get tokens and signatures only by a share. Whoever has a share
 // may do what it allows; of several, what any of them does; the configuration may make shares, too.
@@ -44,8 +49,10 @@ struct RegistrationTarget {
 // none.
 class AccessPolicy {
  public:
-  AccessPolicy(const RegistrationStore& store, const CurrentCatalog& catalog, const Clock& clock)
-      : store_(store), catalog_(catalog), clock_(clock) {}
+  // All outlive this. `audit` null: nothing is noted.
+  AccessPolicy(const RegistrationStore& store, const CurrentCatalog& catalog, const Clock& clock,
+               AuditLog* audit = nullptr)
+      : store_(store), catalog_(catalog), clock_(clock), audit_(audit) {}
 
   // Is it a user of this machine, as whom it may own and administer? Errors: kCallerUnidentified
   // (uid 65534 or -1: what every caller looks like from another user namespace; or a uid without a
@@ -122,10 +129,23 @@ class AccessPolicy {
  private:
   // What is said of a registration to which the caller has no right, be there one or not.
   absl::Status NotVisible(const Caller& caller) const;
+  // Find without a note; `meant` is the registration that was meant, also where it is refused.
+  absl::StatusOr<RegistrationStore::Snapshot> LookUp(const Caller& caller,
+                                                     absl::string_view name_or_id,
+                                                     Operation operation,
+                                                     RegistrationStore::Snapshot& meant) const;
+  absl::Status CheckEnrollUnnoted(const Caller& caller, absl::string_view server_name,
+                                  absl::string_view app_id) const;
+  absl::Status CheckTokenScope(const Right& right, const ScopeSet& asked,
+                               const AccessToken& token) const;
+  // Gives `status`, having noted it if it is a refusal of the caller.
+  absl::Status Noted(absl::Status status, const Caller& caller, absl::string_view operation,
+                     absl::string_view registration_id) const;
 
   const RegistrationStore& store_;
   const CurrentCatalog& catalog_;
   const Clock& clock_;
+  AuditLog* const audit_;
 };
 
 }  // namespace smartkey

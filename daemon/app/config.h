@@ -56,12 +56,26 @@ struct AccessConfig {
   bool peer_pidfd = true;           // hold callers with SO_PEERPIDFD while they are looked at
 };
 
+// [audit]
+struct AuditConfig {
+  std::string on_full = "warn";  // or "deny": nothing is done that cannot be written down
+  std::string retention = "365d";
+  int max_size_mb = 1024;  // of all files together
+};
+
+// [metrics]
+struct MetricsConfig {
+  std::string socket;  // for a collector; empty: none
+};
+
 // [[app]], [[server]] and [[policy]] blocks are in `catalog`.
 struct Config {
   DaemonConfig daemon;
   KeyProviderConfig key_provider;
   HttpConfig http;
   AccessConfig access;
+  AuditConfig audit;
+  MetricsConfig metrics;
   Catalog catalog;
 
   // Of drop-ins. A drop-in with a problem is ignored as a whole, all else is in force.

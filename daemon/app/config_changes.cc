@@ -176,6 +176,16 @@ std::vector<std::string> KeysThatNeedARestart(const Config& started, const Confi
              .Compare("peer_pidfd", &AccessConfig::peer_pidfd)
              .keys(),
          keys);
+  Append("[audit]",
+         Difference(started.audit, now.audit)
+             .Compare("on_full", &AuditConfig::on_full)
+             .Compare("retention", &AuditConfig::retention)
+             .Compare("max_size_mb", &AuditConfig::max_size_mb)
+             .keys(),
+         keys);
+  Append("[metrics]",
+         Difference(started.metrics, now.metrics).Compare("socket", &MetricsConfig::socket).keys(),
+         keys);
   return keys;
 }
 

@@ -60,6 +60,16 @@ void ReadAccess(ConfigTable& table, AccessConfig& access) {
   table.ReadBool("peer_pidfd", access.peer_pidfd);
 }
 
+void ReadAudit(ConfigTable& table, AuditConfig& audit) {
+  table.ReadChoice("on_full", audit.on_full, {"warn", "deny"});
+  table.ReadString("retention", audit.retention, CheckDays);
+  table.ReadInt("max_size_mb", audit.max_size_mb, 64, 1 << 20);
+}
+
+void ReadMetrics(ConfigTable& table, MetricsConfig& metrics) {
+  table.ReadString("socket", metrics.socket, CheckSocketPath);
+}
+
 AppClient ReadAppClient(ConfigTable& table) {
   AppClient client;
   client.servers = {"*"};
@@ -180,7 +190,7 @@ Policy ReadPolicy(ConfigTable& table, const std::string& file) {
   policy.deny_enroll = ReadAllowed(table, "deny_enroll", false, policy.place).principals;
   table.ReadInt("max_registrations_per_owner", policy.max_registrations_per_owner, 1, 10000);
   std::string idle;
-  if (table.ReadString("max_idle", idle, CheckMaxIdle)) policy.max_idle = *ParseDuration(idle);
+  if (table.ReadString("max_idle", idle, CheckDays)) policy.max_idle = *ParseDuration(idle);
   table.ReadTables(
       "share", [&](ConfigTable& share) { policy.shares.push_back(ReadPolicyShare(share, file)); });
   return policy;
@@ -228,6 +238,8 @@ ConfigBlocks ReadMainFile(const toml::table& root, Config& config, ConfigProblem
                   [&](ConfigTable& provider) { ReadKeyProvider(provider, config.key_provider); });
   table.ReadTable("http", [&](ConfigTable& http) { ReadHttp(http, config.http); });
   table.ReadTable("access", [&](ConfigTable& access) { ReadAccess(access, config.access); });
+  table.ReadTable("audit", [&](ConfigTable& audit) { ReadAudit(audit, config.audit); });
+  table.ReadTable("metrics", [&](ConfigTable& metrics) { ReadMetrics(metrics, config.metrics); });
   ConfigBlocks blocks = ReadBlocks(table, problems);
   table.ReadTables("policy", [&](ConfigTable& policy) {
     blocks.policies.push_back(ReadPolicy(policy, problems.file()));
@@ -239,7 +251,8 @@ ConfigBlocks ReadMainFile(const toml::table& root, Config& config, ConfigProblem
 ConfigBlocks ReadDropIn(const toml::table& root, ConfigProblems& problems) {
   ConfigTable table(root, kTopLevel, problems);
   ConfigBlocks blocks = ReadBlocks(table, problems);
-  for (const char* key : {"daemon", "key_provider", "http", "access", "policy"}) {
+  for (const char* key :
+       {"daemon", "key_provider", "http", "access", "audit", "metrics", "policy"}) {
     table.Refuse(key, "belongs in the main configuration file");
   }
   table.Finish();

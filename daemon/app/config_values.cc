@@ -102,7 +102,7 @@ absl::Status CheckServerGlob(const std::string& value) {
   return absl::OkStatus();
 }
 
-absl::Status CheckMaxIdle(const std::string& value) {
+absl::Status CheckDays(const std::string& value) {
   const absl::StatusOr<absl::Duration> idle = ParseDuration(value);
   if (idle.ok() && *idle >= absl::Hours(24)) return absl::OkStatus();
   return absl::InvalidArgumentError("must be a length of time of at least a day: \"180d\"");

@@ -25,7 +25,7 @@ absl::Status CheckServerName(const std::string& value);
 // The same characters and '*', '?'.
 absl::Status CheckServerGlob(const std::string& value);
 // A length of time of a day or more: "180d".
-absl::Status CheckMaxIdle(const std::string& value);
+absl::Status CheckDays(const std::string& value);
 // VSCHAR (RFC 6749 appendix A.1), at most 512 bytes.
 absl::Status CheckClientId(const std::string& value);
 // One scope-token (RFC 6749 section 3.3).

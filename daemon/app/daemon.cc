@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/duration.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/scheduler.h"
@@ -18,7 +19,11 @@
 #include "daemon/app/config_reloads.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
+#include "daemon/app/metrics.h"
+#include "daemon/app/metrics_server.h"
 #include "daemon/app/token_keeper.h"
+#include "daemon/audit/audit_key.h"
+#include "daemon/audit/audit_trail.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/idle_registrations.h"
 #include "daemon/enrollment/registration_remover.h"
@@ -32,6 +37,7 @@
 #include "daemon/rpc/listener.h"
 #include "daemon/rpc/process_setup.h"
 #include "daemon/rpc/services.h"
+#include "daemon/rpc/status_message.h"
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 #include "daemon/store/store_upkeep.h"
 #include "daemon/token/assertion_issuer.h"
@@ -48,6 +54,11 @@ namespace {
 constexpr absl::Duration kCallsMayEnd = absl::Seconds(2);
 constexpr absl::Duration kConnectionsMayEnd = absl::Seconds(6);
 constexpr absl::Duration kRecordMayBeWritten = absl::Seconds(3);
+constexpr absl::Duration kAuditMayBeWritten = absl::Seconds(1);
+constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+constexpr absl::Duration kHardwareInterval = absl::Minutes(5);
+constexpr char kAuditInStateDir[] = "/audit";
+constexpr char kAuditKeyInStateDir[] = "/audit/key.json";
 
 // The socket that systemd passed under that name, or one of our own.
 absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl::string_view name,
@@ -58,11 +69,22 @@ absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl:
   return Listener::Create(std::move(options));
 }
 
+AuditTrail::Options MakeAuditOptions(const Config& config) {
+  AuditTrail::Options options;
+  options.files.directory = config.daemon.state_dir + kAuditInStateDir;
+  options.files.retention = ParseDuration(config.audit.retention).value();
+  options.files.max_size = uint64_t{1} << 20;
+  options.files.max_size *= static_cast<uint64_t>(config.audit.max_size_mb);
+  options.deny_when_full = config.audit.on_full == "deny";
+  return options;
+}
+
 ServiceInfo MakeServiceInfo(const Config& config, const Clock& clock) {
   ServiceInfo info;
   info.version = SMARTKEY_VERSION;
   info.key_provider = config.key_provider.type;
   info.started = clock.Boot();
+  info.state_dir = config.daemon.state_dir;
   return info;
 }
 
@@ -74,10 +96,13 @@ struct Daemon::Parts {
 
   const Clock& clock;
   CurrentCatalog catalog;
+  Metrics metrics;
   std::unique_ptr<TimerThread> scheduler;
   std::unique_ptr<SqliteRegistrationStore> store;
   std::unique_ptr<StoreUpkeep> upkeep;
-  std::unique_ptr<CurlHttpClient> http;
+  std::unique_ptr<CurlHttpClient> curl;
+  std::unique_ptr<MeasuredHttpClient> http;
+  std::unique_ptr<AuditTrail> audit;
   std::unique_ptr<AccessPolicy> access;
   std::unique_ptr<TimerThread> watch_thread;
   const UserDatabase users;
@@ -86,7 +111,9 @@ struct Daemon::Parts {
   std::unique_ptr<RegistrationFeed> feed;
   std::unique_ptr<AccessRequests> access_requests;
   std::unique_ptr<HardwareWatch> hardware_watch;
+  std::unique_ptr<MeasuredKeys> measured_keys;
   std::unique_ptr<KeyWorker> keys;
+  std::unique_ptr<AuditKey> audit_key;
   std::unique_ptr<JwtSigner> signer;
   std::unique_ptr<TokenEndpoint> token_endpoint;
   std::unique_ptr<AssertionTokenMinter> minter;
@@ -103,7 +130,8 @@ struct Daemon::Parts {
   std::unique_ptr<ConfigReloads> reloads;
   std::unique_ptr<ServiceParts> services;
   std::unique_ptr<ConnectionServer> server;
-  std::atomic<const ConnectionServer*> serving{nullptr};
+  std::unique_ptr<MetricsServer> metrics_server;
+  std::atomic<ConnectionServer*> serving{nullptr};
 };
 
 // Whether its key can be had is part of how a registration stands.
@@ -114,6 +142,32 @@ void Daemon::NoteHardware(Parts& parts) {
       parts.feed->NoteChange(one->id);
     }
   });
+}
+
+std::string Daemon::MetricsText(Parts& parts) {
+  v1::GetStatusResponse status;
+  FillStatus(*parts.services, &status);
+  return parts.metrics.ToText(status);
+}
+
+// For grpc.health.v1: "" is the process, which serves as long as it answers; "readiness" says
+// whether it could get a token that is not cached, as far as this machine goes. A server that is
+// down is no reason to take this one away from anybody.
+void Daemon::LookAtHealth(Parts& parts) {
+  const bool ready =
+      parts.keys->status().state == ProviderState::kReady && parts.store->health().ok();
+  parts.server->SetHealth("readiness", ready);
+  parts.scheduler->RunAfter(kHealthInterval, [&parts] { LookAtHealth(parts); });
+}
+
+// The TPM's counter is asked for now and then, not with each look at the metrics.
+void Daemon::LookAtHardware(Parts& parts) {
+  if (parts.keys->status().state == ProviderState::kReady) {
+    parts.keys->Inspect([&parts](absl::StatusOr<HardwareCondition> condition) {
+      if (condition.ok()) parts.metrics.OnHardwareCondition(*condition);
+    });
+  }
+  parts.scheduler->RunAfter(kHardwareInterval, [&parts] { LookAtHardware(parts); });
 }
 
 // Registrations whose server came, went or was renamed stand otherwise now.
@@ -157,12 +211,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   http_options.proxy = config.http.proxy;
   http_options.no_proxy = config.http.no_proxy;
   http_options.ca_file = config.http.ca_file;
-  auto http = CurlHttpClient::Create(std::move(http_options), clock);
-  if (!http.ok()) return http.status();
-  p.http = *std::move(http);
+  auto curl = CurlHttpClient::Create(std::move(http_options), clock);
+  if (!curl.ok()) return curl.status();
+  p.curl = *std::move(curl);
+  p.http = std::make_unique<MeasuredHttpClient>(*p.curl, p.metrics, clock);
 
   p.scheduler = std::make_unique<TimerThread>(clock);
-  p.access = std::make_unique<AccessPolicy>(*p.store, p.catalog, clock);
+  p.audit = std::make_unique<AuditTrail>(MakeAuditOptions(config), clock);
+  p.access = std::make_unique<AccessPolicy>(*p.store, p.catalog, clock, p.audit.get());
   // A change may wake a thousand watchers: on a thread where nothing else waits for its turn.
   p.watch_thread = std::make_unique<TimerThread>(clock);
   // LDAP may take its time: on a thread where nobody else waits for his turn.
@@ -170,8 +226,13 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
   p.access_requests = std::make_unique<AccessRequests>(*p.store, *p.access, *p.watch_thread, clock);
   p.hardware_watch = std::make_unique<HardwareWatch>([&p] { NoteHardware(p); });
+  p.measured_keys = std::make_unique<MeasuredKeys>(p.metrics, *p.hardware_watch);
   p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
-                                       KeyWorker::Options(), p.hardware_watch.get());
+                                       KeyWorker::Options(), p.measured_keys.get());
+  p.audit_key = std::make_unique<AuditKey>(*p.keys, *p.scheduler,
+                                           config.daemon.state_dir + kAuditKeyInStateDir,
+                                           KeyLabel(p.store->instance_id(), kAuditKeyOwner, 1));
+  p.audit->SignWith(*p.audit_key);
   p.signer = std::make_unique<JwtSigner>(*p.keys);
   p.token_endpoint = std::make_unique<TokenEndpoint>(*p.http, clock);
   p.minter = std::make_unique<AssertionTokenMinter>(*p.signer, *p.token_endpoint, clock);
@@ -210,31 +271,37 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
       MakeListener(*inherited, "smartkeyd-admin", {config.daemon.admin_socket, 0660, admin_group});
   if (!admin_listener.ok()) return admin_listener.status();
 
-  p.services.reset(new ServiceParts{p.catalog,
-                                    *p.access,
-                                    *p.standings,
-                                    *p.store,
-                                    *p.store,
-                                    *p.keys,
-                                    *p.tokens,
-                                    *p.assertions,
-                                    *p.enrollments,
-                                    *p.remover,
-                                    *p.suspender,
-                                    *p.feed,
-                                    *p.access_requests,
-                                    *p.scheduler,
-                                    *p.watch_thread,
-                                    *p.name_thread,
-                                    p.users,
-                                    *p.reloads,
-                                    clock,
-                                    MakeServiceInfo(config, clock)});
+  p.services.reset(new ServiceParts{p.catalog,       *p.access,
+                                    *p.standings,    *p.store,
+                                    *p.store,        *p.keys,
+                                    *p.http,         *p.tokens,
+                                    *p.assertions,   *p.enrollments,
+                                    *p.remover,      *p.suspender,
+                                    *p.feed,         *p.access_requests,
+                                    *p.audit,        *p.scheduler,
+                                    *p.watch_thread, *p.name_thread,
+                                    p.users,         *p.reloads,
+                                    clock,           MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.
   p.services->info.connections = [&p] {
     const ConnectionServer* serving = p.serving.load();
     return serving != nullptr ? serving->stats() : ConnectionServer::Stats();
   };
+
+  p.services->info.metrics = [&p] { return MetricsText(p); };
+  p.services->info.try_signing = [&p](absl::AnyInvocable<void(absl::Status)> done) {
+    p.audit_key->Sign("smartkeyd doctor",
+                      [done = std::move(done)](absl::StatusOr<AuditSignature> made) mutable {
+                        done(made.status());
+                      });
+  };
+  absl::optional<Listener> metrics_listener;
+  if (!config.metrics.socket.empty()) {
+    absl::StatusOr<Listener> made =
+        Listener::Create({config.metrics.socket, 0660, admin_group, /*mode_without_group=*/0600});
+    if (!made.ok()) return Annotate(made.status(), "[metrics] socket");
+    metrics_listener.emplace(*std::move(made));
+  }
 
   // From here on callbacks are under way in other threads, which may need any of the parts: they
   // are not destroyed any more (see Shutdown).
@@ -263,6 +330,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   endpoints.push_back({*std::move(admin_listener), AdminServices(*p.services), true, admin_group});
   ConnectionServer::Options server_options;
   server_options.hold_callers = config.access.peer_pidfd;
+  server_options.calls = &running.metrics;
   // The watchdog lives on the accept thread and the store's: a chip that hangs must not end the
   // process that still has good tokens.
   server_options.heartbeat = [&store = *p.store, &clock, next = BootTime()]() mutable {
@@ -275,6 +343,14 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   if (!server.ok()) return server.status();
   running.server = *std::move(server);
   running.serving.store(running.server.get());
+  if (metrics_listener.has_value()) {
+    running.metrics_server = std::make_unique<MetricsServer>(
+        *std::move(metrics_listener), [&running] { return MetricsText(running); });
+  }
+  LookAtHealth(running);
+  running.scheduler->RunAfter(absl::Seconds(10), [&running] { LookAtHardware(running); });
+  running.audit->Note(nullptr, "smartkeyd/start", "", absl::OkStatus(),
+                      {{"version", SMARTKEY_VERSION}});
   return std::unique_ptr<Daemon>(new Daemon(running));
 }
 
@@ -301,7 +377,9 @@ bool Daemon::Shutdown() {
   while (!flushed->done && parts_.clock.Boot() < end) {
     flushed->changed.WaitFor(flushed->mu, end - parts_.clock.Boot());
   }
-  return quiet && flushed->done;
+  parts_.audit->Note(nullptr, "smartkeyd/stop", "", absl::OkStatus(), {});
+  const bool audited = parts_.audit->Flush(kAuditMayBeWritten);
+  return quiet && flushed->done && audited;
 }
 
 }  // namespace smartkey

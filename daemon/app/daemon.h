@@ -38,6 +38,9 @@ class Daemon {
   struct Parts;
   explicit Daemon(Parts& parts);
   static void NoteHardware(Parts& parts);
+  static std::string MetricsText(Parts& parts);
+  static void LookAtHealth(Parts& parts);
+  static void LookAtHardware(Parts& parts);
   static void TakeUpCatalog(Parts& parts, const Catalog& before, const Catalog& after);
 
   Parts& parts_;

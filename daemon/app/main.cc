@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/app/config.h"
 #include "daemon/app/daemon.h"
+#include "daemon/app/journal.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/process_setup.h"
@@ -90,6 +91,7 @@ int Serve(const std::string& file, const Config& config) {
 
 int Main(int argc, char** argv) {
   PrepareProcessForRpc();
+  LogToJournal();
   HideMemory();
   umask(0077);
 

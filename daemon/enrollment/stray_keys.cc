@@ -158,6 +158,7 @@ std::vector<StoredKey> FindStrayKeys(
   for (const ListedKey& listed : inventory.keys) keys.push_back(ReadLabel(listed, instance_id));
   for (StoredKey& key : keys) {
     if (IsOnRecord(key, registrations)) continue;
+    if (key.registration_id == kAuditKeyOwner) continue;
     const Generation* generation = FindGenerationOf(key, registrations);
     key.stray = generation == nullptr ||
                 std::any_of(keys.begin(), keys.end(),

@@ -18,6 +18,10 @@ namespace smartkey {
 std::string KeyLabel(absl::string_view instance_id, absl::string_view registration_id,
                      int generation);
 
+// What stands in a label in the place of a registration: the key that signs the audit log. Needed
+// as long as the instance lives.
+inline constexpr char kAuditKeyOwner[] = "audit";
+
 // A key that the hardware stores, and what it is for.
 struct StoredKey {
   KeyReference reference;

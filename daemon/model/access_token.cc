@@ -3,6 +3,8 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/base64url.h"
+#include "base/sha256.h"
 
 namespace smartkey {
 
@@ -18,6 +20,10 @@ ScopeSet ParseScope(absl::string_view scope) {
 
 std::string ToScopeString(const ScopeSet& scopes) {
   return absl::StrJoin(scopes, " ");
+}
+
+std::string HashOfToken(const Secret& value) {
+  return Base64UrlEncode(Sha256(value.RevealSecret()).substr(0, 16));
 }
 
 }  // namespace smartkey

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
+
 namespace smartkey {
 
 // The local process at the other end of one connection, as the kernel attested it when the
@@ -28,6 +30,11 @@ struct Caller {
 
   // Came through the admin socket and may administer (root or a member of the admin group).
   bool admin = false;
+
+  // As whom the person logged in whose process this is; the kernel keeps that over su and sudo
+  // (/proc/PID/loginuid). Absent: nobody logged in, or not known. For the audit log.
+  absl::optional<uid_t> login_uid;
+  std::string login_name;
 
   // An observation for the audit log; never a reason to allow anything.
   std::string observed_executable;

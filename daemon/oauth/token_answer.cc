@@ -76,6 +76,7 @@ absl::Status ReadValue(JsonAnswer& answer, AccessToken& token) {
   if (!IsPrintable(token.value.RevealSecret(), '!')) {
     return Bad("access_token", "has spaces, control characters or non-ASCII in it");
   }
+  token.value_hash = HashOfToken(token.value);
   return absl::OkStatus();
 }
 

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/rpc/admin_service.h"
 
-#include <unistd.h>
-
-#include <map>
+#include <deque>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/enrollment/stray_keys.h"
+#include "daemon/rpc/audit_stream.h"
+#include "daemon/rpc/diagnostics.h"
 #include "daemon/rpc/pending_call.h"
-#include "daemon/rpc/rpc_status.h"
-#include "daemon/rpc/server_info_service.h"
+#include "daemon/rpc/pulled_stream_call.h"
 #include "daemon/rpc/service_support.h"
+#include "daemon/rpc/status_message.h"
 
 namespace smartkey {
 
@@ -27,11 +28,33 @@ void FillStoredKey(const StoredKey& key, v1::StoredKey* message) {
   message->set_id(key.id);
 }
 
-void FillProblem(const ConfigProblem& problem, bool file_disabled, v1::ConfigProblem* message) {
-  message->set_file(Printable(problem.file, 1024));
-  message->set_line(problem.line);
-  message->set_message(Printable(problem.message, 1024));
-  message->set_file_disabled(file_disabled);
+absl::optional<LogLevel> FromProto(v1::SetLogLevelRequest::Level level) {
+  switch (level) {
+    case v1::SetLogLevelRequest::LEVEL_ERROR:
+      return LogLevel::kError;
+    case v1::SetLogLevelRequest::LEVEL_WARNING:
+      return LogLevel::kWarning;
+    case v1::SetLogLevelRequest::LEVEL_INFO:
+      return LogLevel::kInfo;
+    case v1::SetLogLevelRequest::LEVEL_DEBUG:
+      return LogLevel::kDebug;
+    default:
+      return absl::nullopt;
+  }
+}
+
+v1::SetLogLevelRequest::Level ToProto(LogLevel level) {
+  switch (level) {
+    case LogLevel::kError:
+      return v1::SetLogLevelRequest::LEVEL_ERROR;
+    case LogLevel::kWarning:
+      return v1::SetLogLevelRequest::LEVEL_WARNING;
+    case LogLevel::kInfo:
+      return v1::SetLogLevelRequest::LEVEL_INFO;
+    case LogLevel::kDebug:
+      return v1::SetLogLevelRequest::LEVEL_DEBUG;
+  }
+  return v1::SetLogLevelRequest::LEVEL_UNSPECIFIED;
 }
 }  // namespace
 
@@ -41,131 +64,67 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
   if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
-  const ServiceInfo& info = parts_.info;
-  response->set_version(info.version);
-  response->set_pid(getpid());
-  SetDuration(parts_.clock.Boot() - info.started, response->mutable_uptime());
-
-  FillHardwareStatus(response->mutable_hardware());
-
-  FillStore(response->mutable_store());
-  FillRegistrations(response);
-  FillServers(response);
-  response->set_pending_enrollments(parts_.enrollments.pending());
-
-  if (info.connections) {
-    const ConnectionServer::Stats stats = info.connections();
-    response->mutable_connections()->set_public_connections(stats.public_connections);
-    response->mutable_connections()->set_admin_connections(stats.admin_connections);
-    response->mutable_connections()->set_accepted(stats.accepted);
-    response->mutable_connections()->set_refused(stats.refused);
-  }
-  const ConfigState config = parts_.config.state();
-  SetTime(config.loaded_at, response, &v1::GetStatusResponse::mutable_config_loaded_at);
-  for (const ConfigProblem& problem : config.problems) {
-    FillProblem(problem, /*file_disabled=*/true, response->add_config_problems());
-  }
-  for (const ConfigProblem& problem : config.reload_errors) {
-    FillProblem(problem, /*file_disabled=*/false, response->add_reload_errors());
-  }
+  FillStatus(parts_, response);
   return FinishNow(context, absl::OkStatus());
 }
 
-void AdminService::FillHardwareStatus(v1::HardwareStatus* hardware) const {
-  const ProviderStatus keys = parts_.keys.status();
-  FillHardware(keys, parts_.info.key_provider, parts_.clock, hardware->mutable_hardware());
-  if (keys.capabilities.has_value() && keys.state != ProviderState::kAbsent) {
-    hardware->set_detail(keys.capabilities->detail);
-  }
-  hardware->set_queue_depth(keys.queued);
-  hardware->set_queue_limit(keys.queue_limit);
-  hardware->set_abandoned_operations(keys.abandoned);
-  if (keys.next_attempt.has_value()) {
-    SetTime(parts_.clock.Now() + (*keys.next_attempt - parts_.clock.Boot()), hardware,
-            &v1::HardwareStatus::mutable_next_attempt_at);
-  }
-}
-
-void AdminService::FillRegistrations(v1::GetStatusResponse* response) const {
-  std::map<GenerationState, int> counts;
-  int suspended = 0;
-  for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
-    ++counts[parts_.standings.StateOf(*one)];
-    if (one->suspension.has_value()) ++suspended;
-  }
-  for (const auto& [state, count] : counts) {
-    v1::StateCount* message = response->add_registrations();
-    message->set_state(static_cast<v1::RegistrationState>(state));
-    message->set_count(count);
-  }
-  response->set_suspended_registrations(suspended);
-}
-
-// What the token manager knows of endpoints, told by the servers whose registrations use them.
-void AdminService::FillServers(v1::GetStatusResponse* response) const {
-  const TokenManagerStatus tokens = parts_.tokens.status();
-  response->mutable_cache()->set_entries(tokens.cached_tokens);
-  response->mutable_cache()->set_hits(tokens.hits);
-  response->mutable_cache()->set_misses(tokens.mints + tokens.failures);
-  response->mutable_cache()->set_token_requests(tokens.mints + tokens.failures);
-  response->mutable_cache()->set_in_flight(tokens.flights);
-
-  std::map<std::string, v1::ServerStatus> servers;
-  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();  // a reload may swap it
-  for (const Server& server : catalog->servers) {
-    servers[server.name].set_name(server.name);
-  }
-  std::map<std::string, std::string> server_of;  // by token endpoint
-  for (const RegistrationStore::Snapshot& one : parts_.store.List()) {
-    const std::string name = parts_.standings.ServerNameOf(*one);
-    v1::ServerStatus& status = servers[name];
-    if (status.name().empty()) {
-      status.set_name(name);
-      status.set_state(v1::ServerStatus::REMOVED);
-    }
-    status.set_registrations(status.registrations() + 1);
-    for (const Generation& generation : one->generations) {
-      server_of[generation.token_endpoint] = name;
-    }
-  }
-  for (const std::string& name : parts_.standings.ServersRefusingAll()) {
-    v1::ServerStatus& status = servers[name];
-    if (status.state() != v1::ServerStatus::REMOVED) {
-      status.set_state(v1::ServerStatus::REFUSING_ALL);
-    }
-  }
-  for (const ServerStatus& endpoint : tokens.servers) {
-    const auto found = server_of.find(endpoint.token_endpoint);
-    if (found == server_of.end()) continue;
-    v1::ServerStatus& status = servers[found->second];
-    SetTime(endpoint.last_success, &status, &v1::ServerStatus::mutable_last_ok_at);
-    SetTime(endpoint.next_attempt, &status, &v1::ServerStatus::mutable_next_attempt_at);
-    if (!endpoint.last_error.ok()) {
-      *status.mutable_last_error() = ToErrorDetail(endpoint.last_error);
-    }
-    SetTime(endpoint.last_error.ok() ? absl::InfinitePast() : endpoint.last_error_at, &status,
-            &v1::ServerStatus::mutable_last_error_at);
-    if (status.state() == v1::ServerStatus::REMOVED ||
-        status.state() == v1::ServerStatus::REFUSING_ALL) {
-      continue;
-    }
-    if (!endpoint.last_error.ok()) {
-      status.set_state(v1::ServerStatus::FAILING);
-    } else if (endpoint.last_success != absl::InfinitePast()) {
-      status.set_state(v1::ServerStatus::OK);
-    }
-  }
-  for (auto& [name, status] : servers) *response->add_servers() = std::move(status);
-}
-
 grpc::ServerWriteReactor<v1::RunDiagnosticsResponse>* AdminService::RunDiagnostics(
-    grpc::CallbackServerContext*, const v1::RunDiagnosticsRequest*) {
-  return FailStreamNotImplemented<v1::RunDiagnosticsResponse>("RunDiagnostics");
+    grpc::CallbackServerContext*, const v1::RunDiagnosticsRequest* request) {
+  using Call = PulledStreamCall<v1::RunDiagnosticsResponse>;
+  auto call = Call::Make();
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    call->Finish(status);
+    return call->reactor();
+  }
+  struct Results {
+    Mutex mu;
+    std::deque<v1::RunDiagnosticsResponse> waiting ABSL_GUARDED_BY(mu);
+    bool complete ABSL_GUARDED_BY(mu) = false;
+  };
+  auto results = std::make_shared<Results>();
+  call->Start([results, weak = std::weak_ptr<Call>(
+                            call)]() -> absl::StatusOr<absl::optional<v1::RunDiagnosticsResponse>> {
+    MutexLock lock(results->mu);
+    if (!results->waiting.empty()) {
+      v1::RunDiagnosticsResponse next = std::move(results->waiting.front());
+      results->waiting.pop_front();
+      return absl::make_optional(std::move(next));
+    }
+    if (results->complete) {
+      if (const auto live = weak.lock()) live->Finish(absl::OkStatus());
+    }
+    return absl::optional<v1::RunDiagnosticsResponse>();
+  });
+  const std::shared_ptr<Diagnostics> run = Diagnostics::Start(
+      parts_, *request, [results, call](const v1::RunDiagnosticsResponse* result) {
+        {
+          MutexLock lock(results->mu);
+          if (result != nullptr) {
+            results->waiting.push_back(*result);
+          } else {
+            results->complete = true;
+          }
+        }
+        call->Wake();
+      });
+  call->OnAbandon([run] { run->Stop(); });
+  return call->reactor();
 }
 
 grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* AdminService::ReadAuditLog(
-    grpc::CallbackServerContext*, const v1::ReadAuditLogRequest*) {
-  return FailStreamNotImplemented<v1::ReadAuditLogResponse>("ReadAuditLog");
+    grpc::CallbackServerContext*, const v1::ReadAuditLogRequest* request) {
+  return StreamAuditLog(parts_, caller_, *request);
+}
+
+grpc::ServerUnaryReactor* AdminService::GetMetrics(grpc::CallbackServerContext* context,
+                                                   const v1::GetMetricsRequest*,
+                                                   v1::GetMetricsResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  if (!parts_.info.metrics) return FailNotImplemented(context, "GetMetrics");
+  response->set_text(parts_.info.metrics());
+  return FinishNow(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(
@@ -177,22 +136,36 @@ grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(
   Log(LogLevel::kInfo, "a reload of the configuration is asked for", {{"uid", caller_.uid}});
   auto call = PendingUnaryCall<v1::ReloadConfigurationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kFilesLimit));
-  parts_.config.Reload([call](absl::StatusOr<ConfigReload> reload) {
-    call->Finish(reload.status(), [&](v1::ReloadConfigurationResponse& answer) {
-      for (std::string& change : reload->changes) answer.add_changes(std::move(change));
-      for (std::string& key : reload->needs_restart) answer.add_needs_restart(std::move(key));
-      for (const ConfigProblem& problem : reload->problems) {
-        FillProblem(problem, /*file_disabled=*/true, answer.add_problems());
-      }
-    });
-  });
+  parts_.config.Reload(
+      [call, caller = caller_, &audit = parts_.audit](absl::StatusOr<ConfigReload> reload) {
+        audit.Note(&caller, "AdminService/ReloadConfiguration", "", reload.status());
+        call->Finish(reload.status(), [&](v1::ReloadConfigurationResponse& answer) {
+          for (std::string& change : reload->changes) answer.add_changes(std::move(change));
+          for (std::string& key : reload->needs_restart) answer.add_needs_restart(std::move(key));
+          for (const ConfigProblem& problem : reload->problems) {
+            FillProblem(problem, /*file_disabled=*/true, answer.add_problems());
+          }
+        });
+      });
   return call->reactor();
 }
 
 grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,
-                                                    const v1::SetLogLevelRequest*,
-                                                    v1::SetLogLevelResponse*) {
-  return FailNotImplemented(context, "SetLogLevel");
+                                                    const v1::SetLogLevelRequest* request,
+                                                    v1::SetLogLevelResponse* response) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  const absl::optional<LogLevel> level = FromProto(request->level());
+  if (!level.has_value()) {
+    return FinishNow(context, MakeError(Reason::kInvalidArgument,
+                                        "the level is none of error, warning, info and debug"));
+  }
+  response->set_previous(ToProto(GetLogLevel()));
+  smartkey::SetLogLevel(*level);
+  parts_.audit.Note(&caller_, "AdminService/SetLogLevel", "", absl::OkStatus(),
+                    {{"level", v1::SetLogLevelRequest::Level_Name(request->level())}});
+  return FinishNow(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext* context,
@@ -204,7 +177,9 @@ grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext
   auto call = PendingUnaryCall<v1::ProvisionTpmResponse>::Start(context, response, parts_.scheduler,
                                                                 TimeLeft(*context, kHardwareLimit));
   const KeyService::OperationId id = parts_.keys.ProvisionParent(
-      Secret::CopyOf(request->owner_password()), [call](absl::StatusOr<ProvisionedParent> parent) {
+      Secret::CopyOf(request->owner_password()),
+      [call, caller = caller_, &audit = parts_.audit](absl::StatusOr<ProvisionedParent> parent) {
+        audit.Note(&caller, "AdminService/ProvisionTpm", "", parent.status());
         call->Finish(parent.status(), [&](v1::ProvisionTpmResponse& answer) {
           answer.set_handle(parent->handle);
           answer.set_name(parent->name);
@@ -261,7 +236,10 @@ grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerCont
   smartkey::RemoveStrayKeys(
       parts_.keys, parts_.store,
       {.all = request->all(), .ids = {request->ids().begin(), request->ids().end()}}, cancelled,
-      [call](absl::StatusOr<std::vector<StoredKey>> removed) {
+      [call, caller = caller_,
+       &audit = parts_.audit](absl::StatusOr<std::vector<StoredKey>> removed) {
+        audit.Note(&caller, "AdminService/RemoveStrayKeys", "", removed.status(),
+                   {{"keys", absl::StrCat(removed.ok() ? removed->size() : 0)}});
         call->Finish(removed.status(), [&](v1::RemoveStrayKeysResponse& answer) {
           for (const StoredKey& key : *removed) FillStoredKey(key, answer.add_keys());
         });

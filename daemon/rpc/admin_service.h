@@ -6,9 +6,7 @@
 
 namespace smartkey {
 
-// smartkey.v1.AdminService for one administrator; only the admin socket has it. Of its methods
-// GetStatus, ListStoredKeys, RemoveStrayKeys, ProvisionTpm and those of the store work so far.
-// Thread-safe.
+// smartkey.v1.AdminService for one administrator; only the admin socket has it. Thread-safe.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   AdminService(const ServiceParts& parts, const Caller& caller) : parts_(parts), caller_(caller) {}
@@ -20,6 +18,9 @@ class AdminService final : public v1::AdminService::CallbackService {
       grpc::CallbackServerContext* context, const v1::RunDiagnosticsRequest* request) override;
   grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* ReadAuditLog(
       grpc::CallbackServerContext* context, const v1::ReadAuditLogRequest* request) override;
+  grpc::ServerUnaryReactor* GetMetrics(grpc::CallbackServerContext* context,
+                                       const v1::GetMetricsRequest* request,
+                                       v1::GetMetricsResponse* response) override;
   grpc::ServerUnaryReactor* ReloadConfiguration(grpc::CallbackServerContext* context,
                                                 const v1::ReloadConfigurationRequest* request,
                                                 v1::ReloadConfigurationResponse* response) override;
@@ -46,11 +47,6 @@ class AdminService final : public v1::AdminService::CallbackService {
                                        v1::AdoptStoreResponse* response) override;
 
  private:
-  void FillHardwareStatus(v1::HardwareStatus* hardware) const;
-  void FillRegistrations(v1::GetStatusResponse* response) const;
-  void FillServers(v1::GetStatusResponse* response) const;
-  void FillStore(v1::StoreStatus* response) const;
-
   const ServiceParts& parts_;
   const Caller caller_;
 };

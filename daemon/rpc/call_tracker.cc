@@ -8,36 +8,49 @@ namespace {
 
 class TrackingInterceptor : public grpc::experimental::Interceptor {
  public:
-  explicit TrackingInterceptor(std::shared_ptr<CallTracker> tracker)
-      : tracker_(std::move(tracker)) {
-    tracker_->BeginCall();
-  }
-  ~TrackingInterceptor() override { tracker_->EndCall(); }
+  TrackingInterceptor(std::shared_ptr<CallTracker> tracker,
+                      const grpc::experimental::ServerRpcInfo& info)
+      : tracker_(std::move(tracker)), info_(info), begun_(tracker_->BeginCall()) {}
+  ~TrackingInterceptor() override { tracker_->EndCall(info_, code_, begun_); }
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(
+            grpc::experimental::InterceptionHookPoints::PRE_SEND_STATUS)) {
+      code_ = methods->GetSendStatus().error_code();
+    }
     methods->Proceed();
   }
 
  private:
   const std::shared_ptr<CallTracker> tracker_;
+  const grpc::experimental::ServerRpcInfo& info_;  // owns this
+  const BootTime begun_;
+  grpc::StatusCode code_ = grpc::StatusCode::CANCELLED;  // what a call without an answer is
 };
 
 }  // namespace
 
-void CallTracker::BeginCall() {
+BootTime CallTracker::BeginCall() {
   const BootTime now = clock_.Boot();
   MutexLock lock(mu_);
   ++active_;
   had_request_ = true;
   last_activity_ = now;
+  return now;
 }
 
-void CallTracker::EndCall() {
+void CallTracker::EndCall(const grpc::experimental::ServerRpcInfo& info, grpc::StatusCode code,
+                          BootTime begun) {
   const BootTime now = clock_.Boot();
   std::function<void()> idle;
   {
     MutexLock lock(mu_);
     last_activity_ = now;
     if (--active_ == 0) idle = std::exchange(idle_, nullptr);
+  }
+  if (observer_ != nullptr) {
+    observer_->OnCallEnded(info.method(),
+                           info.type() == grpc::experimental::ServerRpcInfo::Type::UNARY, code,
+                           now - begun);
   }
   if (idle) idle();
 }
@@ -59,8 +72,8 @@ CallTracker::State CallTracker::state() const {
 }
 
 grpc::experimental::Interceptor* TrackingInterceptorFactory::CreateServerInterceptor(
-    grpc::experimental::ServerRpcInfo*) {
-  return new TrackingInterceptor(tracker_);
+    grpc::experimental::ServerRpcInfo* info) {
+  return new TrackingInterceptor(tracker_, *info);
 }
 
 }  // namespace smartkey

@@ -2,25 +2,42 @@
 #pragma once
 
 #include <grpcpp/support/server_interceptor.h>
+#include <grpcpp/support/status.h>
 
 #include <atomic>
 #include <functional>
 #include <memory>
 
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 
 namespace smartkey {
+
+// Is told how calls end, for metrics. Thread-safe; must not block.
+class CallObserver {
+ public:
+  virtual ~CallObserver() = default;
+  // `method` as "/smartkey.v1.TokenService/GetAccessToken"; `unary` false: a stream, which takes as
+  // long as its client likes.
+  virtual void OnCallEnded(absl::string_view method, bool unary, grpc::StatusCode code,
+                           absl::Duration took) = 0;
+};
 
 // Counts the calls of one connection, the health service's too. That tells when the connection is
 // idle, whether its peer ever sent a whole request, and when its server can be taken down without
 // waiting for a handler. Thread-safe.
 class CallTracker {
  public:
-  explicit CallTracker(const Clock& clock) : clock_(clock), last_activity_(clock.Boot()) {}
+  // Both outlive this. `observer` null: nobody.
+  explicit CallTracker(const Clock& clock, CallObserver* observer = nullptr)
+      : clock_(clock), observer_(observer), last_activity_(clock.Boot()) {}
 
-  void BeginCall();
-  void EndCall();
+  // Gives the time, for EndCall.
+  BootTime BeginCall();
+  void EndCall(const grpc::experimental::ServerRpcInfo& info, grpc::StatusCode code,
+               BootTime begun);
 
   // Calls `idle` once, as soon as no call is running: now, or from the thread that ends the last
   // one.
@@ -36,6 +53,7 @@ class CallTracker {
 
  private:
   const Clock& clock_;
+  CallObserver* const observer_;
 
   mutable Mutex mu_;
   int active_ ABSL_GUARDED_BY(mu_) = 0;

@@ -167,9 +167,9 @@ void ConnectionServer::Build(BuildJob job) {
     HandToRefusal(std::move(job.socket), refuse_too_many_);
     return Forget(job.id);
   }
-  absl::StatusOr<std::unique_ptr<Connection>> connection =
-      Connection::Create(endpoint.services(*caller), std::make_shared<CallTracker>(clock_), quota_,
-                         options_.connection);
+  absl::StatusOr<std::unique_ptr<Connection>> connection = Connection::Create(
+      endpoint.services(*caller), std::make_shared<CallTracker>(clock_, options_.calls), quota_,
+      options_.connection);
   if (!connection.ok()) {
     Log(LogLevel::kError, "no server for a connection", {{"error", connection.status().message()}});
     return Forget(job.id);
@@ -290,6 +290,8 @@ void ConnectionServer::SetHealth(const std::string& service, bool serving) {
   std::vector<std::shared_ptr<Connection>> connections;
   {
     MutexLock lock(mu_);
+    const auto told = health_.find(service);
+    if (told != health_.end() && told->second == serving) return;
     health_[service] = serving;
     ++health_version_;
     for (const auto& [id, entry] : entries_) {

@@ -74,6 +74,8 @@ class ConnectionServer {
     bool hold_callers = true;  // with SO_PEERPIDFD, where the kernel has it
     // Who a uid is; runs on the builders.
     UserLookup user = [](uid_t uid) { return LookUpUserEntry(uid); };
+    // Told how calls end; outlives the server. Null: nobody.
+    CallObserver* calls = nullptr;
     // Called on every turn of the accept thread, at least every five seconds: for a watchdog.
     std::function<void()> heartbeat;
   };

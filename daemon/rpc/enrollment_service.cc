@@ -92,6 +92,14 @@ v1::WatchEnrollmentResponse ToProto(const EnrollmentProgress& progress,
   return message;
 }
 
+AuditFacts EnrollmentFacts(absl::string_view enrollment_id, const Caller& caller,
+                           const Caller& owner) {
+  AuditFacts facts;
+  if (!enrollment_id.empty()) facts.emplace_back("enrollment", enrollment_id);
+  if (owner.uid != caller.uid) facts.emplace_back("owner", owner.user_name);
+  return facts;
+}
+
 }  // namespace
 
 absl::Status EnrollmentService::CheckOwner(const std::string& owner) const {
@@ -142,7 +150,7 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
   auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   AsOwner(request->owner(),
-          [call, &parts = parts_, slot = *std::move(slot),
+          [call, caller = caller_, &parts = parts_, slot = *std::move(slot),
            request = *std::move(translated)](absl::StatusOr<Caller> owner) mutable {
             if (!owner.ok()) {
               slot.Release();
@@ -150,11 +158,16 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
             }
             parts.enrollments.Begin(
                 *owner, std::move(request),
-                [call, &store = parts.store,
+                [call, caller, owner = *owner, &parts,
                  slot = std::move(slot)](absl::StatusOr<BegunEnrollment> begun) mutable {
                   slot.Release();
+                  if (begun.ok()) {
+                    parts.audit.Note(&caller, "EnrollmentService/BeginEnrollment",
+                                     begun->registration_id, absl::OkStatus(),
+                                     EnrollmentFacts(begun->enrollment_id, caller, owner));
+                  }
                   call->Finish(begun.status(), [&](v1::BeginEnrollmentResponse& answer) {
-                    Fill(*begun, store.Find(begun->registration_id).get(), answer);
+                    Fill(*begun, parts.store.Find(begun->registration_id).get(), answer);
                   });
                 });
           });
@@ -176,8 +189,13 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
   parts_.enrollments.Complete(
       Acting(request->enrollment_id()), request->enrollment_id(),
       Secret::CopyOf(request->redirect_query()),
-      [call, caller = caller_,
+      [call, caller = caller_, id = request->enrollment_id(),
        &parts = parts_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+        if (ReasonOf(enrolled.status()) != Reason::kEnrollmentNotFound) {
+          parts.audit.Note(&caller, "EnrollmentService/CompleteEnrollment",
+                           enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
+                           EnrollmentFacts(id, caller, caller));
+        }
         call->Finish(enrolled.status(), [&](v1::CompleteEnrollmentResponse& answer) {
           FillRegistration(**enrolled, caller, parts.access, parts.standings,
                            answer.mutable_registration());
@@ -194,9 +212,15 @@ grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
   }
   auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.enrollments.Cancel(
-      Acting(request->enrollment_id()), request->enrollment_id(),
-      [call](absl::Status status) { call->Finish(status, [](v1::CancelEnrollmentResponse&) {}); });
+  parts_.enrollments.Cancel(Acting(request->enrollment_id()), request->enrollment_id(),
+                            [call, caller = caller_, &audit = parts_.audit,
+                             id = request->enrollment_id()](absl::Status status) {
+                              if (status.ok()) {
+                                audit.Note(&caller, "EnrollmentService/CancelEnrollment", "",
+                                           status, EnrollmentFacts(id, caller, caller));
+                              }
+                              call->Finish(status, [](v1::CancelEnrollmentResponse&) {});
+                            });
   return call->reactor();
 }
 
@@ -249,26 +273,30 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
   }
   auto call = PendingUnaryCall<v1::EnrollWithInitialTokenResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  AsOwner(request->owner(), [call, caller = caller_, &parts = parts_, expires_in,
-                             translated = *std::move(translated),
-                             token = Secret::CopyOf(request->initial_access_token())](
-                                absl::StatusOr<Caller> owner) mutable {
-    if (!owner.ok()) {
-      return call->Finish(owner.status(), [](v1::EnrollWithInitialTokenResponse&) {});
-    }
-    const bool renewal = !translated.renews.empty();
-    parts.enrollments.EnrollWithInitialToken(
-        *owner, std::move(translated), std::move(token), expires_in,
-        [call, caller, &parts, renewal](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
-          call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
-            FillRegistration(**enrolled, caller, parts.access, parts.standings,
-                             answer.mutable_registration());
-            if (!renewal && parts.standings.HasSibling(**enrolled)) {
-              answer.add_warnings(v1::SAME_APP_SAME_SERVER);
+  AsOwner(request->owner(),
+          [call, caller = caller_, &parts = parts_, expires_in, translated = *std::move(translated),
+           token = Secret::CopyOf(request->initial_access_token())](
+              absl::StatusOr<Caller> owner) mutable {
+            if (!owner.ok()) {
+              return call->Finish(owner.status(), [](v1::EnrollWithInitialTokenResponse&) {});
             }
+            const bool renewal = !translated.renews.empty();
+            parts.enrollments.EnrollWithInitialToken(
+                *owner, std::move(translated), std::move(token), expires_in,
+                [call, caller, owner = *owner, &parts,
+                 renewal](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+                  parts.audit.Note(&caller, "EnrollmentService/EnrollWithInitialToken",
+                                   enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
+                                   EnrollmentFacts("", caller, owner));
+                  call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
+                    FillRegistration(**enrolled, caller, parts.access, parts.standings,
+                                     answer.mutable_registration());
+                    if (!renewal && parts.standings.HasSibling(**enrolled)) {
+                      answer.add_warnings(v1::SAME_APP_SAME_SERVER);
+                    }
+                  });
+                });
           });
-        });
-  });
   return call->reactor();
 }
 

@@ -78,9 +78,11 @@ absl::Status SetAccess(const Listener::Options& options) {
   mode_t mode = options.mode;
   if (options.group.has_value() &&
       chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0) {
-    Log(LogLevel::kWarning, "socket cannot be given to its group; callers are checked one by one",
+    mode = options.mode_without_group;
+    Log(LogLevel::kWarning,
+        mode == 0666 ? "socket cannot be given to its group; callers are checked one by one"
+                     : "socket cannot be given to its group, which has no access",
         {{"path", options.path}, {"error", strerror(errno)}});
-    mode = 0666;
   }
   if (chmod(options.path.c_str(), mode) != 0) {
     return SystemError(Reason::kConfigInvalid, absl::StrCat("setting mode of ", options.path));

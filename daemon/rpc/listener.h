@@ -34,9 +34,10 @@ class Listener {
     std::string path;
     mode_t mode = 0666;
     // Group of the socket. When the process may not give the file to that group (it is not root and
-    // no member), the socket gets mode 0666 instead: who may use it is decided by who is calling,
-    // in either case.
+    // no member), the socket gets another mode instead. 0666 is right where who may use it is
+    // decided by who is calling.
     absl::optional<gid_t> group;
+    mode_t mode_without_group = 0666;
   };
 
   // Errors: kAlreadyRunning (another process holds the lock or answers on the path), kConfigInvalid

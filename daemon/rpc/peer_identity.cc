@@ -100,7 +100,7 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bo
 
 struct PeerIdentifier::Observation {
   absl::optional<uint64_t> start_ticks;
-  absl::optional<std::string> status, uid_map, cgroup;
+  absl::optional<std::string> status, uid_map, cgroup, loginuid;
   std::string executable;
 };
 
@@ -132,6 +132,12 @@ absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) con
   if (!same) return caller;
 
   caller.observed_executable = seen.executable;
+  if (seen.loginuid.has_value()) caller.login_uid = LoginUid(*seen.loginuid);
+  if (caller.login_uid.has_value() && *caller.login_uid != caller.uid) {
+    // For the audit log only: that the name is not known now keeps nobody out.
+    absl::StatusOr<UserEntry> login = user_(*caller.login_uid);
+    if (login.ok()) caller.login_name = std::move(login->name);
+  }
   caller.in_container = !(seen.status.has_value() && NamespaceDepth(*seen.status) == 1 &&
                           seen.uid_map.has_value() && IsIdentityUidMap(*seen.uid_map));
   if (!caller.in_container && seen.cgroup.has_value()) {
@@ -151,6 +157,7 @@ PeerIdentifier::Observation PeerIdentifier::Observe(pid_t pid) const {
   seen.status = ReadFile(absl::StrCat(pid, "/status"));
   seen.uid_map = ReadFile(absl::StrCat(pid, "/uid_map"));
   seen.cgroup = ReadFile(absl::StrCat(pid, "/cgroup"));
+  seen.loginuid = ReadFile(absl::StrCat(pid, "/loginuid"));
   char link[4096];
   const ssize_t length = readlink(absl::StrCat(proc_, "/", pid, "/exe").c_str(), link, sizeof link);
   if (length > 0) seen.executable.assign(link, length);  // other users' only with CAP_SYS_PTRACE
@@ -211,6 +218,14 @@ std::string SystemUnitFromCgroup(absl::string_view cgroup) {
     return absl::EndsWith(part, ".service") ? std::string(part) : "";
   }
   return "";
+}
+
+absl::optional<uid_t> LoginUid(absl::string_view loginuid) {
+  uint32_t uid = 0;
+  const std::vector<absl::string_view> words = Words(loginuid);
+  if (words.size() != 1 || !absl::SimpleAtoi(words[0], &uid)) return absl::nullopt;
+  if (uid == static_cast<uint32_t>(-1)) return absl::nullopt;
+  return uid;
 }
 
 absl::optional<uint64_t> StartTicks(absl::string_view stat) {

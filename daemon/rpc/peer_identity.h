@@ -89,6 +89,9 @@ bool HasUid(absl::string_view status, uid_t uid);
 // make them.
 std::string SystemUnitFromCgroup(absl::string_view cgroup);
 
+// loginuid: who logged in; absent for nobody (4294967295), or when malformed.
+absl::optional<uid_t> LoginUid(absl::string_view loginuid);
+
 // stat: when the process started, in clock ticks since boot (field 22). Absent when malformed.
 absl::optional<uint64_t> StartTicks(absl::string_view stat);
 

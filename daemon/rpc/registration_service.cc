@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_join.h"
 #include "daemon/model/expected_end.h"
 #include "daemon/model/registration_name.h"
 #include "daemon/rpc/registration_filter.h"
@@ -40,6 +42,18 @@ absl::Status CheckUpdate(const v1::UpdateRegistrationRequest& request) {
     if (absl::Status status = CheckName(request.name()); !status.ok()) return status;
   }
   return request.has_label() ? CheckLabel(request.label()) : absl::OkStatus();
+}
+
+// Which of its fields; what they say now is nobody's business but the owner's.
+AuditFacts ChangesOf(const v1::UpdateRegistrationRequest& request) {
+  std::vector<std::string> changed;
+  if (request.has_name()) changed.push_back("name");
+  if (request.has_label()) changed.push_back("label");
+  if (request.has_access_for()) changed.push_back("access_for");
+  if (request.has_shares_only()) {
+    changed.push_back(request.shares_only() ? "private" : "not private");
+  }
+  return {{"changed", absl::StrJoin(changed, ",")}};
 }
 
 }  // namespace
@@ -142,8 +156,13 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
         return absl::OkStatus();
       },
       [call, caller = caller_, &access = parts_.access, &standings = parts_.standings,
+       &audit = parts_.audit, facts = ChangesOf(*request),
        slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
         slot.Release();
+        if (updated.ok()) {
+          audit.Note(&caller, "RegistrationService/UpdateRegistration", (*updated)->id,
+                     absl::OkStatus(), std::move(facts));
+        }
         call->Finish(updated.status(), [&](v1::UpdateRegistrationResponse& answer) {
           FillRegistration(**updated, caller, access, standings, answer.mutable_registration());
         });
@@ -168,17 +187,19 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   const std::string id = (*registration)->id;
   auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.remover.Remove(id, [call, id, known_there, slot = *std::move(slot)](
-                                absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
-    slot.Release();
-    call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
-      answer.set_registration_id(id);
-      answer.set_server_may_still_list(known_there);
-      answer.set_management_url(removed->management_endpoint);
-      answer.set_key_destroyed(removed->keys_destroyed);
-      answer.set_tokens_revoked(removed->tokens_revoked);
-    });
-  });
+  parts_.remover.Remove(
+      id, [call, id, known_there, caller = caller_, &audit = parts_.audit,
+           slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
+        slot.Release();
+        audit.Note(&caller, "RegistrationService/DeleteRegistration", id, removed.status());
+        call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
+          answer.set_registration_id(id);
+          answer.set_server_may_still_list(known_there);
+          answer.set_management_url(removed->management_endpoint);
+          answer.set_key_destroyed(removed->keys_destroyed);
+          answer.set_tokens_revoked(removed->tokens_revoked);
+        });
+      });
   return call->reactor();
 }
 

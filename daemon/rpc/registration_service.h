@@ -36,6 +36,8 @@ class RegistrationService final : public v1::RegistrationService::CallbackServic
                                                v1::DeleteRegistrationResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchRegistrationsResponse>* WatchRegistrations(
       grpc::CallbackServerContext* context, const v1::WatchRegistrationsRequest* request) override;
+  grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* ReadAuditLog(
+      grpc::CallbackServerContext* context, const v1::ReadAuditLogRequest* request) override;
   grpc::ServerUnaryReactor* RotateKey(grpc::CallbackServerContext* context,
                                       const v1::RotateKeyRequest* request,
                                       v1::RotateKeyResponse* response) override;

@@ -53,8 +53,14 @@ grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.suspender.Suspend(
       caller_, *target, request->why(),
-      [call, slot = *std::move(slot)](absl::StatusOr<std::vector<std::string>> ids) mutable {
+      [call, caller = caller_, &audit = parts_.audit,
+       slot = *std::move(slot)](absl::StatusOr<std::vector<std::string>> ids) mutable {
         slot.Release();
+        if (ids.ok()) {
+          for (const std::string& id : *ids) {
+            audit.Note(&caller, "RegistrationService/SuspendRegistrations", id, absl::OkStatus());
+          }
+        }
         call->Finish(ids.status(), [&](v1::SuspendRegistrationsResponse& answer) {
           answer.mutable_registration_ids()->Add(ids->begin(), ids->end());
         });
@@ -73,9 +79,14 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   parts_.suspender.Resume(
       caller_, *target,
-      [call,
+      [call, caller = caller_, &audit = parts_.audit,
        slot = *std::move(slot)](absl::StatusOr<RegistrationSuspender::Resumed> resumed) mutable {
         slot.Release();
+        if (resumed.ok()) {
+          for (const std::string& id : resumed->ids) {
+            audit.Note(&caller, "RegistrationService/ResumeRegistrations", id, absl::OkStatus());
+          }
+        }
         call->Finish(resumed.status(), [&](v1::ResumeRegistrationsResponse& answer) {
           answer.mutable_registration_ids()->Add(resumed->ids.begin(), resumed->ids.end());
           answer.mutable_still_suspended_ids()->Add(resumed->still_suspended.begin(),

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/access/principal.h"
 #include "daemon/rpc/registration_message.h"
@@ -79,6 +80,12 @@ grpc::ServerUnaryReactor* RegistrationService::ChangeOwner(
                      {"from_uid", registration->owner_uid},
                      {"to_uid", owner.uid},
                      {"by", caller.uid}});
+                parts.audit.Note(&caller, "RegistrationService/ChangeOwner", registration->id,
+                                 absl::OkStatus(),
+                                 {{"from", registration->owner_name},
+                                  {"from_uid", absl::StrCat(registration->owner_uid)},
+                                  {"to", owner.user_name},
+                                  {"to_uid", absl::StrCat(owner.uid)}});
               }
               call->Finish(updated.status(), [&](Response& answer) {
                 FillRegistration(**updated, caller, parts.access, parts.standings,

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/rpc/audit_stream.h"
 #include "daemon/rpc/pulled_stream_call.h"
 #include "daemon/rpc/registration_filter.h"
 #include "daemon/rpc/registration_message.h"
@@ -77,6 +78,16 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
     return ToProto(**event, caller, parts);
   });
   return call->reactor();
+}
+
+grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* RegistrationService::ReadAuditLog(
+    grpc::CallbackServerContext*, const v1::ReadAuditLogRequest* request) {
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    auto call = PulledStreamCall<v1::ReadAuditLogResponse>::Make();
+    call->Finish(status);
+    return call->reactor();
+  }
+  return StreamAuditLog(parts_, caller_, *request);
 }
 
 }  // namespace smartkey

@@ -4,15 +4,19 @@
 #include <functional>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "base/clock.h"
 #include "base/scheduler.h"
 #include "base/user_database.h"
 #include "daemon/access/access_policy.h"
 #include "daemon/access/access_requests.h"
+#include "daemon/access/audit_log.h"
 #include "daemon/access/registration_feed.h"
 #include "daemon/enrollment/enrollment_manager.h"
 #include "daemon/enrollment/registration_remover.h"
 #include "daemon/enrollment/registration_suspender.h"
+#include "daemon/http/http_client.h"
 #include "daemon/model/catalog.h"
 #include "daemon/model/config_reload.h"
 #include "daemon/rpc/connection.h"
@@ -34,6 +38,11 @@ struct ServiceInfo {
   // Of the server that these services are served by; asked for each time, so it may be made after
   // them.
   std::function<ConnectionServer::Stats()> connections;
+  // The metrics as text, for Prometheus.
+  std::function<std::string()> metrics;
+  // Makes a signature in the hardware that nobody gets, and verifies it; for diagnostics.
+  std::function<void(absl::AnyInvocable<void(absl::Status)>)> try_signing;
+  std::string state_dir;
 };
 
 // What the services translate to. Everything outlives the ConnectionServer that uses them.
@@ -44,6 +53,7 @@ struct ServiceParts {
   RegistrationStore& store;
   StoreMaintenance& maintenance;
   KeyService& keys;
+  HttpClient& http;
   TokenManager& tokens;
   const AssertionIssuer& assertions;
   EnrollmentManager& enrollments;
@@ -51,6 +61,7 @@ struct ServiceParts {
   RegistrationSuspender& suspender;
   RegistrationFeed& feed;
   AccessRequests& access_requests;
+  AuditLog& audit;
   Scheduler& scheduler;
   Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
   Scheduler& name_scheduler;   // looks users and groups up, for as long as that takes

@@ -70,9 +70,19 @@ absl::StatusOr<Share> ShareTermsFromProto(const v1::ResolveAccessRequestRequest&
   return TermsOf(request, maker, now);
 }
 
-void LogShare(absl::string_view what, const std::string& registration, const Share& share,
-              const Caller& caller) {
-  Log(LogLevel::kInfo, what,
+void NoteShare(AuditLog& audit, absl::string_view operation, absl::string_view words,
+               const std::string& registration, const Share& share, const Caller& caller) {
+  AuditFacts facts = {{"principal", share.principal}};
+  if (!share.operations.empty()) {
+    facts.emplace_back("operations", absl::StrJoin(share.operations, ","));
+    facts.emplace_back("scopes", share.scopes.empty() ? "all" : absl::StrCat(share.scopes.size()));
+  }
+  if (share.ends_at != absl::InfiniteFuture()) {
+    facts.emplace_back("until",
+                       absl::FormatTime(absl::RFC3339_sec, share.ends_at, absl::UTCTimeZone()));
+  }
+  audit.Note(&caller, operation, registration, absl::OkStatus(), std::move(facts));
+  Log(LogLevel::kInfo, words,
       {{"registration", registration},
        {"principal", share.principal},
        {"share_uid", share.uid},

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "daemon/access/audit_log.h"
 #include "daemon/access/share_rules.h"
 #include "daemon/model/caller.h"
 #include "smartkey/v1/sharing.pb.h"
@@ -28,8 +29,9 @@ absl::StatusOr<Share> ShareTermsFromProto(const v1::ResolveAccessRequestRequest&
 absl::StatusOr<ScopeSet> ShareScopesFromProto(
     const google::protobuf::RepeatedPtrField<std::string>& scopes);
 
-// For whoever looks at the journal.
-void LogShare(absl::string_view what, const std::string& registration, const Share& share,
-              const Caller& caller);
+// Tells the audit log, and in words the journal, that `caller` has changed a share or what leads to
+// one. The scopes themselves are not told: they may name a patient.
+void NoteShare(AuditLog& audit, absl::string_view operation, absl::string_view words,
+               const std::string& registration, const Share& share, const Caller& caller);
 
 }  // namespace smartkey

@@ -108,10 +108,13 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
               share.made_under = *std::move(made_under);
               return PutShare(changed, std::move(share));
             },
-            [call, share, caller, id,
+            [call, share, caller, id, &audit = parts.audit,
              slot = std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
               slot.Release();
-              if (updated.ok()) LogShare("registration shared", id, share, caller);
+              if (updated.ok()) {
+                NoteShare(audit, "SharingService/ShareRegistration", "registration shared", id,
+                          share, caller);
+              }
               call->Finish(updated.status(), [&](v1::ShareRegistrationResponse& answer) {
                 FillShare(share, answer.mutable_share());
               });
@@ -135,26 +138,29 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   Share share;
   share.principal = ToString(*principal);
-  parts_.store.Update((*registration)->id,
-                      [text = share.principal, caller = caller_,
-                       &access = parts_.access](Registration& changed) -> absl::Status {
-                        if (absl::Status status = access.Check(caller, changed, Operation::kManage);
-                            !status.ok()) {
-                          return status;
-                        }
-                        for (const Share& one : access.SharesOf(changed)) {
-                          if (one.principal == text && !one.policy.empty()) {
-                            return ShareFromPolicy(one);
-                          }
-                        }
-                        return RemoveShare(changed, text);
-                      },
-                      [call, share, caller = caller_, id = (*registration)->id,
-                       slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
-                        slot.Release();
-                        if (updated.ok()) LogShare("share taken back", id, share, caller);
-                        call->Finish(updated.status(), [](v1::UnshareRegistrationResponse&) {});
-                      });
+  parts_.store.Update(
+      (*registration)->id,
+      [text = share.principal, caller = caller_,
+       &access = parts_.access](Registration& changed) -> absl::Status {
+        if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
+          return status;
+        }
+        for (const Share& one : access.SharesOf(changed)) {
+          if (one.principal == text && !one.policy.empty()) {
+            return ShareFromPolicy(one);
+          }
+        }
+        return RemoveShare(changed, text);
+      },
+      [call, share, caller = caller_, id = (*registration)->id, &audit = parts_.audit,
+       slot = *std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
+        slot.Release();
+        if (updated.ok()) {
+          NoteShare(audit, "SharingService/UnshareRegistration", "share taken back", id, share,
+                    caller);
+        }
+        call->Finish(updated.status(), [](v1::UnshareRegistrationResponse&) {});
+      });
   return call->reactor();
 }
 

@@ -159,11 +159,12 @@ grpc::ServerUnaryReactor* SharingService::ResolveAccessRequest(
   if (approve) {
     parts_.access_requests.Approve(
         caller_, request->request_id(), *std::move(terms),
-        [call, caller = caller_,
+        [call, caller = caller_, &audit = parts_.audit,
          slot = *std::move(slot)](absl::StatusOr<AccessRequests::Approval> made) mutable {
           slot.Release();
           if (made.ok()) {
-            LogShare("request for access approved", made->registration_id, made->share, caller);
+            NoteShare(audit, "SharingService/ApproveAccessRequest", "request for access approved",
+                      made->registration_id, made->share, caller);
           }
           call->Finish(made.status(), [&](v1::ResolveAccessRequestResponse& answer) {
             FillShare(made->share, answer.mutable_share());
@@ -172,14 +173,15 @@ grpc::ServerUnaryReactor* SharingService::ResolveAccessRequest(
   } else {
     parts_.access_requests.Deny(
         caller_, request->request_id(), decision == Request::DENY_ALWAYS,
-        [call, caller = caller_, slot = *std::move(slot),
+        [call, caller = caller_, &audit = parts_.audit, slot = *std::move(slot),
          id = request->request_id()](absl::StatusOr<AccessRequest> denied) mutable {
           slot.Release();
           if (denied.ok()) {
             Share nothing;
             nothing.principal = denied->principal;
             nothing.uid = denied->from.uid;
-            LogShare("request for access denied", denied->registration_id, nothing, caller);
+            NoteShare(audit, "SharingService/DenyAccessRequest", "request for access denied",
+                      denied->registration_id, nothing, caller);
           }
           call->Finish(denied.status(), [](v1::ResolveAccessRequestResponse&) {});
         });

@@ -40,13 +40,15 @@ grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
                                                                        parts_.scheduler, limit);
   const KeyService::OperationId id = parts_.assertions.Issue(
       **registration, caller_.uid, parts_.clock.Boot() + limit,
-      [call, caller = caller_, &access = parts_.access,
+      [call, caller = caller_, &access = parts_.access, &audit = parts_.audit,
        registration_id = (*registration)->id](absl::StatusOr<IssuedAssertion> issued) {
         absl::Status status = issued.status();
         if (status.ok()) status = StillServes(access, caller, registration_id);
         call->Finish(status, [&](v1::SignClientAssertionResponse& answer) {
           // A credential has left the daemon: that is always written down, with what names it at
           // the server.
+          audit.Note(&caller, "SigningService/SignClientAssertion", registration_id,
+                     absl::OkStatus(), {{"jti", issued->jti}});
           Log(LogLevel::kInfo, "client assertion handed out",
               {{"registration", registration_id}, {"uid", caller.uid}, {"jti", issued->jti}});
           const absl::string_view assertion = issued->assertion.RevealSecret();

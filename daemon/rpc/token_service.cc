@@ -91,7 +91,7 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
   const ScopeSet scopes = translated->scopes;
   const TokenManager::RequestId id = parts_.tokens.GetAccessToken(
       *std::move(translated), parts_.clock.Boot() + limit,
-      [call, scopes, &access = parts_.access,
+      [call, scopes, &access = parts_.access, &audit = parts_.audit,
        caller = caller_](absl::StatusOr<TokenResult> result) {
         // The right may have ended while the token was fetched.
         const absl::Status status =
@@ -99,6 +99,7 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
                 ? access.CheckDelivery(caller, result->registration->id, scopes, *result->token)
                 : result.status();
         call->Finish(status, [&](v1::GetAccessTokenResponse& answer) {
+          audit.NoteDelivery(caller, result->registration->id, result->token->value_hash);
           FillAccessToken(*result, scopes, answer);
         });
       });
@@ -133,6 +134,8 @@ grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
       {{"registration", (*registration)->id},
        {"uid", caller_.uid},
        {"dropped", rejection->dropped}});
+  parts_.audit.Note(&caller_, "TokenService/ReportRejectedToken", (*registration)->id,
+                    absl::OkStatus(), {{"dropped", rejection->dropped ? "yes" : "no"}});
   response->set_dropped(rejection->dropped);
   response->set_refreshing(rejection->refreshing);
   return FinishNow(context, absl::OkStatus());

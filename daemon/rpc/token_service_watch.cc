@@ -44,10 +44,14 @@ grpc::ServerWriteReactor<Response>* TokenService::WatchAccessToken(
     return call->reactor();
   }
   call->OnAbandon([watch = *watch] { watch->Stop(); });
-  call->Start([watch = *watch, scopes]() -> absl::StatusOr<absl::optional<Response>> {
+  call->Start([watch = *watch, scopes, caller = caller_,
+               &audit = parts_.audit]() -> absl::StatusOr<absl::optional<Response>> {
     absl::StatusOr<absl::optional<TokenState>> state = watch->Next();
     if (!state.ok()) return state.status();
     if (!state->has_value()) return absl::nullopt;
+    if (const absl::optional<TokenResult>& token = (*state)->token; token.has_value()) {
+      audit.NoteDelivery(caller, token->registration->id, token->token->value_hash);
+    }
     return ToProto(**state, scopes);
   });
   return call->reactor();

@@ -94,6 +94,7 @@ absl::optional<TokenRecord> DecodeTokenRecord(absl::string_view bytes) {
   record.key.scope = reader.String();
   AccessToken& token = record.token;
   token.value = Secret::CopyOf(reader.Text());
+  token.value_hash = HashOfToken(token.value);
   token.token_type = reader.String();
   token.key_thumbprint = reader.String();
   token.expires = BootTime::FromSinceBoot(reader.Age());

@@ -142,6 +142,15 @@ absl::StatusOr<std::string> TpmKeyProvider::Describe() {
       lockout->failures, lockout->max_failures);
 }
 
+absl::StatusOr<HardwareCondition> TpmKeyProvider::Inspect() {
+  if (context_ == nullptr) return NotOpen();
+  const absl::StatusOr<TpmLockout> lockout = ReadLockout(*context_);
+  if (!lockout.ok()) return lockout.status();
+  HardwareCondition condition;
+  condition.lockout = HardwareCondition::Lockout{lockout->failures, lockout->max_failures};
+  return condition;
+}
+
 // ---- Keys
 
 absl::StatusOr<CreatedKey> TpmKeyProvider::CreateKey(SignatureAlgorithm algorithm,

@@ -55,6 +55,7 @@ class TpmKeyProvider : public KeyProvider, public ParentProvisioner {
                                    SignatureAlgorithm algorithm,
                                    absl::string_view message) override;
   absl::Status DestroyKey(const KeyReference& reference) override;
+  absl::StatusOr<HardwareCondition> Inspect() override;
   absl::StatusOr<KeyInventory> ListKeys() override;
   int reloads() const override { return reloads_; }
   // Null while not open; ends with the next Open.

@@ -81,6 +81,33 @@ KeyService::OperationId FakeKeyService::ListKeys(
                [shared](absl::Status status) { (*shared)(std::move(status)); });
 }
 
+KeyService::OperationId FakeKeyService::CheckKey(KeyReference key, PublicKey expected,
+                                                 absl::AnyInvocable<void(absl::Status)> done) {
+  auto shared = Share(std::move(done));
+  return Start(
+      [this, shared, key = std::move(key), expected = std::move(expected)] {
+        absl::Status status;
+        {
+          MutexLock lock(mu_);
+          const auto found = keys_.find(key.blob);
+          if (found == keys_.end()) {
+            status = MakeError(Reason::kKeyGone, "no such key");
+          } else if (found->second.public_key() != expected) {
+            status = MakeError(Reason::kKeyDamaged, "another key");
+          }
+        }
+        (*shared)(status);
+      },
+      [shared](absl::Status status) { (*shared)(std::move(status)); });
+}
+
+KeyService::OperationId FakeKeyService::Inspect(
+    absl::AnyInvocable<void(absl::StatusOr<HardwareCondition>)> done) {
+  auto shared = Share(std::move(done));
+  return Start([shared] { (*shared)(HardwareCondition()); },
+               [shared](absl::Status status) { (*shared)(std::move(status)); });
+}
+
 KeyService::OperationId FakeKeyService::ProvisionParent(
     Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) {
   {

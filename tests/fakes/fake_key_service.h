@@ -33,6 +33,9 @@ class FakeKeyService : public KeyService {
                         absl::AnyInvocable<void(absl::StatusOr<CreatedKey>)> done) override;
   OperationId DestroyKey(KeyReference key, absl::AnyInvocable<void(absl::Status)> done) override;
   OperationId ListKeys(absl::AnyInvocable<void(absl::StatusOr<KeyInventory>)> done) override;
+  OperationId CheckKey(KeyReference key, PublicKey expected,
+                       absl::AnyInvocable<void(absl::Status)> done) override;
+  OperationId Inspect(absl::AnyInvocable<void(absl::StatusOr<HardwareCondition>)> done) override;
   OperationId ProvisionParent(
       Secret owner_auth, absl::AnyInvocable<void(absl::StatusOr<ProvisionedParent>)> done) override;
   bool Cancel(OperationId id) override;

@@ -25,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "google/protobuf/message.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/grpcpp.h"
 #include "nlohmann/json.hpp"
@@ -109,6 +110,11 @@ Outcome First(const std::shared_ptr<grpc::Channel>& channel,
   return {told ? grpc::Status::OK : status};
 }
 
+// Whether an answer has somebody's id or name in it; the servers' own names are for all to see.
+bool Mentions(const google::protobuf::Message& response, const std::string& what) {
+  return what.size() > 12 && response.DebugString().find(what) != std::string::npos;
+}
+
 #define TRY_UNARY(SERVICE, METHOD, FILL)                                                 \
   {                                                                                      \
 #METHOD, [](const std::shared_ptr<grpc::Channel>& channel, const std::string& what) {  \
@@ -151,12 +157,74 @@ std::vector<Method> Methods() {
         TRY_UNARY(AdminService, ListStoredKeys, (void)what),
         TRY_UNARY(AdminService, RemoveStrayKeys, request.set_all(true); (void)what),
         TRY_UNARY(AdminService, ReloadConfiguration, (void)what),
-      TRY_UNARY(AdminService, SetLogLevel, (void)what),
-      TRY_UNARY(AdminService, ProvisionTpm, (void)what),
-      TRY_UNARY(AdminService, RecoverStore, (void)what),
-      TRY_UNARY(AdminService, ResetStore, (void)what),
-      TRY_UNARY(AdminService, AdoptStore, (void)what),
+        TRY_UNARY(AdminService, SetLogLevel, (void)what),
+        TRY_UNARY(AdminService, ProvisionTpm, (void)what),
+        TRY_UNARY(AdminService, RecoverStore, (void)what),
+        TRY_UNARY(AdminService, ResetStore, (void)what),
+        TRY_UNARY(AdminService, AdoptStore, (void)what),
         TRY_UNARY(RegistrationService, GetRegistration, request.set_registration(what)),
+        TRY_UNARY(AdminService, GetMetrics, (void)what),
+        {"RunDiagnostics",
+         [](const auto& channel, const std::string&) {
+           v1::RunDiagnosticsRequest request;
+           v1::RunDiagnosticsResponse response;
+           return First<v1::AdminService>(channel, &v1::AdminService::Stub::RunDiagnostics, request,
+                                          &response);
+         }},
+        {"ReadAuditLog of the administrator",
+         [](const auto& channel, const std::string&) {
+           v1::ReadAuditLogRequest request;
+           v1::ReadAuditLogResponse response;
+           return First<v1::AdminService>(channel, &v1::AdminService::Stub::ReadAuditLog, request,
+                                          &response);
+         }},
+        {"ReadAuditLog of one",
+         [](const auto& channel, const std::string& what) {
+           v1::ReadAuditLogRequest request;
+           v1::ReadAuditLogResponse response;
+           request.set_registration_id(what);
+           Outcome outcome = First<Registrations>(channel, &Registrations::Stub::ReadAuditLog,
+                                                  request, &response);
+           outcome.gained = response.has_entry();
+           return outcome;
+         }},
+        {"ReadAuditLog of all",
+         [](const auto& channel, const std::string&) {
+           v1::ReadAuditLogRequest request;
+           v1::ReadAuditLogResponse response;
+           Outcome outcome = First<Registrations>(channel, &Registrations::Stub::ReadAuditLog,
+                                                  request, &response);
+           outcome.gained = response.has_entry();
+           return outcome;
+         }},
+        // What everybody may ask tells of servers and apps, and of nobody's registrations.
+        {"GetServerInfo",
+         [](const auto& channel, const std::string& what) {
+           v1::GetServerInfoRequest request;
+           v1::GetServerInfoResponse response;
+           Outcome outcome = Unary<v1::ServerInfoService>(
+               channel, &v1::ServerInfoService::Stub::GetServerInfo, request, &response);
+           outcome.gained = Mentions(response, what);
+           return outcome;
+         }},
+        {"ListServers",
+         [](const auto& channel, const std::string& what) {
+           v1::ListServersRequest request;
+           v1::ListServersResponse response;
+           Outcome outcome = Unary<v1::ServerInfoService>(
+               channel, &v1::ServerInfoService::Stub::ListServers, request, &response);
+           outcome.gained = Mentions(response, what);
+           return outcome;
+         }},
+        {"ListApps",
+         [](const auto& channel, const std::string& what) {
+           v1::ListAppsRequest request;
+           v1::ListAppsResponse response;
+           Outcome outcome = Unary<v1::ServerInfoService>(
+               channel, &v1::ServerInfoService::Stub::ListApps, request, &response);
+           outcome.gained = Mentions(response, what);
+           return outcome;
+         }},
         {"ListRegistrations",
          [](const auto& channel, const std::string&) {
            v1::ListRegistrationsRequest request;

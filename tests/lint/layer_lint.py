@@ -30,6 +30,7 @@ LAYERS = {
     # 3
     "daemon/oauth": ["base", "hsm", "daemon/model", "daemon/jose", "daemon/http"],
     "daemon/access": ["base", "hsm", "daemon/model", "daemon/store"],
+    "daemon/audit": ["base", "hsm", "daemon/model", "daemon/jose", "daemon/access"],
     # 4
     "daemon/token": ["base", "hsm", "daemon/model", "daemon/jose", "daemon/store", "daemon/oauth",
                      "daemon/access"],
@@ -66,6 +67,8 @@ TECHNOLOGIES = [
     ("grpcpp/", ["daemon/rpc", "clients", "tests/proto", "tests/daemon/rpc", "tests/clients",
                  "tests/bench", "tests/integration", "tests/support"]),
     ("boost/", ["clients/ctl"]),
+    ("prometheus/", ["daemon/app"]),
+    ("httplib.h", ["daemon/app"]),
 ]
 
 # What a client library shows to its users has no gRPC type in it.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,6 +53,31 @@ struct StoreRecovery {
   std::string set_aside;
 };
 
+// What a check of the audit log found; as smartkey.v1.AuditVerification and ReadAuditLogResponse.
+struct AuditVerification {
+  uint64_t entries = 0;
+  absl::optional<uint64_t> first_broken;
+  uint64_t first_sequence = 0;
+  std::string head;
+  uint32_t signed_checkpoints = 0;
+  uint32_t unsigned_checkpoints = 0;
+  uint64_t signed_sequence = 0;
+  std::vector<std::string> key_thumbprints;
+  uint64_t anchored_sequence = 0;
+  std::vector<std::string> problems;
+};
+
+// One result of the daemon's diagnostics; as smartkey.v1.RunDiagnosticsResponse.
+struct DiagnosticResult {
+  uint32_t number = 0;
+  std::string area;
+  std::string check;
+  std::string outcome;  // "PASSED", "SUSPICIOUS", "BROKEN", "SKIPPED"
+  std::string finding;
+  std::string remedy;
+  absl::Duration took;
+};
+
 // Field for field as smartkey.v1.GetStatusResponse, which explains each.
 struct DaemonStatus {
   struct StateCount {
@@ -99,6 +125,15 @@ struct DaemonStatus {
   std::vector<ConfigProblem> config_problems;
   absl::optional<absl::Time> config_loaded_at;
   std::vector<ConfigProblem> reload_errors;
+
+  bool audit_available = false;
+  absl::optional<Cause> audit_cause;
+  std::string audit_head;
+  uint64_t audit_lost = 0;
+  uint32_t audit_waiting = 0;
+  std::string audit_checkpoint;
+  absl::optional<absl::Time> audit_checkpoint_at;
+  absl::optional<Cause> audit_checkpoint_error;
 };
 
 // Keys that the hardware itself stores; as smartkey.v1.ListStoredKeysResponse.
@@ -137,6 +172,25 @@ class AdminClient : public Client {
   // Has the configuration read again. Default deadline: 30 s. Errors: kConfigInvalid for mistakes
   // in the main file: nothing was changed, and DaemonStatus::reload_errors has them all.
   absl::StatusOr<ConfigReload> ReloadConfiguration(CallOptions options = {});
+
+  // Checks the chain of the audit log, with `anchor` (a head kept elsewhere, "n:hash") that it is
+  // the log that had that head; empty: none. Default deadline: 10 min. Errors: kInvalidArgument for
+  // a malformed anchor, kStoreUnavailable for files that cannot be read.
+  absl::StatusOr<AuditVerification> VerifyAuditLog(const std::string& anchor,
+                                                   CallOptions options = {});
+
+  // Tries everything; `tell` gets each result as it comes. Empty `area` and `server`: all. Default
+  // deadline: 10 min.
+  absl::Status RunDiagnostics(const std::string& area, const std::string& server,
+                              const std::function<void(const DiagnosticResult&)>& tell,
+                              CallOptions options = {});
+
+  // The metrics in the text format of Prometheus. Default deadline: 30 s.
+  absl::StatusOr<std::string> GetMetrics(CallOptions options = {});
+
+  // "error", "warning", "info" or "debug", until the next start; gives what it was. Default
+  // deadline: 30 s. Errors: kInvalidArgument for another word.
+  absl::StatusOr<std::string> SetLogLevel(const std::string& level, CallOptions options = {});
 
   // Asks the hardware. Default deadline: 30 s. Errors: those of the hardware, as kHardwareAbsent.
   absl::StatusOr<StoredKeys> ListStoredKeys(CallOptions options = {});

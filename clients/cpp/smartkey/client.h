@@ -140,6 +140,22 @@ class RegistrationWatch {
   std::unique_ptr<Rep> rep_;
 };
 
+// The audit log, entry by entry. Next() and Cancel() may be called from two threads; nothing else.
+// Destroying it ends it; it must not outlive its Client.
+class AuditStream {
+ public:
+  struct Rep;
+  explicit AuditStream(std::unique_ptr<Rep> rep);
+  ~AuditStream();
+
+  // nullopt: that was the last one. Errors: as for every call.
+  absl::StatusOr<absl::optional<AuditEntry>> Next();
+  void Cancel();
+
+ private:
+  std::unique_ptr<Rep> rep_;
+};
+
 // A token that is always current. Next() and Cancel() may be called from two threads; nothing else.
 // Destroying it ends it; it must not outlive its Client. There is no need to read fast: only the
 // latest state waits to be read.
@@ -245,6 +261,11 @@ class Client {
   absl::StatusOr<std::unique_ptr<RegistrationWatch>> WatchRegistrations(
       const RegistrationFilter& filter = {}, const std::string& registration = "",
       CallOptions options = {});
+
+  // What the audit log says of registrations that the caller may manage; on the admin socket all
+  // of it. No deadline unless given.
+  absl::StatusOr<std::unique_ptr<AuditStream>> ReadAuditLog(const AuditQuery& query,
+                                                            CallOptions options = {});
 
   // Who else may use a registration. A principal is written `user:bob`, `uid:1001`, `group:clinic`,
   // `unit:viewer.service`, or several joined by '+'. A second share for the same one replaces the

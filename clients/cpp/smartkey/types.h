@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -329,6 +330,31 @@ struct DaemonInfo {
   bool store_available = true;        // false: there seem to be no registrations, see the cause
   absl::optional<Cause> store_cause;  // why it cannot be read, or takes no changes
   std::string store_problem;          // the same in words
+};
+
+// Which entries of the audit log.
+struct AuditQuery {
+  absl::optional<absl::Time> since;
+  bool follow = false;       // go on with new ones as they come
+  std::string registration;  // name or id; empty: of all that the caller may read
+};
+
+// One entry; as smartkey.v1.AuditEntry, which explains each.
+struct AuditEntry {
+  uint64_t sequence = 0;
+  absl::Time time;
+  absl::optional<User> user;
+  absl::optional<User> login;
+  int32_t pid = 0;
+  std::string unit;
+  std::string executable;
+  bool admin = false;
+  std::string operation;
+  std::string registration;  // id
+  std::string outcome;       // "OK", or the name of a reason
+  uint64_t repeats = 0;
+  std::map<std::string, std::string> facts;
+  std::string hash;
 };
 
 }  // namespace smartkey::client

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/http/curl/transfer.h"
 
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
 #include <algorithm>
@@ -45,6 +47,43 @@ long Milliseconds(absl::Duration duration) {
 std::string MediaType(absl::string_view content_type) {
   return absl::AsciiStrToLower(
       absl::StripAsciiWhitespace(content_type.substr(0, content_type.find(';'))));
+}
+
+// ---- The issuer of a certificate that is not trusted
+
+constexpr size_t kLongestIssuer = 100;
+using SharedText = std::shared_ptr<std::string>;
+
+int IssuerIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(
+      0, nullptr, nullptr, nullptr, [](void*, void* text, CRYPTO_EX_DATA*, int, long, void*) {
+        delete static_cast<SharedText*>(text);
+      });
+  return index;
+}
+
+// OpenSSL asks for each certificate of the chain; its own answer stands.
+int OnVerified(int trusted, X509_STORE_CTX* chain) {
+  if (trusted == 1) return trusted;
+  const X509* const certificate = X509_STORE_CTX_get_current_cert(chain);
+  const SSL* const ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  if (certificate == nullptr || ssl == nullptr) return trusted;
+  const auto* const issuer =
+      static_cast<SharedText*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), IssuerIndex()));
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new(BIO_s_mem()), BIO_free);
+  if (issuer == nullptr || text == nullptr) return trusted;
+  X509_NAME_print_ex(text.get(), X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253);
+  char* bytes = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &bytes);
+  (*issuer)->assign(bytes, std::min<size_t>(std::max(size, 0L), kLongestIssuer));
+  return trusted;
+}
+
+void NoteIssuerOfUntrusted(SSL_CTX* context, const SharedText& issuer) {
+  delete static_cast<SharedText*>(SSL_CTX_get_ex_data(context, IssuerIndex()));
+  SSL_CTX_set_ex_data(context, IssuerIndex(), new SharedText(issuer));
+  SSL_CTX_set_verify(context, SSL_CTX_get_verify_mode(context), OnVerified);
 }
 
 }  // namespace
@@ -170,7 +209,8 @@ void Transfer::SetTrust(const TransferSettings& settings) {
   // others.
   Set(CURLOPT_CA_CACHE_TIMEOUT, 0L);
   Set(CURLOPT_SSL_CTX_FUNCTION, &Transfer::OnTlsContext);
-  Set(CURLOPT_SSL_CTX_DATA, &settings);
+  settings_ = &settings;
+  Set(CURLOPT_SSL_CTX_DATA, this);
 }
 
 void Transfer::SetLimits() {
@@ -262,9 +302,11 @@ size_t Transfer::OnRead(char* buffer, size_t one, size_t count, void* self) {
   return rest.size();
 }
 
-CURLcode Transfer::OnTlsContext(CURL*, void* ssl_ctx, void* settings) {
+CURLcode Transfer::OnTlsContext(CURL*, void* ssl_ctx, void* self) {
+  const auto* transfer = static_cast<const Transfer*>(self);
+  NoteIssuerOfUntrusted(static_cast<SSL_CTX*>(ssl_ctx), transfer->untrusted_issuer_);
   X509_STORE* store = SSL_CTX_get_cert_store(static_cast<SSL_CTX*>(ssl_ctx));
-  for (const std::string& file : static_cast<const TransferSettings*>(settings)->ca_files) {
+  for (const std::string& file : transfer->settings_->ca_files) {
     if (X509_STORE_load_file(store, file.c_str()) != 1) {
       ERR_clear_error();
       return CURLE_SSL_CACERT_BADFILE;
@@ -304,6 +346,10 @@ absl::Status Transfer::Error(CURLcode code) const {
     // libcurl looks at the name before it notes that OpenSSL found nothing wrong.
     const bool chain_is_good = number == X509_V_OK || number == X509_V_ERR_UNSPECIFIED;
     detail = chain_is_good ? "it is for another name" : X509_verify_cert_error_string(number);
+    // Whoever looks into the traffic between here and the server is best known by his name.
+    if (!chain_is_good && !untrusted_issuer_->empty()) {
+      absl::StrAppend(&detail, "; issued by ", *untrusted_issuer_);
+    }
   } else if (code == CURLE_COULDNT_CONNECT || code == CURLE_SEND_ERROR ||
              code == CURLE_RECV_ERROR) {
     curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &number);

@@ -71,7 +71,7 @@ class Transfer {
   static size_t OnBody(char* bytes, size_t one, size_t count, void* self);
   static size_t OnHeader(char* bytes, size_t one, size_t count, void* self);
   static size_t OnRead(char* buffer, size_t one, size_t count, void* self);
-  static CURLcode OnTlsContext(CURL* easy, void* ssl_ctx, void* settings);
+  static CURLcode OnTlsContext(CURL* easy, void* ssl_ctx, void* self);
 
   void SetConnection(const TransferSettings& settings);
   void SetTrust(const TransferSettings& settings);
@@ -102,6 +102,9 @@ class Transfer {
   bool headers_too_large_ = false;
   bool headers_complete_ = false;
   WipedBuffer body_;
+  const TransferSettings* settings_ = nullptr;  // outlives this
+  // Whose certificate was not trusted. Shared with the connection, which may end earlier or later.
+  const std::shared_ptr<std::string> untrusted_issuer_ = std::make_shared<std::string>();
 };
 
 }  // namespace smartkey

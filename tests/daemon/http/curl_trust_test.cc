@@ -46,6 +46,7 @@ TEST_F(CurlTrustTest, AServerOfAnUnknownAuthorityGetsNothing) {
   EXPECT_REASON(result, Reason::kTlsNotTrusted);
   EXPECT_TRUE(NothingWasSent(result.status()));
   EXPECT_EQ(server.requests().size(), 0u);
+  EXPECT_TRUE(absl::StrContains(result.status().message(), "issued by CN=")) << result.status();
 }
 
 TEST_F(CurlTrustTest, APrivateAuthorityIsTrustedByTheRequestsFileOrTheConfiguredOne) {

@@ -67,6 +67,15 @@ TEST(SystemUnit, UsersOwnUnitsAndEverythingElseAreNone) {
   }
 }
 
+TEST(LoginUid, NobodyLoggedInOrMalformed_IsNobody) {
+  EXPECT_EQ(LoginUid("1000"), 1000u);
+  EXPECT_EQ(LoginUid("0\n"), 0u);
+  EXPECT_EQ(LoginUid("4294967295"), absl::nullopt);
+  EXPECT_EQ(LoginUid(""), absl::nullopt);
+  EXPECT_EQ(LoginUid("-1"), absl::nullopt);
+  EXPECT_EQ(LoginUid("1 2"), absl::nullopt);
+}
+
 TEST(StartTicks, SurviveAnyCommandName) {
   const std::string tail = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 0 0";
   EXPECT_EQ(StartTicks("77 (sh)" + tail), 424242u);

@@ -19,6 +19,7 @@
 #include "smartkey/v1/signing.grpc.pb.h"
 #include "smartkey/v1/token.grpc.pb.h"
 #include "tests/fakes/callers.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_config_reloader.h"
 #include "tests/fakes/fake_http_client.h"
 #include "tests/fakes/fake_key_service.h"
@@ -153,7 +154,8 @@ class Services : public testing::Test {
   FakeKeyService keys_;
   FakeMinter minter_;
   FakeHttpClient http_{clock_};
-  AccessPolicy access_{store_, catalog_, clock_};
+  FakeAuditLog audit_;
+  AccessPolicy access_{store_, catalog_, clock_, &audit_};
   JwtSigner signer_{keys_};
   AssertionIssuer assertions_{catalog_, signer_, clock_};
   Standings standings_{store_, catalog_, keys_, "fake", clock_};
@@ -194,11 +196,17 @@ class Services : public testing::Test {
                             [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
                               return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
                             }};
-  ServiceParts parts_{
-      catalog_,   access_, standings_,       store_,       maintenance_,
-      keys_,      tokens_, assertions_,      enrollments_, remover_,
-      suspender_, feed_,   access_requests_, scheduler_,   scheduler_,
-      scheduler_, users_,  config_,          clock_,       {"1.2.3", "tpm", clock_.Boot(), {}}};
+  ServiceParts parts_{catalog_,     access_,
+                      standings_,   store_,
+                      maintenance_, keys_,
+                      http_,        tokens_,
+                      assertions_,  enrollments_,
+                      remover_,     suspender_,
+                      feed_,        access_requests_,
+                      audit_,       scheduler_,
+                      scheduler_,   scheduler_,
+                      users_,       config_,
+                      clock_,       {"1.2.3", "tpm", clock_.Boot(), {}, {}, {}, "/"}};
   const ServicesFactory public_services_ = PublicServices(parts_);
   const ServicesFactory admin_services_ = AdminServices(parts_);
 };

@@ -450,23 +450,9 @@ TEST_F(Services, WhatIsOnlyDeclaredSaysSoWithADetail) {
     v1::method##Response response;                                 \
     ExpectNotImplemented((stub)->method(&context, {}, &response)); \
   } while (false)
-#define EXPECT_STREAM_NOT_IMPLEMENTED(stub, method) \
-  do {                                              \
-    grpc::ClientContext context;                    \
-    v1::method##Response response;                  \
-    auto reader = (stub)->method(&context, {});     \
-    EXPECT_FALSE(reader->Read(&response));          \
-    ExpectNotImplemented(reader->Finish());         \
-  } while (false)
   EXPECT_UNARY_NOT_IMPLEMENTED(registrations, GetKeyAttestation);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignJwt);
   EXPECT_UNARY_NOT_IMPLEMENTED(signing, SignDpopProof);
-
-  auto admin_client = Connect(Administrator());
-  auto admin = v1::AdminService::NewStub(admin_client->channel);
-  EXPECT_STREAM_NOT_IMPLEMENTED(admin, RunDiagnostics);
-  EXPECT_STREAM_NOT_IMPLEMENTED(admin, ReadAuditLog);
-  EXPECT_UNARY_NOT_IMPLEMENTED(admin, SetLogLevel);
 }
 
 }  // namespace

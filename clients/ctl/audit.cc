@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "base/duration.h"
+#include "base/log.h"
+#include "clients/ctl/commands.h"
+#include "clients/ctl/json_output.h"
+#include "clients/ctl/table.h"
+
+namespace smartkey::ctl {
+namespace {
+
+std::string UserText(const client::User& user) {
+  return user.name.empty() ? absl::StrCat("uid ", user.uid) : Printable(user.name, 40);
+}
+
+std::string WhoText(const client::AuditEntry& entry) {
+  if (!entry.user.has_value()) return "smartkeyd";
+  std::string text = UserText(*entry.user);
+  if (entry.login.has_value()) {
+    absl::StrAppend(&text, " (logged in as ", UserText(*entry.login), ")");
+  }
+  if (!entry.unit.empty()) absl::StrAppend(&text, " in ", Printable(entry.unit, 80));
+  if (entry.admin) absl::StrAppend(&text, ", as administrator");
+  return text;
+}
+
+// What was done on one line, with what below it.
+std::string EntryText(const client::AuditEntry& entry) {
+  std::string operation = entry.operation;
+  if (const size_t slash = operation.find('/'); slash != std::string::npos) {
+    if (operation.substr(0, slash) != "access" && operation.substr(0, slash) != "smartkeyd") {
+      operation = operation.substr(slash + 1);
+    }
+  }
+  std::string text = absl::StrCat(TimeText(entry.time), "  ", WhoText(entry), ": ",
+                                  Printable(operation, 60), " ", entry.outcome);
+  if (entry.repeats > 0) absl::StrAppend(&text, ", ", entry.repeats, " more times");
+  std::vector<std::string> rest;
+  if (!entry.registration.empty())
+    rest.push_back(absl::StrCat("registration ", entry.registration));
+  for (const auto& [name, value] : entry.facts) {
+    // A checkpoint's key and signature are for the check to read.
+    if (name == "key" || name == "signature") continue;
+    rest.push_back(absl::StrCat(name, "=", value));
+  }
+  if (entry.pid > 0) rest.push_back(absl::StrCat("pid ", entry.pid));
+  if (!entry.executable.empty()) rest.push_back(absl::StrCat("seen as ", entry.executable));
+  text += "\n";
+  if (!rest.empty()) {
+    absl::StrAppend(&text, "    ",
+                    WrapWords(Printable(absl::StrJoin(rest, ", "), 1024), 4, kTerminalColumns),
+                    "\n");
+  }
+  return text;
+}
+
+struct Arguments {
+  std::string registration;
+  bool all = false;
+  bool follow = false;
+  std::string since;
+  bool verify = false;
+  std::string anchor;
+};
+
+absl::Status RunRead(const Session& session, const Arguments& arguments) {
+  client::AuditQuery query;
+  query.follow = arguments.follow;
+  query.registration = arguments.registration;
+  if (!arguments.since.empty()) {
+    const absl::StatusOr<absl::Duration> since = ParseDuration(arguments.since);
+    if (!since.ok()) return since.status();
+    query.since = absl::Now() - *since;
+  }
+  auto client =
+      arguments.all ? session.ConnectAs(true) : session.ConnectFor(arguments.registration);
+  if (!client.ok()) return client.status();
+  auto stream = (*client)->ReadAuditLog(query);
+  if (!stream.ok()) return stream.status();
+  for (;;) {
+    auto entry = (*stream)->Next();
+    if (!entry.ok()) return entry.status();
+    if (!entry->has_value()) return absl::OkStatus();
+    session.out << (session.json ? ToJsonLine(ToJson(**entry)) : EntryText(**entry)) << std::flush;
+    if (!session.out) return OutputFailure();
+  }
+}
+
+std::string VerificationText(const client::AuditVerification& found) {
+  Record record;
+  record.Add("Entries", absl::StrCat(found.entries, " form an unbroken chain, from ",
+                                     found.first_sequence, " on"));
+  record.Add("Head", found.head);
+  if (found.first_broken.has_value()) {
+    record.Add("BROKEN", absl::StrCat("at entry ", *found.first_broken));
+  }
+  record.Add("Checkpoints", absl::StrCat(found.signed_checkpoints, " signed, ",
+                                         found.unsigned_checkpoints, " without a signature"));
+  record.Add("Signed", found.signed_sequence == 0
+                           ? std::string("nothing yet")
+                           : absl::StrCat("up to entry ", found.signed_sequence));
+  record.Add("Signed by", found.key_thumbprints);
+  record.Add("Anchored", found.anchored_sequence == 0
+                             ? std::string("not: compare with a head that was kept elsewhere, "
+                                           "with --anchor")
+                             : absl::StrCat("up to entry ", found.anchored_sequence));
+  std::string text = record.ToText();
+  if (!found.problems.empty()) text += "\nProblems:\n";
+  for (const std::string& problem : found.problems) {
+    absl::StrAppend(&text, "  ", WrapWords(Printable(problem, 512), 2, kTerminalColumns), "\n");
+  }
+  return text;
+}
+
+absl::Status RunVerify(Session& session, const std::string& anchor) {
+  auto client = session.ConnectAdmin();
+  if (!client.ok()) return client.status();
+  const auto found = (*client)->VerifyAuditLog(anchor);
+  if (!found.ok()) return found.status();
+  session.out << (session.json ? ToJsonDocument(ToJson(*found)) : VerificationText(*found));
+  const bool as_wanted = !found->first_broken.has_value() && found->problems.empty() &&
+                         (anchor.empty() || found->anchored_sequence > 0);
+  if (!as_wanted) session.exit_code = ExitCode::kFailed;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAudit(CLI::App& app, Session& session) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand(
+      "audit", "Show what was done with registrations, by whom: with those that are yours");
+  command->add_option("REG", arguments->registration, "Only with this one");
+  command->add_flag("--all", arguments->all, "Everything, over the admin socket");
+  command->add_flag("--follow", arguments->follow, "Go on with new entries as they come");
+  command->add_option("--since", arguments->since, "Only what is not older than that: 7d")
+      ->type_name("DURATION");
+  CLI::Option* verify = command->add_flag(
+      "--verify", arguments->verify,
+      "Check that nothing was changed or taken out, over the admin socket; ends with 1 otherwise");
+  command
+      ->add_option("--anchor", arguments->anchor,
+                   "With --verify: a head that was kept elsewhere (SMARTKEY_AUDIT_HEAD)")
+      ->type_name("N:HASH")
+      ->needs(verify);
+  command->callback([&session, arguments] {
+    session.json_lines = !arguments->verify;
+    session.run = [&session, arguments] {
+      return arguments->verify ? RunVerify(session, arguments->anchor)
+                               : RunRead(session, *arguments);
+    };
+  });
+}
+
+}  // namespace smartkey::ctl

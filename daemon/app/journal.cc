@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/journal.h"
+
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace smartkey {
+namespace {
+
+int PriorityOf(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return LOG_DEBUG;
+    case LogLevel::kInfo:
+      return LOG_INFO;
+    case LogLevel::kWarning:
+      return LOG_WARNING;
+    case LogLevel::kError:
+      return LOG_ERR;
+  }
+  return LOG_ERR;
+}
+
+void Send(LogLevel level, absl::string_view line, const std::vector<LogField>& fields) {
+  std::vector<std::string> entries = {absl::StrCat("MESSAGE=", line),
+                                      absl::StrCat("PRIORITY=", PriorityOf(level)),
+                                      "SYSLOG_IDENTIFIER=smartkeyd"};
+  for (const LogField& field : fields) {
+    entries.push_back(
+        absl::StrCat("SMARTKEY_", absl::AsciiStrToUpper(field.name), "=", field.value));
+  }
+  std::vector<iovec> parts;
+  for (std::string& entry : entries) parts.push_back({entry.data(), entry.size()});
+  sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+}
+
+bool StderrIsTheJournal() {
+  const char* const stream = std::getenv("JOURNAL_STREAM");
+  struct stat info {};
+  return stream != nullptr && fstat(STDERR_FILENO, &info) == 0 &&
+         absl::StrCat(info.st_dev, ":", info.st_ino) == stream;
+}
+
+}  // namespace
+
+void LogToJournal() {
+  if (StderrIsTheJournal()) SetLogSink(Send);
+}
+
+}  // namespace smartkey

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "daemon/model/audit_entry.h"
+
+namespace smartkey {
+
+// One line of the audit log's files:
+//
+//   <hash> <json>\n      hash = SHA-256(<hash of the line before> <json>), 64 hexadecimal digits
+//
+// so that anybody can check the chain with nothing but sha256sum; the line before the first has a
+// hash of 64 zeros. Members that are empty are left out. docs/audit.md explains each. Pure
+// functions.
+
+// Gives `entry` its place after `previous`, and writes it down.
+std::string ToAuditLine(const AuditHead& previous, AuditEntry& entry);
+
+// Reads a line without its end. Does not look at whether the hash is right. Errors:
+// kInvalidArgument.
+absl::StatusOr<AuditEntry> ParseAuditLine(absl::string_view line);
+
+// Whether the line's hash is that of a line after `previous_hash`.
+bool FitsAfter(absl::string_view previous_hash, absl::string_view line);
+
+// The operation of the line that begins each file, and its fact that names the head before.
+inline constexpr char kAuditFileBegins[] = "smartkeyd/audit-file";
+inline constexpr char kAuditFilePrevious[] = "previous";
+// What the line says, too, if what was there before it is damaged.
+inline constexpr char kAuditFileAfterDamage[] = "after_damage";
+
+// The operation of a checkpoint, and its facts.
+inline constexpr char kAuditCheckpoint[] = "smartkeyd/audit-checkpoint";
+inline constexpr char kCheckpointHead[] = "head";
+inline constexpr char kCheckpointAlgorithm[] = "algorithm";
+inline constexpr char kCheckpointKey[] = "key";  // a public JWK
+inline constexpr char kCheckpointSignature[] = "signature";
+
+// What a checkpoint's signature is over.
+std::string CheckpointText(const AuditHead& head);
+
+}  // namespace smartkey

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/audit/audit_reading.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "daemon/audit/audit_line.h"
+
+namespace smartkey {
+namespace {
+
+constexpr int kLinesAtOnce = 512;
+
+}  // namespace
+
+absl::StatusOr<absl::optional<AuditEntry>> AuditReading::Next() {
+  MutexLock lock(mu_);
+  if (stopped_) return MakeError(Reason::kCancelled, "the reading was ended");
+  if (!ready_.empty()) {
+    AuditEntry entry = std::move(ready_.front());
+    ready_.pop_front();
+    return absl::make_optional(std::move(entry));
+  }
+  if (!error_.ok()) return error_;
+  if (at_end_ && !query_.follow) return MakeError(Reason::kCancelled, "that was the last entry");
+  waiting_ = true;
+  if (!at_end_) Schedule();
+  return absl::optional<AuditEntry>();
+}
+
+void AuditReading::Stop() {
+  MutexLock lock(mu_);
+  stopped_ = true;
+  ready_.clear();
+}
+
+void AuditReading::NoteWritten() {
+  MutexLock lock(mu_);
+  if (!query_.follow || stopped_) return;
+  written_ = true;
+  if (!at_end_) return;
+  at_end_ = false;
+  if (waiting_) Schedule();
+}
+
+void AuditReading::Schedule() {
+  if (std::exchange(reading_, true)) return;
+  scheduler_.RunAfter(absl::ZeroDuration(), [self = shared_from_this()] { self->ReadAhead(); });
+}
+
+void AuditReading::ReadAhead() {
+  {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+    written_ = false;
+  }
+  std::vector<AuditEntry> entries;
+  absl::Status error;
+  bool at_end = false;
+  for (int i = 0; i < kLinesAtOnce; ++i) {
+    const absl::StatusOr<absl::optional<absl::string_view>> line = NextLine();
+    if (!line.ok()) error = line.status();
+    if (!line.ok() || !line->has_value()) {
+      at_end = true;
+      break;
+    }
+    absl::StatusOr<AuditEntry> entry = ParseAuditLine(**line);
+    // A damaged line is for the check to find.
+    if (!entry.ok() || entry->time < query_.since) continue;
+    if (!query_.wanted || query_.wanted(*entry)) entries.push_back(*std::move(entry));
+  }
+  bool wake = false;
+  {
+    MutexLock lock(mu_);
+    reading_ = false;
+    error_ = error;
+    at_end_ = at_end && !written_;
+    for (AuditEntry& entry : entries) ready_.push_back(std::move(entry));
+    const bool something = !ready_.empty() || !error_.ok() || (at_end_ && !query_.follow);
+    if (something) {
+      wake = std::exchange(waiting_, false);
+    } else if (!at_end_ && waiting_) {
+      Schedule();
+    }
+  }
+  if (wake) wake_();
+}
+
+absl::StatusOr<absl::optional<absl::string_view>> AuditReading::NextLine() {
+  while (true) {
+    if (file_.has_value()) {
+      absl::StatusOr<absl::optional<absl::string_view>> line = file_->Next();
+      if (!line.ok() || line->has_value()) return line;
+    }
+    // At its end: is there a later one?
+    bool next = false;
+    for (const AuditFile& file : ListAuditFiles(directory_)) {
+      if (file_.has_value() && file.first_sequence <= file_begins_) continue;
+      absl::StatusOr<AuditFileReader> opened = AuditFileReader::Open(file.path);
+      if (!opened.ok()) return opened.status();
+      if (file_.has_value()) {
+        // What was written to the last one between its end and now.
+        absl::StatusOr<absl::optional<absl::string_view>> line = file_->Next();
+        if (!line.ok() || line->has_value()) return line;
+      }
+      file_ = *std::move(opened);
+      file_begins_ = file.first_sequence;
+      next = true;
+      break;
+    }
+    if (!next) return absl::optional<absl::string_view>();
+  }
+}
+
+}  // namespace smartkey

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/scheduler.h"
+#include "daemon/access/audit_log.h"
+#include "daemon/audit/audit_files.h"
+#include "daemon/audit/audit_key.h"
+
+namespace smartkey {
+
+class AuditReading;
+
+// The audit log in files. What is noted goes into a bounded ring, which one thread writes out; no
+// lock is held while it does. Repeats are summed up once a minute. Every 15 minutes in which
+// something was written, a checkpoint is: the head, signed by the hardware, in the log and in the
+// journal as SMARTKEY_AUDIT_HEAD.
+//
+// What the disk does not take stays in the ring, and is tried again each second; when the ring is
+// full, what is new is lost, and the number of what was lost is written as soon as something can
+// be. With `deny_when_full` CheckWritable refuses from the first failure on, or while the ring is
+// half full.
+class AuditTrail : public AuditLog {
+ public:
+  struct Options {
+    AuditWriter::Options files;
+    bool deny_when_full = false;
+    size_t ring = 8192;
+    size_t most_repeated = 10'000;  // different lines whose repeats are counted
+    absl::Duration sum_up_every = absl::Minutes(1);
+    absl::Duration checkpoint_every = absl::Minutes(15);
+  };
+
+  // `clock` outlives this.
+  AuditTrail(Options options, const Clock& clock);
+  // Writes what is in the ring, and sums up.
+  ~AuditTrail() override;
+
+  void Note(const Caller* caller, absl::string_view operation, absl::string_view registration_id,
+            const absl::Status& outcome, AuditFacts facts) override;
+  void NoteDelivery(const Caller& caller, absl::string_view registration_id,
+                    absl::string_view token_hash) override;
+  void NoteRefusal(const Caller& caller, absl::string_view operation,
+                   absl::string_view registration_id, const absl::Status& refusal) override;
+  absl::Status CheckWritable() const override;
+  AuditCondition condition() const override;
+  std::shared_ptr<Reading> Read(Query query, std::function<void()> wake) override;
+  void Verify(absl::optional<AuditHead> anchor,
+              absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override;
+
+  // Has checkpoints signed from now on; they are not without it. `signer` outlives this.
+  void SignWith(AuditSigner& signer);
+
+  // Writes what was noted, with what is summed up, and has the disk keep it; at most `limit`. The
+  // end of the daemon: what is noted afterwards is lost with the process.
+  bool Flush(absl::Duration limit);
+
+ private:
+  struct Repeated {
+    AuditEntry entry;  // as it was first
+    uint64_t count = 0;
+    BootTime last;
+  };
+
+  void Push(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // A line the first time, a count afterwards.
+  void NoteRepeated(std::string key, const Caller& caller, absl::string_view operation,
+                    absl::string_view registration_id, Reason outcome, AuditFacts facts);
+  void SumUp(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Run();
+  void WriteOut(std::vector<AuditEntry> batch);
+  void Checkpoint();
+  void TakeSignature(const AuditHead& head, absl::StatusOr<AuditSignature> signature);
+  void WakeReadings();
+
+  const Options options_;
+  const Clock& clock_;
+  AuditWriter writer_;  // the thread's own
+
+  mutable Mutex mu_;
+  CondVar changed_, flushed_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool flush_ ABSL_GUARDED_BY(mu_) = false;
+  std::deque<AuditEntry> ring_ ABSL_GUARDED_BY(mu_);
+  uint64_t lost_ ABSL_GUARDED_BY(mu_) = 0;  // since the last line about it
+  uint64_t lost_ever_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::flat_hash_map<std::string, Repeated> repeated_ ABSL_GUARDED_BY(mu_);
+  BootTime next_sum_ ABSL_GUARDED_BY(mu_);
+  absl::Status writing_ ABSL_GUARDED_BY(mu_);
+  AuditHead head_ ABSL_GUARDED_BY(mu_);
+  bool opened_ ABSL_GUARDED_BY(mu_) = false;
+  absl::optional<AuditHead> checkpoint_ ABSL_GUARDED_BY(mu_);
+  absl::Time checkpoint_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  absl::Status signing_ ABSL_GUARDED_BY(mu_);
+  AuditSigner* signer_ ABSL_GUARDED_BY(mu_) = nullptr;
+  bool signing_under_way_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::weak_ptr<AuditReading>> readings_ ABSL_GUARDED_BY(mu_);
+
+  // Reads files for those who want to see them; ends before what it reads for.
+  std::unique_ptr<TimerThread> reader_;
+  std::thread thread_;
+};
+
+}  // namespace smartkey

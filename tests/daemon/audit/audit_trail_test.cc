@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is written, what is counted, what is lost and what is refused.
+#include "daemon/audit/audit_trail.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "daemon/audit/audit_key.h"
+#include "tests/daemon/audit/audit_samples.h"
+#include "tests/fakes/callers.h"
+#include "tests/fakes/fake_key_service.h"
+
+namespace smartkey {
+namespace {
+
+class AuditTrailTest : public testing::Test {
+ protected:
+  AuditTrail::Options Options() const {
+    AuditTrail::Options options;
+    options.files.directory = dir_.File("audit");
+    return options;
+  }
+  std::string File(const std::string& name) const { return dir_.File("audit") + "/" + name; }
+
+  // Everything that is noted now, without the lines of the files themselves.
+  std::vector<AuditEntry> Read(AuditTrail& trail) {
+    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+    AuditLog::Query query;
+    query.wanted = [](const AuditEntry& one) { return one.operation != "smartkeyd/audit-file"; };
+    const auto reading = trail.Read(query, [this] { Wake(); });
+    std::vector<AuditEntry> entries;
+    for (;;) {
+      const auto entry = reading->Next();
+      if (!entry.ok()) {
+        EXPECT_EQ(ReasonOf(entry.status()), Reason::kCancelled) << entry.status();
+        return entries;
+      }
+      if (entry->has_value()) {
+        entries.push_back(**entry);
+      } else {
+        AwaitWake();
+      }
+    }
+  }
+  void Wake() {
+    MutexLock lock(mu_);
+    woken_ = true;
+    changed_.NotifyAll();
+  }
+  void AwaitWake() {
+    MutexLock lock(mu_);
+    while (!woken_) changed_.Wait(mu_);
+    woken_ = false;
+  }
+  template <typename Condition>
+  void Await(Condition condition) {
+    while (!condition()) std::this_thread::yield();
+  }
+
+  TempDir dir_;
+  const SystemClock clock_;
+  const Caller alice_ = User(1000, "alice");
+  const Caller bob_ = User(1001, "bob");
+  Mutex mu_;
+  CondVar changed_;
+  bool woken_ = false;
+};
+
+TEST_F(AuditTrailTest, CallerBecameAnother_BothAreInTheLine) {
+  AuditTrail trail(Options(), clock_);
+  Caller caller = alice_;
+  caller.login_uid = 1001;
+  caller.login_name = "bob";
+  caller.pid = 5;
+  caller.system_unit = "viewer.service";
+  caller.observed_executable = "/usr/bin/viewer";
+  trail.Note(&caller, "SharingService/ShareRegistration", "reg-1",
+             MakeError(Reason::kNotPermitted, "secret words"), {{"principal", "user:carol"}});
+  const std::vector<AuditEntry> entries = Read(trail);
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].user->name, "alice");
+  EXPECT_EQ(entries[0].login->name, "bob");
+  EXPECT_EQ(entries[0].outcome, Reason::kNotPermitted);
+  EXPECT_EQ(entries[0].facts, (AuditFacts{{"principal", "user:carol"}}));
+  EXPECT_EQ(entries[0].executable, "/usr/bin/viewer");
+  for (const std::string& line : AuditLines(dir_.File("audit"))) {
+    EXPECT_FALSE(absl::StrContains(line, "secret words")) << "an error's text has no place there";
+  }
+}
+
+TEST_F(AuditTrailTest, TokenIsDeliveredAgain_IsCountedAndSummedUp) {
+  AuditTrail trail(Options(), clock_);
+  for (int i = 0; i < 5; ++i) trail.NoteDelivery(alice_, "reg-1", "hash-1");
+  trail.NoteDelivery(bob_, "reg-1", "hash-1");          // another user
+  trail.NoteDelivery(alice_, "reg-1", "hash-2");        // another token
+  const std::vector<AuditEntry> entries = Read(trail);  // which sums up
+  ASSERT_EQ(entries.size(), 4u);
+  EXPECT_EQ(entries[0].repeats, 0u);
+  EXPECT_EQ(entries[1].user->name, "bob");
+  EXPECT_EQ(entries[2].facts, (AuditFacts{{"token", "hash-2"}}));
+  EXPECT_EQ(entries[3].repeats, 4u);
+  EXPECT_EQ(entries[3].user->name, "alice");
+  EXPECT_EQ(entries[3].facts, (AuditFacts{{"token", "hash-1"}}));
+}
+
+TEST_F(AuditTrailTest, RefusedAgainAndAgain_IsOneLineForEachReason) {
+  AuditTrail trail(Options(), clock_);
+  for (int i = 0; i < 1000; ++i) {
+    trail.NoteRefusal(bob_, "access/token", "reg-1", RegistrationNotFound());
+    trail.NoteRefusal(bob_, "access/manage", "reg-1", MakeError(Reason::kNotPermitted, "no"));
+  }
+  const std::vector<AuditEntry> entries = Read(trail);
+  ASSERT_EQ(entries.size(), 4u);
+  EXPECT_EQ(entries[0].outcome, Reason::kRegistrationNotFound);
+  EXPECT_EQ(entries[1].outcome, Reason::kNotPermitted);
+  EXPECT_EQ(entries[2].repeats, 999u);
+  EXPECT_EQ(entries[3].repeats, 999u);
+}
+
+TEST_F(AuditTrailTest, ProgramIsRunFromManyPlaces_MakesNoMoreLines) {
+  AuditTrail trail(Options(), clock_);
+  for (int i = 0; i < 500; ++i) {
+    Caller caller = bob_;
+    caller.observed_executable = absl::StrCat("/tmp/", i);
+    caller.pid = 100 + i;
+    trail.NoteDelivery(caller, "reg-1", "hash");
+  }
+  EXPECT_EQ(Read(trail).size(), 2u);
+}
+
+TEST_F(AuditTrailTest, TooManyToBeCounted_NoneIsLost) {
+  AuditTrail::Options options = Options();
+  options.most_repeated = 10;
+  AuditTrail trail(options, clock_);
+  uint64_t deliveries = 0;
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 25; ++i, ++deliveries) {
+      trail.NoteDelivery(alice_, absl::StrCat("reg-", i), "hash");
+    }
+  }
+  uint64_t written = 0;
+  for (const AuditEntry& one : Read(trail)) written += one.repeats > 0 ? one.repeats : 1;
+  EXPECT_EQ(written, deliveries);
+}
+
+TEST_F(AuditTrailTest, DirectoryCannotBeMade_GoesOnAndSaysSo) {
+  WriteFile(dir_.File("audit"), "in the way");
+  AuditTrail trail(Options(), clock_);
+  trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  EXPECT_FALSE(trail.Flush(absl::Seconds(60)));
+  EXPECT_FALSE(trail.condition().writing.ok());
+  EXPECT_TRUE(trail.CheckWritable().ok()) << "on_full = \"warn\"";
+}
+
+TEST_F(AuditTrailTest, DiskComesBack_WhatWaitedIsWritten) {
+  WriteFile(dir_.File("audit"), "in the way");
+  AuditTrail::Options options = Options();
+  options.deny_when_full = true;
+  AuditTrail trail(options, clock_);
+  Await([&] { return !trail.condition().writing.ok(); });
+  EXPECT_EQ(ReasonOf(trail.CheckWritable()), Reason::kAuditUnavailable);
+  trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  ASSERT_EQ(unlink(dir_.File("audit").c_str()), 0);
+  Await([&] { return trail.condition().writing.ok() && trail.condition().waiting == 0; });
+  EXPECT_TRUE(trail.CheckWritable().ok());
+  const std::vector<AuditEntry> entries = Read(trail);
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].operation, "a");
+}
+
+TEST_F(AuditTrailTest, RefusedBecauseTheDiskFailedAtTheStart_HealsThoughNothingIsNoted) {
+  WriteFile(dir_.File("audit"), "in the way");
+  AuditTrail::Options options = Options();
+  options.deny_when_full = true;
+  AuditTrail trail(options, clock_);
+  Await([&] { return !trail.CheckWritable().ok(); });
+  ASSERT_EQ(unlink(dir_.File("audit").c_str()), 0);
+  Await([&] { return trail.CheckWritable().ok(); });
+}
+
+TEST_F(AuditTrailTest, RingOverflows_HowManyAreLostIsWritten) {
+  WriteFile(dir_.File("audit"), "in the way");
+  AuditTrail::Options options = Options();
+  options.ring = 10;
+  AuditTrail trail(options, clock_);
+  Await([&] { return !trail.condition().writing.ok(); });
+  for (int i = 0; i < 25; ++i) trail.Note(&alice_, absl::StrCat(i), "reg-1", absl::OkStatus(), {});
+  EXPECT_EQ(trail.condition().lost, 15u);
+  ASSERT_EQ(unlink(dir_.File("audit").c_str()), 0);
+  Await([&] { return trail.condition().writing.ok() && trail.condition().waiting == 0; });
+  uint64_t lost = 0;
+  size_t others = 0;
+  for (const AuditEntry& one : Read(trail)) {
+    if (one.operation == "smartkeyd/audit-lost") {
+      lost += one.repeats;
+    } else {
+      ++others;
+    }
+  }
+  EXPECT_EQ(lost, 15u);
+  EXPECT_EQ(others, 10u);
+}
+
+TEST_F(AuditTrailTest, ManyThreadsNote_EachLineIsThereAndTheChainFits) {
+  AuditTrail trail(Options(), clock_);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Read(trail).size(), 2000u);
+  absl::optional<absl::StatusOr<AuditVerification>> found;
+  trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
+    found = std::move(outcome);
+    Wake();
+  });
+  AwaitWake();
+  ASSERT_TRUE(found->ok());
+  EXPECT_EQ((*found)->entries, 2001u);
+  EXPECT_FALSE((*found)->first_broken.has_value());
+}
+
+TEST_F(AuditTrailTest, ReaderFollows_NewEntriesComeAsTheyAreWritten) {
+  AuditTrail trail(Options(), clock_);
+  AuditLog::Query query;
+  query.follow = true;
+  query.wanted = [](const AuditEntry& one) { return one.registration_id == "reg-1"; };
+  const auto reading = trail.Read(query, [this] { Wake(); });
+  const auto next = [&]() -> AuditEntry {
+    for (;;) {
+      const auto entry = reading->Next();
+      if (!entry.ok()) return AuditEntry();
+      if (entry->has_value()) return **entry;
+      AwaitWake();
+    }
+  };
+  for (const char* operation : {"one", "two", "three"}) {
+    trail.Note(&alice_, "of another", "reg-2", absl::OkStatus(), {});
+    trail.Note(&alice_, operation, "reg-1", absl::OkStatus(), {});
+    EXPECT_EQ(next().operation, operation);
+  }
+  reading->Stop();
+  EXPECT_FALSE(reading->Next().ok());
+}
+
+TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
+  FakeKeyService keys;
+  TimerThread scheduler(clock_);
+  AuditKey key(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditTrail::Options options = Options();
+  options.checkpoint_every = absl::Milliseconds(50);
+  std::string thumbprint;
+  {
+    AuditTrail trail(options, clock_);
+    trail.SignWith(key);
+    trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+    Await([&] {
+      const AuditCondition condition = trail.condition();
+      return condition.checkpoint.has_value() && condition.signing.ok();
+    });
+    // Until it is on disk.
+    absl::optional<absl::StatusOr<AuditVerification>> found;
+    ASSERT_TRUE(trail.Flush(absl::Seconds(60)));
+    trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
+      found = std::move(outcome);
+      Wake();
+    });
+    AwaitWake();
+    ASSERT_TRUE(found->ok());
+    EXPECT_GE((*found)->signed_checkpoints, 1u);
+    EXPECT_GE((*found)->signed_sequence, 2u);
+    ASSERT_EQ((*found)->key_thumbprints.size(), 1u);
+    thumbprint = (*found)->key_thumbprints[0];
+  }
+  // The key is found again, not made anew.
+  AuditKey again(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditTrail trail(options, clock_);
+  trail.SignWith(again);
+  trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
+  trail.Note(&alice_, "c", "reg-1", absl::OkStatus(), {});
+  Await([&] { return trail.condition().checkpoint.has_value(); });
+  ASSERT_TRUE(trail.Flush(absl::Seconds(60)));
+  absl::optional<absl::StatusOr<AuditVerification>> found;
+  trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
+    found = std::move(outcome);
+    Wake();
+  });
+  AwaitWake();
+  ASSERT_TRUE(found->ok());
+  EXPECT_EQ((*found)->key_thumbprints, std::vector<std::string>{thumbprint});
+}
+
+TEST_F(AuditTrailTest, HardwareIsAway_TheHeadIsNotedWithoutASignature) {
+  AuditTrail::Options options = Options();
+  options.checkpoint_every = absl::Milliseconds(50);
+  AuditTrail trail(options, clock_);
+  trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  Await([&] { return trail.condition().checkpoint.has_value(); });
+  EXPECT_EQ(ReasonOf(trail.condition().signing), Reason::kHardwareAbsent);
+}
+
+TEST_F(AuditTrailTest, AuditKeyIsLost_AnotherOneTakesItsPlace) {
+  FakeKeyService keys;
+  TimerThread scheduler(clock_);
+  mkdir(dir_.File("audit").c_str(), 0700);
+  AuditKey key(keys, scheduler, File("key.json"), "label");
+  const auto sign = [&](AuditKey& with) {
+    absl::optional<absl::StatusOr<AuditSignature>> made;
+    with.Sign("text", [&](absl::StatusOr<AuditSignature> signature) {
+      made = std::move(signature);
+      Wake();
+    });
+    AwaitWake();
+    return *made;
+  };
+  const absl::StatusOr<AuditSignature> first = sign(key);
+  ASSERT_TRUE(first.ok()) << first.status();
+  keys.FailNextSign(MakeError(Reason::kKeyLostTpmCleared, "cleared"));
+  AuditKey later(keys, scheduler, File("key.json"), "label");
+  const absl::StatusOr<AuditSignature> second = sign(later);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_NE(first->public_key, second->public_key);
+  EXPECT_TRUE(VerifySignature(second->public_key, second->algorithm, "text", second->signature));
+}
+
+TEST_F(AuditTrailTest, HardwareFailsForAMoment_TheKeyStays) {
+  FakeKeyService keys;
+  TimerThread scheduler(clock_);
+  mkdir(dir_.File("audit").c_str(), 0700);
+  AuditKey key(keys, scheduler, File("key.json"), "label");
+  absl::optional<absl::StatusOr<AuditSignature>> made;
+  const auto done = [&](absl::StatusOr<AuditSignature> signature) {
+    made = std::move(signature);
+    Wake();
+  };
+  key.Sign("text", done);
+  AwaitWake();
+  const std::string kept = ReadFile(File("key.json"));
+  keys.FailNextSign(MakeError(Reason::kHardwareBusy, "busy"));
+  key.Sign("text", done);
+  AwaitWake();
+  EXPECT_EQ(ReasonOf(made->status()), Reason::kHardwareBusy);
+  EXPECT_EQ(ReadFile(File("key.json")), kept);
+}
+
+}  // namespace
+}  // namespace smartkey

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the services tell the audit log, who may read it, and the diagnostics.
+#include <map>
+
+#include "base/log.h"
+#include "tests/daemon/rpc/services_fixture.h"
+
+namespace smartkey {
+namespace {
+
+class AuditedServices : public Services {
+ protected:
+  grpc::Status GetToken(Client& client, const std::string& registration) {
+    auto stub = v1::TokenService::NewStub(client.channel);
+    grpc::ClientContext context;
+    v1::GetAccessTokenRequest request;
+    v1::GetAccessTokenResponse response;
+    request.set_registration(registration);
+    return stub->GetAccessToken(&context, request, &response);
+  }
+
+  template <typename Stub>
+  std::pair<std::vector<v1::ReadAuditLogResponse>, grpc::Status> Read(
+      Stub stub, const v1::ReadAuditLogRequest& request = {}) {
+    grpc::ClientContext context;
+    std::vector<v1::ReadAuditLogResponse> all;
+    v1::ReadAuditLogResponse one;
+    auto reader = stub->ReadAuditLog(&context, request);
+    while (reader->Read(&one)) all.push_back(one);
+    return {all, reader->Finish()};
+  }
+};
+
+TEST_F(AuditedServices, TokenIsGivenOut_IsNotedWithItsHashAndNotItself) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(alice_);
+  ASSERT_TRUE(GetToken(*client, "mercy").ok());
+  const std::vector<AuditEntry> noted = audit_.entries("delivery");
+  ASSERT_EQ(noted.size(), 1u);
+  EXPECT_EQ(noted[0].registration_id, id);
+  EXPECT_EQ(noted[0].user->name, "alice");
+  ASSERT_EQ(noted[0].facts.size(), 1u);
+  EXPECT_EQ(noted[0].facts[0].second.find("a-token"), std::string::npos);
+}
+
+TEST_F(AuditedServices, AnotherUserIsRefused_TheRegistrationThatHeMeantIsNotedAndHeIsNotTold) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(bob_);
+  for (const std::string& name : {id, std::string("alice/mercy")}) {
+    const grpc::Status status = GetToken(*client, name);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+    EXPECT_EQ(status.error_details().find(id), std::string::npos);
+  }
+  EXPECT_EQ(GetToken(*client, "no-such").error_code(), grpc::StatusCode::NOT_FOUND);
+  const std::vector<AuditEntry> noted = audit_.entries("access/token");
+  ASSERT_EQ(noted.size(), 3u);
+  EXPECT_EQ(noted[0].registration_id, id);
+  EXPECT_EQ(noted[1].registration_id, id);
+  EXPECT_EQ(noted[2].registration_id, "");
+  EXPECT_EQ(noted[0].outcome, Reason::kRegistrationNotFound);
+}
+
+TEST_F(AuditedServices, NothingCanBeWritten_NothingIsGivenOutAndLookingGoesOn) {
+  AddRegistration("mercy");
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the audit log cannot be written"));
+  auto client = Connect(alice_);
+  const grpc::Status status = GetToken(*client, "mercy");
+  EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::AUDIT_UNAVAILABLE);
+  EXPECT_TRUE(audit_.entries("delivery").empty());
+
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  {
+    grpc::ClientContext context;
+    v1::ListRegistrationsResponse response;
+    ASSERT_TRUE(stub->ListRegistrations(&context, {}, &response).ok());
+    EXPECT_EQ(response.registrations_size(), 1);
+  }
+  grpc::ClientContext context;
+  v1::UpdateRegistrationRequest request;
+  v1::UpdateRegistrationResponse response;
+  request.set_registration("mercy");
+  request.set_label("mine");
+  EXPECT_EQ(DetailOf(stub->UpdateRegistration(&context, request, &response)).reason(),
+            v1::ErrorDetail::AUDIT_UNAVAILABLE);
+}
+
+TEST_F(AuditedServices, OwnerReads_SeesWhatIsAboutHisRegistrationsOnly) {
+  const std::string hers = AddRegistration("mercy");
+  const std::string his = AddRegistration("general", 1001, "bob");
+  auto alice = Connect(alice_);
+  auto bob = Connect(bob_);
+  ASSERT_TRUE(GetToken(*alice, "mercy").ok());
+  ASSERT_TRUE(GetToken(*bob, "general").ok());
+  EXPECT_FALSE(GetToken(*bob, hers).ok());
+
+  const auto [seen, status] = Read(v1::RegistrationService::NewStub(alice->channel));
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(seen.size(), 2u) << "hers, and that he tried";
+  for (const v1::ReadAuditLogResponse& one : seen) {
+    EXPECT_EQ(one.entry().registration_id(), hers);
+  }
+  v1::ReadAuditLogRequest of_hers;
+  of_hers.set_registration_id(hers);
+  const auto [none, refused] = Read(v1::RegistrationService::NewStub(bob->channel), of_hers);
+  EXPECT_TRUE(none.empty());
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::NOT_FOUND);
+
+  auto admin = Connect(Administrator());
+  EXPECT_EQ(Read(v1::AdminService::NewStub(admin->channel)).first.size(), 4u);
+}
+
+TEST_F(AuditedServices, ChainIsToBeChecked_OnlyForAnAdministrator) {
+  v1::ReadAuditLogRequest request;
+  request.set_verify(true);
+  auto alice = Connect(alice_);
+  EXPECT_EQ(Read(v1::RegistrationService::NewStub(alice->channel), request).second.error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  auto admin = Connect(Administrator());
+  const auto [found, status] = Read(v1::AdminService::NewStub(admin->channel), request);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_TRUE(found[0].has_verification());
+  request.set_anchor("12:short");
+  EXPECT_EQ(Read(v1::AdminService::NewStub(admin->channel), request).second.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(AuditedServices, AdministratorSetsTheLogLevel_IsDoneToldAndNoted) {
+  auto client = Connect(Administrator());
+  auto stub = v1::AdminService::NewStub(client->channel);
+  v1::SetLogLevelRequest request;
+  v1::SetLogLevelResponse response;
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(stub->SetLogLevel(&context, request, &response).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  request.set_level(v1::SetLogLevelRequest::LEVEL_WARNING);
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(stub->SetLogLevel(&context, request, &response).ok());
+  }
+  EXPECT_EQ(response.previous(), v1::SetLogLevelRequest::LEVEL_INFO);
+  EXPECT_EQ(GetLogLevel(), LogLevel::kWarning);
+  SetLogLevel(LogLevel::kInfo);
+  EXPECT_EQ(audit_.entries("AdminService/SetLogLevel").size(), 1u);
+}
+
+class DiagnosedServices : public AuditedServices {
+ protected:
+  std::map<uint32_t, v1::RunDiagnosticsResponse> Run(const std::string& area = "") {
+    auto client = Connect(Administrator());
+    auto stub = v1::AdminService::NewStub(client->channel);
+    grpc::ClientContext context;
+    v1::RunDiagnosticsRequest request;
+    request.set_area(area);
+    std::map<uint32_t, v1::RunDiagnosticsResponse> results;
+    v1::RunDiagnosticsResponse one;
+    auto reader = stub->RunDiagnostics(&context, request);
+    while (reader->Read(&one)) results.emplace(one.number(), one);
+    EXPECT_TRUE(reader->Finish().ok());
+    return results;
+  }
+};
+
+TEST_F(DiagnosedServices, KeyIsGone_TheRegistrationIsNamed) {
+  const std::string id = AddRegistration("mercy");
+  EXPECT_EQ(Run("hardware").at(44).outcome(), v1::RunDiagnosticsResponse::PASSED);
+  keys_.DestroyKey(store_.Find(id)->newest().key, [](absl::Status) {});
+  const auto results = Run("hardware");
+  EXPECT_EQ(results.at(44).outcome(), v1::RunDiagnosticsResponse::BROKEN);
+  EXPECT_NE(results.at(44).finding().find(id), std::string::npos);
+  EXPECT_FALSE(results.at(44).remedy().empty());
+}
+
+TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithTheGroupAndTheRestIsNotTried) {
+  ProviderStatus status;
+  status.state = ProviderState::kAbsent;
+  status.last_error = MakeError(Reason::kHardwareAbsent, "opening /dev/tpmrm0: Permission denied");
+  keys_.set_status(status);
+  const auto results = Run("hardware");
+  EXPECT_EQ(results.at(40).outcome(), v1::RunDiagnosticsResponse::BROKEN);
+  EXPECT_NE(results.at(40).remedy().find("group tss"), std::string::npos);
+  for (const uint32_t number : {42u, 43u, 44u}) {
+    EXPECT_EQ(results.at(number).outcome(), v1::RunDiagnosticsResponse::SKIPPED) << number;
+  }
+}
+
+TEST_F(DiagnosedServices, OwnersLoginIsAnotherNow_IsFound) {
+  AddRegistration("mercy", 1000, "alicia");
+  const auto results = Run("access");
+  EXPECT_EQ(results.at(31).outcome(), v1::RunDiagnosticsResponse::SUSPICIOUS);
+  EXPECT_NE(results.at(31).remedy().find("chown"), std::string::npos);
+}
+
+TEST_F(DiagnosedServices, AuditLogCannotBeWritten_IsFound) {
+  audit_.set_writable(MakeError(Reason::kStoreFull, "no space left"));
+  EXPECT_EQ(Run("audit").at(60).outcome(), v1::RunDiagnosticsResponse::BROKEN);
+}
+
+TEST_F(DiagnosedServices, StoreCannotBeRead_IsFoundAndRegistrationsAreNotJudged) {
+  store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "damaged"));
+  const auto results = Run();
+  EXPECT_EQ(results.at(80).outcome(), v1::RunDiagnosticsResponse::SKIPPED);
+}
+
+TEST_F(DiagnosedServices, ServersClockIsWrong_IsFound) {
+  http_.HandleAll([](const RecordedRequest&) -> FakeHttpClient::Result {
+    return FakeAnswer{.body = "{}", .headers = {{"date", "Tue, 01 Jan 2019 00:00:00 GMT"}}};
+  });
+  const auto results = Run("servers");
+  EXPECT_EQ(results.at(70).outcome(), v1::RunDiagnosticsResponse::PASSED);
+  EXPECT_EQ(results.at(71).outcome(), v1::RunDiagnosticsResponse::SUSPICIOUS);
+  EXPECT_EQ(results.at(72).outcome(), v1::RunDiagnosticsResponse::BROKEN);
+}
+
+}  // namespace
+}  // namespace smartkey
