@@ -10,15 +10,19 @@
 #include "clients/c/objects.h"
 
 namespace smartkey::capi {
+namespace {
+
+// The process that made the first client, and so has gRPC's threads. 0: none yet.
+std::atomic<pid_t> connected{0};
+
+}  // namespace
 
 absl::Status CheckProcess() {
-  static std::atomic<pid_t> connected{0};
-  const pid_t self = getpid();
-  pid_t first = 0;
-  if (connected.compare_exchange_strong(first, self) || first == self) return absl::OkStatus();
+  const pid_t process = connected;
+  if (process == 0 || process == getpid()) return absl::OkStatus();
   return WithRemedy(
       MakeError(Reason::kInvalidArgument,
-                "smartkeyd cannot be called in a child of a process that has called it"),
+                "smartkeyd cannot be called in a child of a process that has connected to it"),
       "connect after fork(), in the child alone, or exec() another program there");
 }
 
@@ -51,7 +55,9 @@ const char* smartkey_version(void) {
 
 smartkey_client* smartkey_client_connect(const char* socket_path, smartkey_error** error) {
   auto client = Try(error, [&] { return Client::Connect(Text(socket_path)); });
-  return client.ok() ? new smartkey_client{*std::move(client)} : nullptr;
+  if (!client.ok()) return nullptr;
+  smartkey::capi::connected = getpid();
+  return new smartkey_client{*std::move(client)};
 }
 
 void smartkey_client_free(smartkey_client* client) {

@@ -206,7 +206,8 @@ typedef bool (*smartkey_token_watch_fn)(const smartkey_token* token, const smart
 
 // A token that is always current: the first call comes at once, or as soon as a token was fetched,
 // and then whenever another token is to be used, or another error says why there is none. There is
-// no need to be fast: only the latest state waits to be read. No deadline.
+// no need to be fast: only the latest state waits to be read. `function` may be called before this
+// returns. No deadline.
 //
 // Errors: INTERNAL if no thread can be started. What smartkeyd has to say comes by `function`.
 SMARTKEY_API smartkey_token_watch* smartkey_client_watch_token(
