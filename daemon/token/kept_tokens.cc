@@ -15,7 +15,7 @@ namespace smartkey {
 namespace {
 
 // An expired token is of no use; in memory that outlives the process it does not stay for longer.
-constexpr absl::Duration kWipeExpiredEvery = absl::Minutes(1);
+constexpr absl::Duration kWipeExpiredEvery = absl::Seconds(20);
 
 // Whether a token may go on: its registration is served from the same generation and key, for the
 // same patient, and it is of an age that can be.

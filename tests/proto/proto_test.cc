@@ -3,6 +3,7 @@
 // here and in base/error.h.
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -16,6 +17,7 @@
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
 #include "smartkey/v1/error.pb.h"
+#include "tests/proto/api_list.h"
 
 namespace smartkey {
 namespace {
@@ -150,6 +152,25 @@ TEST(ErrorProto, DetailTravelsInTheStatusThatEveryGrpcLibraryKnows) {
   status.add_details()->PackFrom(detail);
   EXPECT_EQ(status.details(0).type_url(), "type.googleapis.com/smartkey.v1.ErrorDetail");
   EXPECT_EQ(status.SerializeAsString().substr(0, 5), std::string("\x08\x0e\x12\x01m"));
+}
+
+// What a release had stays: fields keep number and type, values their number, methods their
+// messages. The lists are what ApiList gave for the release.
+TEST_F(Protoset, ApiOfEarlierReleases_IsStillThere) {
+  const char* fixtures = std::getenv("SMARTKEY_FIXTURES");
+  ASSERT_NE(fixtures, nullptr) << "run through ctest";
+  std::set<std::string> now;
+  for (const FileDescriptor* file : files_) now.merge(ApiList::Of(*file));
+  int releases = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(fixtures)) {
+    std::ifstream list(entry.path() / "api.txt");
+    if (!list) continue;
+    ++releases;
+    for (std::string line; std::getline(list, line);) {
+      EXPECT_EQ(now.count(line), 1u) << entry.path().filename() << ": " << line;
+    }
+  }
+  EXPECT_GE(releases, 1);
 }
 
 }  // namespace

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Items 56 and 57 of docs/conformance.md: tokens are where they belong and nowhere else, and what the hardware's absence
+does and does not stop."""
+
+import glob
+import os
+import signal
+import unittest
+
+from conformance import ALICE, SERVER, ConformanceTest
+from stack import BOB, wait_for
+from memory import places_in_memory
+
+SHORT = '"12"'  # seconds that a token lives, as the server writes them
+LABEL = "Grandmother Rose"
+
+
+def pieces_of(token):
+    """Three of it, so that one that was cut in two is found as well."""
+    third = len(token) // 3
+    return [token[i * third:(i + 1) * third].encode() for i in range(3)]
+
+
+class Hygiene(ConformanceTest):
+    def assert_in_no_memory(self, token):
+        if self.stack.sanitized():
+            return  # what is freed is kept
+        pid = self.stack.daemon_pid()
+        left = []
+
+        def gone():
+            left[:] = [place for piece in pieces_of(token) for place in places_in_memory(pid, piece)]
+            return not left
+        wait_for(gone, f"the token's memory to be wiped: {left}", patience=60)
+
+    def test_item_56_ATokenOfADeletedRegistration_IsInNoMemoryAnyMore(self):
+        self.enrolled()
+        token = self.token()
+        if not self.stack.sanitized():
+            self.assertTrue(all(places_in_memory(self.stack.daemon_pid(), piece) for piece in pieces_of(token)))
+        self.assertEqual(self.stack.ctl(ALICE, "delete", SERVER, "--yes").code, 0)
+        self.assert_in_no_memory(token)
+
+    def test_item_56_ATokenThatExpired_IsInNoMemoryAnyMore(self):
+        self.enrolled()
+        first = self.token()
+        self.stack.switches(token_answer={"value": "expires_in", "raw": SHORT})
+        self.stack.ctl(ALICE, "report-rejected", SERVER, stdin=first)
+        token = self.token()
+        # And is replaced by none.
+        self.stack.switches(token_answer=None, token_error="invalid_grant")
+        wait_for(lambda: self.stack.ctl(ALICE, "token", SERVER).code != 0, "it to expire")
+        self.assert_in_no_memory(token)
+
+    def test_item_56_CanariesAreInNothingThatIsWrittenOrShown(self):
+        registration = self.enrolled("--label", LABEL, "--name", "rose")
+        token = self.token("rose")
+        assertion = self.stack.ctl(ALICE, "assertion", "rose").out.strip()
+        self.stack.ctl(ALICE, "share", "rose", f"user:{BOB}")
+        bobs = self.stack.ctl(BOB, "token", "rose")
+        errors = [self.stack.ctl(BOB, "delete", "rose", "--yes"), self.stack.ctl(BOB, "token", "grandma"),
+                  self.stack.ctl(BOB, "token", "rose", "--scope", "system/*.cruds"),
+                  self.stack.ctl("root", "token", f"{ALICE}/rose")]
+        for wrong in ("invalid_grant", "invalid_client", "unauthorized_client"):
+            self.stack.switches(token_error=wrong)
+            errors.append(self.stack.ctl(ALICE, "token", "rose", "--min-valid", "23h"))
+        self.stack.switches(token_error=None)
+        shown = {"log": self.stack.read_log(), "metrics": self.stack.ctl("root", "metrics").out,
+                 "audit": self.stack.ctl("root", "--json", "audit", "--all").out,
+                 "doctor": self.stack.ctl("root", "doctor").out, "status": self.stack.ctl("root", "--json", "status").out,
+                 "report": self.stack.ctl("root", "report", "--output", "-").out,
+                 "errors": "".join(error.err for error in errors)}
+        for file in glob.glob(f"{self.stack.state}/audit/*"):
+            with open(file, encoding="utf-8") as written:
+                shown[file] = written.read()
+        pid = self.stack.daemon_pid()
+        for name in ("cmdline", "environ"):
+            with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+                shown[name] = file.read()
+        self.assertEqual(bobs.out.strip(), token)
+        self.assertIn(registration["id"], shown["audit"])
+        secrets = {*(piece.decode() for piece in pieces_of(token)), *assertion.split("."), LABEL, "Rose", "pat-1"}
+        for place, text in shown.items():
+            for secret in secrets:
+                self.assertFalse(secret in text, f"{secret[:12]}.. is in {place}")
+
+    def test_item_56_ACrashLeavesNoCoreFile(self):
+        self.enrolled()
+        self.token()
+        process = self.stack.processes.pop("smartkeyd")
+        os.kill(process.pid, signal.SIGSEGV)
+        _, status = os.waitpid(process.pid, 0)
+        process.returncode = -signal.SIGSEGV
+        self.assertFalse(os.WCOREDUMP(status))
+        self.stack.start_daemon()
+
+
+class HardwareIsAway(ConformanceTest):
+    def test_item_57_TheTpmIsAway_IsToldCachedTokensGoOnAndItRecoversByItself(self):
+        self.enrolled()
+        token = self.token()
+        self.stack.hardware.stop()
+        self.assertEqual(self.token(), token)
+        self.stack.ctl(ALICE, "report-rejected", SERVER, stdin=token)
+        refused = self.stack.ctl(ALICE, "--json", "token", SERVER)
+        error = self.error_of(refused)
+        self.assertIn(error["reason"], ("HARDWARE_ABSENT", "HARDWARE_DEGRADED", "KEY_UNAVAILABLE"))
+        self.assertNotEqual(error["user_action"], "RENEW")
+        self.assertIn(self.registrations()[0]["state"], ("ACTIVE", "KEY_UNAVAILABLE"))
+        status = self.stack.ctl("root", "--json", "status").json()
+        self.assertNotEqual(status["hardware"]["state"], "READY")
+        self.stack.hardware.start()
+        wait_for(lambda: self.stack.ctl(ALICE, "token", SERVER).code == 0, "the TPM to be found again")
+        self.assertEqual(self.registrations()[0]["state"], "ACTIVE")
+
+    def test_item_57_TheTpmIsAwayWhileOneWouldEnroll_NobodyLogsInForNothing(self):
+        self.stack.hardware.stop()
+        refused = self.stack.ctl(ALICE, "--json", "enroll", SERVER, "--no-browser")
+        self.assertIn(self.error_of(refused)["reason"], ("HARDWARE_ABSENT", "HARDWARE_DEGRADED"))
+        self.assertEqual(self.registrations(), [])
+        self.stack.hardware.start()
+        wait_for(lambda: self.stack.ctl("root", "--json", "status").json()["hardware"]["state"] == "READY",
+                 "the TPM to be found again")
+        self.enrolled()
+
+
+if __name__ == "__main__":
+    unittest.main()
