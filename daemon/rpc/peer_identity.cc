@@ -44,11 +44,15 @@ std::vector<gid_t> PeerGroups(int socket) {
   return {};  // fewer groups, never more rights
 }
 
-UniqueFd PeerPidfd(int socket) {
+// False if the kernel could hold the process and does not, say because it has ended.
+bool HoldPeer(int socket, UniqueFd& pidfd) {
   int fd = -1;
   socklen_t size = sizeof fd;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) != 0) return UniqueFd();
-  return UniqueFd(fd);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) != 0) {
+    return errno == ENOPROTOOPT;  // before 6.5
+  }
+  pidfd = UniqueFd(fd);
+  return true;
 }
 
 // A pidfd turns readable when its process ends (pidfd_open(2)). Needs no permission over the
@@ -92,8 +96,14 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bo
   peer.uid = credentials.uid;
   peer.gid = credentials.gid;
   peer.pid = credentials.pid;
-  peer.groups = PeerGroups(socket);
-  if (hold) peer.pidfd = PeerPidfd(socket);
+  absl::optional<std::vector<gid_t>> groups = PeerGroups(socket);
+  if (!groups.has_value()) {
+    // A caller with fewer groups than he has would get around what is denied to one of them.
+    return MakeError(Reason::kCallerUnidentified,
+                     "the kernel does not say which groups the caller has");
+  }
+  peer.groups = *std::move(groups);
+  peer.vanished = hold && !HoldPeer(socket, peer.pidfd);
   peer.accepted = now;
   return peer;
 }
@@ -116,6 +126,7 @@ absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) con
   caller.user_name = std::move(user->name);
   caller.in_container = true;
   if (peer.pid <= 0) return caller;  // 0: a process outside our pid namespace
+  if (peer.vanished) return caller;  // his pid may be another process's by now
 
   const Observation seen = Observe(peer.pid);
 

@@ -32,7 +32,8 @@ struct PeerCredentials {
   gid_t gid = static_cast<gid_t>(-1);
   pid_t pid = 0;
   std::vector<gid_t> groups;
-  UniqueFd pidfd;  // SO_PEERPIDFD (Linux 6.5); none on older kernels
+  UniqueFd pidfd;         // SO_PEERPIDFD (Linux 6.5); none on older kernels
+  bool vanished = false;  // the kernel can hold callers, and could not hold this one
   BootTime accepted;
 };
 
