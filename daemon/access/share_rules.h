@@ -64,6 +64,7 @@ std::string DescribeTerms(const Share& share);
 
 // The group of a share by the configuration that this machine does not know: nobody is in it.
 inline constexpr int64_t kUnknownGid = -2;
+inline constexpr int64_t kUnknownUid = -2;
 
 // Whether a share is the caller's, or the first thing that is not so.
 enum class ShareMatch {

@@ -27,7 +27,7 @@ namespace {
 constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid; also Debian's "nobody"
 constexpr size_t kMaxProcFile = 64 * 1024;
 
-std::vector<gid_t> PeerGroups(int socket) {
+absl::optional<std::vector<gid_t>> PeerGroups(int socket) {
   std::vector<gid_t> groups(32);
   for (int attempt = 0; attempt < 2; ++attempt) {
     socklen_t size = groups.size() * sizeof(gid_t);
@@ -41,7 +41,7 @@ std::vector<gid_t> PeerGroups(int socket) {
     if (errno != ERANGE || count <= groups.size()) break;
     groups.resize(count);
   }
-  return {};  // fewer groups, never more rights
+  return absl::nullopt;
 }
 
 // False if the kernel could hold the process and does not, say because it has ended.

@@ -38,9 +38,9 @@ struct PeerCredentials {
 };
 
 // Reads them from a connected stream socket; does not block. Without `hold` no pidfd is taken, as
-// on an older kernel. Errors: kCallerUnidentified when the kernel says nothing, or uid 65534 or -1:
-// every user looks like that from a user namespace without a mapping, so they would all be one
-// owner.
+// on an older kernel. Errors: kCallerUnidentified when the kernel says nothing, not even which
+// groups (what is denied to one of them would be allowed); or uid 65534 or -1: every user looks
+// like that from a user namespace without a mapping, so they would all be one owner.
 absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bool hold = true);
 
 using UserLookup = std::function<absl::StatusOr<UserEntry>(uid_t)>;
