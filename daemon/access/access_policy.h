@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -72,12 +73,16 @@ class AccessPolicy {
   absl::Status Check(const Caller& caller, const Registration& registration,
                      Operation operation) const;
 
+  // Says whether the caller may have something costly done now; nothing: he may.
+  using Admission = std::function<absl::Status()>;
+
   // Finds a registration by id or by name: the caller's own before those that are shared with him;
   // others' also as "alice/mercy". Errors: those of Check, kRegistrationAmbiguous; instead of
   // kRegistrationNotFound those of the store's availability(), to everybody.
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
-                                                   Operation operation) const;
+                                                   Operation operation,
+                                                   const Admission& admit = nullptr) const;
 
   // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for
   // Find, kRegistrationNotFound also when a server or owner has none; kNotPermitted for another
@@ -102,6 +107,9 @@ class AccessPolicy {
   // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and
   // while the store is unavailable: whoever says that there is none asks WhyNone first.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;
+
+  // His own of them, by name. Costs no look at others'.
+  std::vector<RegistrationStore::Snapshot> ListOwn(const Caller& caller) const;
 
   // Why List is empty, if that does not mean that there are none. Errors: those of CheckCaller and
   // the store's availability().

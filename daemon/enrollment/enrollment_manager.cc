@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kMostPendingPerUid = 3;
 constexpr int kMostPending = 32;
+constexpr size_t kMostWatches = 16;  // of one
 // How long an ended enrollment is remembered, so that Complete and Watch may ask again.
 constexpr absl::Duration kRememberOutcome = absl::Minutes(10);
 
@@ -222,6 +223,10 @@ absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Core::Watch(
   MutexLock lock(mu_);
   const Pending pending = FindPending(caller, id);
   if (pending == nullptr) return EnrollmentNotFound();
+  if (pending->watches.size() >= kMostWatches) {
+    return WithRetryAfter(MakeError(Reason::kRateLimited, "enough calls watch this enrollment"),
+                          absl::Seconds(10));
+  }
   on_step(pending->progress);
   const WatchId watch = next_watch_++;
   if (pending->phase != PendingEnrollment::Phase::kEnded) {

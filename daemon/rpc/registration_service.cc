@@ -91,8 +91,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
 grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
     grpc::CallbackServerContext* context, const v1::GetRegistrationRequest* request,
     v1::GetRegistrationResponse* response) {
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kSee);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   FillRegistration(**registration, caller_, parts_.access, parts_.standings,
                    response->mutable_registration());
@@ -103,8 +103,8 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
     grpc::CallbackServerContext* context, const v1::UpdateRegistrationRequest* request,
     v1::UpdateRegistrationResponse* response) {
   // Who may is asked first: what is wrong with a change is nobody else's business.
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (absl::Status status = CheckUpdate(*request); !status.ok()) return FinishNow(context, status);
   if (request->has_owner()) {
@@ -154,8 +154,8 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
 grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
     grpc::CallbackServerContext* context, const v1::DeleteRegistrationRequest* request,
     v1::DeleteRegistrationResponse* response) {
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());

@@ -37,8 +37,8 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
   // By its id from here on: a name may go to another one.
   std::string only;
   if (!request->registration().empty()) {
-    absl::StatusOr<Snapshot> one =
-        parts_.access.Find(caller_, request->registration(), Operation::kSee);
+    absl::StatusOr<Snapshot> one = parts_.access.Find(
+        caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
     if (!one.ok()) {
       call->Finish(one.status());
       return call->reactor();
