@@ -112,8 +112,8 @@ absl::Status EnrollmentService::CheckOwner(const std::string& owner) const {
 void EnrollmentService::AsOwner(const std::string& owner,
                                 absl::AnyInvocable<void(absl::StatusOr<Caller>)> then) const {
   if (!caller_.admin) return then(caller_);
-  parts_.name_scheduler.RunAfter(
-      absl::ZeroDuration(), [&users = parts_.users, owner, then = std::move(then)]() mutable {
+  parts_.name_lookups.Run(
+      caller_, [&users = parts_.users, owner, then = std::move(then)]() mutable {
         absl::StatusOr<Caller> named = CallerNamed(owner, users);
         if (named.ok()) {
           Log(LogLevel::kInfo, "root enrolls for another user", {{"owner_uid", named->uid}});

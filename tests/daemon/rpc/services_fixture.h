@@ -158,6 +158,7 @@ class Services : public testing::Test {
   AssertionIssuer assertions_{catalog_, signer_, clock_};
   Standings standings_{store_, catalog_, keys_, "fake", clock_};
   grpc::ResourceQuota quota_;
+  NameLookups name_lookups_{scheduler_};
   // Ends before what its tasks may call.
   TimerThread scheduler_{clock_};
   TokenManager tokens_{catalog_, store_, minter_, scheduler_, clock_};
@@ -195,10 +196,10 @@ class Services : public testing::Test {
                               return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
                             }};
   ServiceParts parts_{
-      catalog_,   access_, standings_,       store_,       maintenance_,
-      keys_,      tokens_, assertions_,      enrollments_, remover_,
-      suspender_, feed_,   access_requests_, scheduler_,   scheduler_,
-      scheduler_, users_,  config_,          clock_,       {"1.2.3", "tpm", clock_.Boot(), {}}};
+      catalog_,      access_, standings_,       store_,       maintenance_,
+      keys_,         tokens_, assertions_,      enrollments_, remover_,
+      suspender_,    feed_,   access_requests_, scheduler_,   scheduler_,
+      name_lookups_, users_,  config_,          clock_,       {"1.2.3", "tpm", clock_.Boot(), {}}};
   const ServicesFactory public_services_ = PublicServices(parts_);
   const ServicesFactory admin_services_ = AdminServices(parts_);
 };
