@@ -91,10 +91,11 @@ bool IsPartOf(const Share& part, const Share& whole);
 
 // At most so many of one registration.
 inline constexpr size_t kMaxShares = 256;
+inline constexpr size_t kMaxShareScopes = 64 * 1024;
 
 // Puts it in the place of what its principal has, or beside the others. What was made under a share
 // goes with it, also when another one takes its place; and so does a denial of the user. Errors:
-// kRateLimited beyond kMaxShares.
+// kRateLimited beyond kMaxShares and kMaxShareScopes.
 absl::Status PutShare(Registration& registration, Share share);
 
 // Adds it to what its principal has: the operations and scopes of both, until the end of this one.

@@ -39,7 +39,8 @@ void SetDuration(absl::Duration duration, google::protobuf::Duration* message);
 // Errors: kInvalidArgument for a negative or malformed one.
 absl::StatusOr<absl::Duration> FromProto(const google::protobuf::Duration& duration);
 
-// Errors: kInvalidArgument for what is no scope-token of RFC 6749 section 3.3.
+// At most 64, of at most 256 bytes each. Errors: kInvalidArgument; also for what is no scope-token
+// of RFC 6749 section 3.3.
 absl::StatusOr<ScopeSet> ScopesFromProto(
     const google::protobuf::RepeatedPtrField<std::string>& scopes);
 

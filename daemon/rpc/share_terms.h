@@ -24,10 +24,6 @@ absl::StatusOr<Share> ShareTermsFromProto(const v1::ShareRegistrationRequest& re
 absl::StatusOr<Share> ShareTermsFromProto(const v1::ResolveAccessRequestRequest& request,
                                           const Caller& maker, absl::Time now);
 
-// At most a hundred. Errors: kInvalidArgument.
-absl::StatusOr<ScopeSet> ShareScopesFromProto(
-    const google::protobuf::RepeatedPtrField<std::string>& scopes);
-
 // For whoever looks at the journal.
 void LogShare(absl::string_view what, const std::string& registration, const Share& share,
               const Caller& caller);
