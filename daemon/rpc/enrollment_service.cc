@@ -203,6 +203,10 @@ grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
 grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchEnrollment(
     grpc::CallbackServerContext*, const v1::WatchEnrollmentRequest* request) {
   auto call = PendingStreamCall<v1::WatchEnrollmentResponse>::Start();
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) {
+    call->Finish(kept);
+    return call->reactor();
+  }
   absl::StatusOr<EnrollmentManager::WatchId> watch = parts_.enrollments.Watch(
       Acting(request->enrollment_id()), request->enrollment_id(),
       [call, &parts = parts_, caller = caller_,

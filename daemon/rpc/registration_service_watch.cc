@@ -9,6 +9,7 @@
 #include "daemon/rpc/registration_filter.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/registration_service.h"
+#include "daemon/rpc/service_support.h"
 
 namespace smartkey {
 namespace {
@@ -34,6 +35,10 @@ Response ToProto(const RegistrationEvent& event, const Caller& caller, const Ser
 grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
     grpc::CallbackServerContext*, const v1::WatchRegistrationsRequest* request) {
   auto call = PulledStreamCall<Response>::Make();
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) {
+    call->Finish(kept);
+    return call->reactor();
+  }
   // By its id from here on: a name may go to another one.
   std::string only;
   if (!request->registration().empty()) {

@@ -61,6 +61,12 @@ absl::StatusOr<ScopeSet> ScopesFromProto(
   return set;
 }
 
+absl::Status CheckKeptRequest(const google::protobuf::Message& request) {
+  if (request.ByteSizeLong() <= kMostKept) return absl::OkStatus();
+  return MakeError(Reason::kInvalidArgument,
+                   "a request that waits for its answer has at most 20 KiB");
+}
+
 absl::StatusOr<absl::optional<SignatureAlgorithm>> AlgorithmFromProto(const std::string& name) {
   if (name.empty()) return absl::optional<SignatureAlgorithm>();
   absl::optional<SignatureAlgorithm> algorithm = AlgorithmFromName(name);

@@ -89,6 +89,7 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
     return call->reactor();
   }
   absl::StatusOr<AccessWish> wish = WishFromProto(*request);
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) wish = kept;
   if (!wish.ok()) {
     call->Finish(wish.status());
     return call->reactor();

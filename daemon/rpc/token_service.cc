@@ -61,6 +61,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
 
 absl::StatusOr<TokenRequest> TokenService::Translate(
     const v1::GetAccessTokenRequest& request) const {
+  if (absl::Status status = CheckKeptRequest(request); !status.ok()) return status;
   if (request.dpop()) return NotImplemented("a DPoP-bound token");
   absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
   if (!scopes.ok()) return scopes.status();
