@@ -199,6 +199,8 @@ absl::StatusOr<Share> AddShare(Registration& registration, Share share, absl::Ti
       return MakeError(Reason::kNotPermitted,
                        "he has a share already, which is not by this one: the owner adds to it");
     }
+  }
+  if (same != registration.shares.end() && same->made_under == share.made_under) {
     OperationSet operations = OperationsOf(share);
     const OperationSet before = OperationsOf(*same);
     const bool both_tokens = operations.Has(Operation::kToken) && before.Has(Operation::kToken);
