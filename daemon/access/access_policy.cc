@@ -288,14 +288,15 @@ absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
                                 DescribeTerms(*widest)));
 }
 
-absl::Status AccessPolicy::CheckMakePrivate(const Caller& caller,
-                                            const Registration& registration) const {
+absl::Status AccessPolicy::CheckOwnerSays(const Caller& caller,
+                                          const Registration& registration) const {
   if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
     return status;
   }
   if (RightTo(caller, registration).relation != Right::Relation::kShared) return absl::OkStatus();
   return MakeError(Reason::kNotPermitted,
-                   "whether the owner's programs need a share is the owner's to say");
+                   "its name, and whether the owner's programs need a share, is the owner's to "
+                   "say");
 }
 
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {

@@ -77,8 +77,11 @@ class AccessPolicy {
   using Admission = std::function<absl::Status()>;
 
   // Finds a registration by id or by name: the caller's own before those that are shared with him;
-  // others' also as "alice/mercy". Errors: those of Check, kRegistrationAmbiguous; instead of
-  // kRegistrationNotFound those of the store's availability(), to everybody.
+  // others' also as "alice/mercy". An id to which he has a right and a name of his own are found at
+  // once. For all else `admit` is asked before others' registrations are looked through; also for
+  // an id to which he has no right, so that what it says tells nothing. Errors: those of Check,
+  // kRegistrationAmbiguous, those of `admit`; instead of kRegistrationNotFound those of the store's
+  // availability(), to everybody.
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
                                                    Operation operation,
@@ -100,9 +103,10 @@ class AccessPolicy {
   // The shares of a registration, those that the configuration makes after those that people made.
   std::vector<Share> SharesOf(const Registration& registration) const;
 
-  // May the caller say that even the owner's programs need a share, or none any more? Errors: those
-  // of Check, kNotPermitted for who manages by a share.
-  absl::Status CheckMakePrivate(const Caller& caller, const Registration& registration) const;
+  // May the caller say what its owner alone says, and the administrator: its name, and whether even
+  // the owner's programs need a share? Errors: those of Check, kNotPermitted for who manages by a
+  // share.
+  absl::Status CheckOwnerSays(const Caller& caller, const Registration& registration) const;
 
   // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and
   // while the store is unavailable: whoever says that there is none asks WhyNone first.

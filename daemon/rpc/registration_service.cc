@@ -130,12 +130,14 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
         if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
           return status;
         }
-        if (shares_only.has_value()) {
-          if (absl::Status status = access.CheckMakePrivate(caller, changed); !status.ok()) {
+        // A name that is taken would tell a grantee which others the owner has.
+        if (name.has_value() || shares_only.has_value()) {
+          if (absl::Status status = access.CheckOwnerSays(caller, changed); !status.ok()) {
             return status;
           }
           changed.shares_only = *shares_only;
         }
+        if (shares_only.has_value()) changed.shares_only = *shares_only;
         if (name.has_value()) changed.name = *name;
         if (label.has_value()) changed.label = *label;
         if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
