@@ -183,7 +183,7 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
     }
   }
   if (!outcome.has_value()) {
-    if (const RegistrationStore::Snapshot finished = FindFinished(caller, request.request_id);
+    if (const RegistrationStore::Snapshot finished = FindFinished(caller, request);
         finished != nullptr) {
       outcome = finished;
     }
