@@ -297,8 +297,14 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
     copy.name = Identifying(absl::StrCat(registration.name.RevealIdentifying(), "-", attempt));
   }
   parts_.store.Insert(
-      std::move(copy), [core = shared_from_this(), pending, registration = std::move(registration),
-                        attempt, done = std::move(done)](absl::Status inserted) mutable {
+      std::move(copy),
+      // On the store's thread: of several that are begun at once each sees those before it.
+      [core = shared_from_this(), pending] {
+        return core->parts_.access.CheckEnroll(pending->begun_by, pending->plan.server.name,
+                                               pending->plan.app_id);
+      },
+      [core = shared_from_this(), pending, registration = std::move(registration), attempt,
+       done = std::move(done)](absl::Status inserted) mutable {
         if (inserted.ok()) {
           CrashPoint("enrollment.recorded");
           return done(std::move(pending));
