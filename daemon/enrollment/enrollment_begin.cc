@@ -321,7 +321,11 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
 void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
   parts_.store.Update(
       pending->registration_id,
-      [pending, now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+      [core = shared_from_this(), pending,
+       now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+        if (absl::Status status = core->CheckStillManages(*pending, registration); !status.ok()) {
+          return status;
+        }
         if (registration.state() == GenerationState::kDeleting) return RegistrationNotFound();
         for (const Generation& one : registration.generations) {
           if (one.number >= pending->generation) {

@@ -135,7 +135,6 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
           if (absl::Status status = access.CheckOwnerSays(caller, changed); !status.ok()) {
             return status;
           }
-          changed.shares_only = *shares_only;
         }
         if (shares_only.has_value()) changed.shares_only = *shares_only;
         if (name.has_value()) changed.name = *name;
@@ -170,17 +169,23 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   const std::string id = (*registration)->id;
   auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.remover.Remove(id, [call, id, known_there, slot = *std::move(slot)](
-                                absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
-    slot.Release();
-    call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
-      answer.set_registration_id(id);
-      answer.set_server_may_still_list(known_there);
-      answer.set_management_url(removed->management_endpoint);
-      answer.set_key_destroyed(removed->keys_destroyed);
-      answer.set_tokens_revoked(removed->tokens_revoked);
-    });
-  });
+  // The right may have ended since it was looked at.
+  const auto may = [caller = caller_, &access = parts_.access](const Registration& one) {
+    return access.Check(caller, one, Operation::kManage);
+  };
+  parts_.remover.Remove(
+      id, may,
+      [call, id, known_there,
+       slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
+        slot.Release();
+        call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
+          answer.set_registration_id(id);
+          answer.set_server_may_still_list(known_there);
+          answer.set_management_url(removed->management_endpoint);
+          answer.set_key_destroyed(removed->keys_destroyed);
+          answer.set_tokens_revoked(removed->tokens_revoked);
+        });
+      });
   return call->reactor();
 }
 
