@@ -124,7 +124,8 @@ absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller, absl::string
       !status.ok()) {
     return status;
   }
-  return CheckCountByPolicy(*catalog, caller, server_name, app_id, store_.List());
+  return CheckCountByPolicy(*catalog, caller, server_name, app_id,
+                            store_.ListOwned(caller.user_name));
 }
 
 std::vector<Share> AccessPolicy::SharesOf(const Registration& registration) const {
@@ -211,9 +212,11 @@ absl::Status AccessPolicy::Check(const Caller& caller, const Registration& regis
 
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& caller,
                                                                absl::string_view name_or_id,
-                                                               Operation operation) const {
+                                                               Operation operation,
+                                                               const Admission& admit) const {
   RegistrationStore::Snapshot meant;
-  absl::StatusOr<RegistrationStore::Snapshot> found = LookUp(caller, name_or_id, operation, meant);
+  absl::StatusOr<RegistrationStore::Snapshot> found =
+      LookUp(caller, name_or_id, operation, admit, meant);
   if (!found.ok()) {
     return Noted(found.status(), caller, OperationName(operation),
                  meant != nullptr ? meant->id : std::string());
@@ -226,27 +229,47 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
 
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
     const Caller& caller, absl::string_view name_or_id, Operation operation,
-    RegistrationStore::Snapshot& meant) const {
+    const Admission& admit, RegistrationStore::Snapshot& meant) const {
   if (!IsSomebody(caller)) return CheckCaller(caller);
   RegistrationStore::Snapshot found = store_.Find(name_or_id);
-  bool own = false;
   if (found == nullptr) {
-    const std::pair<std::string, std::string> owner_and_name =
-        absl::StrSplit(name_or_id, absl::MaxSplits('/', 1));
+    found = store_.FindOwned(caller.uid, caller.user_name, name_or_id);
+    // From a container, or on the admin socket, it is one of many.
+    if (found != nullptr && RightTo(caller, *found).relation != Right::Relation::kOwner) {
+      found = nullptr;
+    }
+  }
+  meant = found;
+  if (found != nullptr) {
+    const absl::Status status = Check(caller, *found, operation);
+    if (status.ok()) return found;
+    if (ReasonOf(status) != Reason::kRegistrationNotFound) return status;
+  }
+  if (admit) {
+    if (absl::Status status = admit(); !status.ok()) return status;
+  }
+  if (found == nullptr) {
+    bool own = false;
     bool several = false;
-    for (const RegistrationStore::Snapshot& one : store_.List()) {
-      const std::string& name = one->name.RevealIdentifying();
-      const bool by_owner =
-          one->owner_name == owner_and_name.first && name == owner_and_name.second;
-      if (!by_owner && name != name_or_id) continue;
-      if (by_owner) meant = one;
+    const auto consider = [&](const RegistrationStore::Snapshot& one, absl::string_view name) {
+      if (one->name.RevealIdentifying() != name) return;
       const Right::Relation relation = RightTo(caller, *one).relation;
-      if (relation == Right::Relation::kNone) continue;
+      if (relation == Right::Relation::kNone) return;
       const bool is_own = relation == Right::Relation::kOwner;
-      if (own && !is_own) continue;
+      if (own && !is_own) return;
       several = found != nullptr && own == is_own;
       own = is_own;
       found = one;
+    };
+    const std::vector<absl::string_view> parts =
+        absl::StrSplit(name_or_id, absl::MaxSplits('/', 1));
+    if (parts.size() == 2) {  // no name has a slash
+      for (const auto& one : store_.ListOwned(parts[0])) {
+        if (one->name.RevealIdentifying() == parts[1]) meant = one;
+        consider(one, parts[1]);
+      }
+    } else {
+      for (const auto& one : store_.List()) consider(one, name_or_id);
     }
     if (several) {
       return MakeError(Reason::kRegistrationAmbiguous,
@@ -278,13 +301,13 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
                      "other users' registrations are managed on the admin socket");
   }
   std::vector<RegistrationStore::Snapshot> selected;
-  for (RegistrationStore::Snapshot& one : store_.List()) {
+  for (const RegistrationStore::Snapshot& one : store_.List()) {
     if (!Check(caller, *one, Operation::kManage).ok()) continue;
     if (target.kind == Kind::kServer && one->server_name != target.value) continue;
     if (target.kind == Kind::kOwner && !IsUser(target.value, one->owner_uid, one->owner_name)) {
       continue;
     }
-    selected.push_back(std::move(one));
+    selected.push_back(one);
   }
   if (selected.empty()) {
     if (absl::Status status = store_.availability(); !status.ok()) return status;
@@ -326,22 +349,31 @@ absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
                                 DescribeTerms(*widest)));
 }
 
-absl::Status AccessPolicy::CheckMakePrivate(const Caller& caller,
-                                            const Registration& registration) const {
+absl::Status AccessPolicy::CheckOwnerSays(const Caller& caller,
+                                          const Registration& registration) const {
   if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
     return status;
   }
   if (RightTo(caller, registration).relation != Right::Relation::kShared) return absl::OkStatus();
   return MakeError(Reason::kNotPermitted,
-                   "whether the owner's programs need a share is the owner's to say");
+                   "its name, and whether the owner's programs need a share, is the owner's to "
+                   "say");
 }
 
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {
   std::vector<RegistrationStore::Snapshot> visible;
-  for (RegistrationStore::Snapshot& one : store_.List()) {
-    if (RightTo(caller, *one).operations.Has(Operation::kSee)) visible.push_back(std::move(one));
+  for (const RegistrationStore::Snapshot& one : store_.List()) {
+    if (RightTo(caller, *one).operations.Has(Operation::kSee)) visible.push_back(one);
   }
   return visible;
+}
+
+std::vector<RegistrationStore::Snapshot> AccessPolicy::ListOwn(const Caller& caller) const {
+  std::vector<RegistrationStore::Snapshot> own = store_.ListOwned(caller.user_name);
+  std::erase_if(own, [&](const RegistrationStore::Snapshot& one) {
+    return RightTo(caller, *one).relation != Right::Relation::kOwner;
+  });
+  return own;
 }
 
 absl::Status AccessPolicy::WhyNone(const Caller& caller) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -79,12 +80,19 @@ class AccessPolicy {
   absl::Status Check(const Caller& caller, const Registration& registration,
                      Operation operation) const;
 
+  // Says whether the caller may have something costly done now; nothing: he may.
+  using Admission = std::function<absl::Status()>;
+
   // Finds a registration by id or by name: the caller's own before those that are shared with him;
-  // others' also as "alice/mercy". Errors: those of Check, kRegistrationAmbiguous; instead of
-  // kRegistrationNotFound those of the store's availability(), to everybody.
+  // others' also as "alice/mercy". An id to which he has a right and a name of his own are found at
+  // once. For all else `admit` is asked before others' registrations are looked through; also for
+  // an id to which he has no right, so that what it says tells nothing. Errors: those of Check,
+  // kRegistrationAmbiguous, those of `admit`; instead of kRegistrationNotFound those of the store's
+  // availability(), to everybody.
   absl::StatusOr<RegistrationStore::Snapshot> Find(const Caller& caller,
                                                    absl::string_view name_or_id,
-                                                   Operation operation) const;
+                                                   Operation operation,
+                                                   const Admission& admit = nullptr) const;
 
   // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for
   // Find, kRegistrationNotFound also when a server or owner has none; kNotPermitted for another
@@ -102,13 +110,17 @@ class AccessPolicy {
   // The shares of a registration, those that the configuration makes after those that people made.
   std::vector<Share> SharesOf(const Registration& registration) const;
 
-  // May the caller say that even the owner's programs need a share, or none any more? Errors: those
-  // of Check, kNotPermitted for who manages by a share.
-  absl::Status CheckMakePrivate(const Caller& caller, const Registration& registration) const;
+  // May the caller say what its owner alone says, and the administrator: its name, and whether even
+  // the owner's programs need a share? Errors: those of Check, kNotPermitted for who manages by a
+  // share.
+  absl::Status CheckOwnerSays(const Caller& caller, const Registration& registration) const;
 
   // What the caller may see, by creation time. Empty for a caller who may ask for nothing, and
   // while the store is unavailable: whoever says that there is none asks WhyNone first.
   std::vector<RegistrationStore::Snapshot> List(const Caller& caller) const;
+
+  // His own of them, by name. Costs no look at others'.
+  std::vector<RegistrationStore::Snapshot> ListOwn(const Caller& caller) const;
 
   // Why List is empty, if that does not mean that there are none. Errors: those of CheckCaller and
   // the store's availability().
@@ -132,7 +144,7 @@ class AccessPolicy {
   // Find without a note; `meant` is the registration that was meant, also where it is refused.
   absl::StatusOr<RegistrationStore::Snapshot> LookUp(const Caller& caller,
                                                      absl::string_view name_or_id,
-                                                     Operation operation,
+                                                     Operation operation, const Admission& admit,
                                                      RegistrationStore::Snapshot& meant) const;
   absl::Status CheckEnrollUnnoted(const Caller& caller, absl::string_view server_name,
                                   absl::string_view app_id) const;

@@ -113,10 +113,14 @@ class AccessRequests::Core : public std::enable_shared_from_this<Core> {
  private:
   // One that is open.
   struct Open {
-    AccessRequest request;  // with an empty registration_id where there is none such
+    AccessRequest request;  // without registration_id
     AccessWish wish;
     uint64_t number = 0;  // ascending with age
     Scheduler::TaskId lapse = 0;
+
+    bool IsOf(const Caller& caller) const {
+      return request.from.uid == caller.uid && request.from.user_name == caller.user_name;
+    }
   };
   struct Watch {
     uid_t uid = 0;
@@ -128,8 +132,9 @@ class AccessRequests::Core : public std::enable_shared_from_this<Core> {
 
   absl::Status CheckMayAsk(const Caller& caller) const;
   RegistrationStore::Snapshot FindWished(const AccessWish& wish) const;
-  absl::StatusOr<std::string> Enter(const Caller& caller, AccessWish wish,
-                                    const std::string& registration_id)
+  absl::StatusOr<std::string> Enter(const Caller& caller, AccessWish wish)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool WasToldNo(const Caller& caller, const AccessWish& wish) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The request and its registration, if the caller manages that.
   absl::StatusOr<AccessRequest> FindFor(const Caller& caller, const std::string& request_id) const;
@@ -148,6 +153,7 @@ class AccessRequests::Core : public std::enable_shared_from_this<Core> {
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t last_number_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, Open> open_ ABSL_GUARDED_BY(mu_);
+  std::deque<Open> denied_ ABSL_GUARDED_BY(mu_);  // the last ones, as many as may be open
   std::map<WatchId, Watch> watches_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -163,22 +169,25 @@ absl::Status AccessRequests::Core::CheckMayAsk(const Caller& caller) const {
 }
 
 RegistrationStore::Snapshot AccessRequests::Core::FindWished(const AccessWish& wish) const {
-  for (const RegistrationStore::Snapshot& one : store_.List()) {
-    if (Fits(*one, wish)) return one;
+  RegistrationStore::Snapshot oldest;
+  for (const RegistrationStore::Snapshot& one : store_.ListOwned(wish.owner)) {
+    if (!Fits(*one, wish)) continue;
+    if (oldest == nullptr || one->created_at < oldest->created_at) oldest = one;
   }
-  return nullptr;
+  return oldest;
 }
 
-absl::StatusOr<std::string> AccessRequests::Core::Enter(const Caller& caller, AccessWish wish,
-                                                        const std::string& registration_id) {
+bool AccessRequests::Core::WasToldNo(const Caller& caller, const AccessWish& wish) const {
+  return std::any_of(denied_.begin(), denied_.end(),
+                     [&](const Open& one) { return one.IsOf(caller) && SameWish(one.wish, wish); });
+}
+
+absl::StatusOr<std::string> AccessRequests::Core::Enter(const Caller& caller, AccessWish wish) {
   int of_uid = 0;
   for (const auto& [id, open] : open_) {
     if (open.request.from.uid != caller.uid) continue;
     ++of_uid;
-    if (open.request.registration_id == registration_id && SameWish(open.wish, wish) &&
-        open.request.from.user_name == caller.user_name) {
-      return id;
-    }
+    if (open.IsOf(caller) && SameWish(open.wish, wish)) return id;
   }
   if (of_uid >= kMaxPerUid || static_cast<int>(open_.size()) >= kMaxOpen) {
     return WithRemedy(MakeError(Reason::kRateLimited, "too many requests for access are open"),
@@ -186,14 +195,11 @@ absl::StatusOr<std::string> AccessRequests::Core::Enter(const Caller& caller, Ac
   }
   Open open;
   open.number = ++last_number_;
-  open.request = {RandomId(),      caller,          ShareFor(caller).principal,
-                  registration_id, wish.operations, wish.scopes,
-                  wish.reason,     clock_.Now(),    clock_.Now() + kLifetime};
+  open.request = {RandomId(),  caller,          ShareFor(caller).principal,
+                  "",          wish.operations, wish.scopes,
+                  wish.reason, clock_.Now(),    clock_.Now() + kLifetime};
   open.wish = std::move(wish);
-  Log(LogLevel::kInfo, "access asked for",
-      {{"request", open.request.id},
-       {"registration", registration_id.empty() ? "none such" : registration_id},
-       {"uid", caller.uid}});
+  Log(LogLevel::kInfo, "access asked for", {{"request", open.request.id}, {"uid", caller.uid}});
   const std::string id = open.request.id;
   open.lapse = scheduler_.RunAfter(kLifetime, [weak = weak_from_this(), id] {
     const auto self = weak.lock();
@@ -225,7 +231,7 @@ absl::StatusOr<AccessRequests::WatchId> AccessRequests::Core::Ask(const Caller& 
   Watch watch;
   watch.uid = caller.uid;
   watch.wake = std::move(wake);
-  if (has_it || denied) {
+  if (has_it || (denied && WasToldNo(caller, wish))) {
     watch.request_id = RandomId();
     watch.over = true;
     const AccessAnswer::State end =
@@ -233,8 +239,7 @@ absl::StatusOr<AccessRequests::WatchId> AccessRequests::Core::Ask(const Caller& 
     watch.untold.push_back({watch.request_id, AccessAnswer::State::kPending, ""});
     watch.untold.push_back({watch.request_id, end, has_it ? wished->id : ""});
   } else {
-    absl::StatusOr<std::string> id =
-        Enter(caller, std::move(wish), wished != nullptr ? wished->id : "");
+    absl::StatusOr<std::string> id = Enter(caller, std::move(wish));
     if (!id.ok()) return id.status();
     watch.request_id = *id;
     watch.untold.push_back({*id, AccessAnswer::State::kPending, ""});
@@ -266,22 +271,22 @@ void AccessRequests::Core::Leave(WatchId watch) {
 }
 
 std::vector<AccessRequest> AccessRequests::Core::List(const Caller& caller) const {
-  std::vector<std::pair<uint64_t, AccessRequest>> all;
+  std::vector<Open> all;
   {
     MutexLock lock(mu_);
-    for (const auto& [id, open] : open_) {
-      if (!open.request.registration_id.empty()) all.emplace_back(open.number, open.request);
-    }
+    for (const auto& [id, open] : open_) all.push_back(open);
   }
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(all.begin(), all.end(),
+            [](const auto& a, const auto& b) { return a.number < b.number; });
   std::vector<AccessRequest> visible;
-  for (auto& [number, request] : all) {
-    const RegistrationStore::Snapshot registration = store_.Find(request.registration_id);
-    if (registration == nullptr) continue;  // deleted meanwhile
+  for (Open& open : all) {
+    const RegistrationStore::Snapshot registration = FindWished(open.wish);
+    if (registration == nullptr) continue;  // there is none such, or none any more
     if (!access_.RightTo(caller, *registration).operations.Has(Operation::kManage)) continue;
-    // Made while the denial of an earlier one was being written down.
-    if (IsDenied(*registration, request.from, clock_.Now())) continue;
-    visible.push_back(std::move(request));
+    // He was told no lately, and asks in other words.
+    if (IsDenied(*registration, open.request.from, clock_.Now())) continue;
+    open.request.registration_id = registration->id;
+    visible.push_back(std::move(open.request));
   }
   return visible;
 }
@@ -365,22 +370,16 @@ void AccessRequests::Core::Deny(const Caller& caller, const std::string& request
         PutDenial(changed, denial, now);
         return absl::OkStatus();
       },
-      [self = shared_from_this(), denial, request = *request,
+      [self = shared_from_this(), request = *request,
        done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> updated) mutable {
         if (!updated.ok()) return done(updated.status());
         {
           MutexLock lock(self->mu_);
-          std::vector<std::string> denied;
-          for (const auto& [id, open] : self->open_) {
-            if (open.request.registration_id == request.registration_id &&
-                open.request.from.uid == denial.uid &&
-                open.request.from.user_name == denial.user_name) {
-              denied.push_back(id);
-            }
+          if (const auto open = self->open_.find(request.id); open != self->open_.end()) {
+            self->denied_.push_back(open->second);
+            if (self->denied_.size() > kMaxOpen) self->denied_.pop_front();
           }
-          for (const std::string& id : denied) {
-            self->End(id, AccessAnswer::State::kDenied, "");
-          }
+          self->End(request.id, AccessAnswer::State::kDenied, "");
         }
         done(request);
       });

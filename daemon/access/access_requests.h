@@ -41,9 +41,9 @@ absl::StatusOr<std::string> CleanReason(absl::string_view text);
 // A request as the owner sees it.
 struct AccessRequest {
   std::string id;
-  Caller from;            // as he was when he asked
-  std::string principal;  // as a share for him would be written
-  std::string registration_id;
+  Caller from;                  // as he was when he asked
+  std::string principal;        // as a share for him would be written
+  std::string registration_id;  // what it means now
   OperationSet operations;
   ScopeSet scopes;
   Identifying reason;
@@ -64,9 +64,14 @@ struct AccessAnswer {
 // lapses. Nobody is woken by it: owners look, or have something look for them.
 //
 // A request is open until it is decided, for at most 7 days, and lives in memory alone. Asked for
-// again by the same user it is the same one. A uid has at most 8 open ones, and there are at most
-// 4096. After a denial the owner is not shown another one of that user for that registration for a
-// day, or for good; the user is told kDenied again at once. Denials are part of the registration.
+// again by the same user, in the same words, it is the same one: which registration they mean is
+// looked up when the owner looks or decides, and never tells the user anything. A uid has at most 8
+// open ones, and there are at most 4096.
+//
+// After a denial the owner is not shown another one of that user for that registration for a day,
+// or for good: denials are part of the registration. The user is told kDenied of the request that
+// was decided, and again at once for the same words while this runs; others stay kPending, or he
+// would learn which of his guesses mean the same registration.
 //
 // Thread-safe.
 class AccessRequests {
@@ -113,8 +118,7 @@ class AccessRequests {
   void Approve(const Caller& caller, const std::string& request_id, Share terms,
                absl::AnyInvocable<void(absl::StatusOr<Approval>)> done);
 
-  // Ends all requests of that user for that registration; `done` gets this one. Errors:
-  // kAccessRequestNotFound, those of the store.
+  // Ends it; `done` gets it. Errors: kAccessRequestNotFound, those of the store.
   void Deny(const Caller& caller, const std::string& request_id, bool always,
             absl::AnyInvocable<void(absl::StatusOr<AccessRequest>)> done);
 

@@ -30,9 +30,24 @@ bool IsAny(const std::vector<Share>& principals, const Caller& caller) {
   });
 }
 
-bool HasUnknownGroup(const std::vector<Share>& principals) {
-  return std::any_of(principals.begin(), principals.end(),
-                     [](const Share& one) { return one.gid == kUnknownGid; });
+// Whether one of those who are denied may be the caller: by number or by name, for a uid may have
+// several; and of the unit as far as a process id says.
+bool MayBeAny(const std::vector<Share>& denied, const Caller& caller) {
+  return std::any_of(denied.begin(), denied.end(), [&](const Share& one) {
+    Share by_name = one;
+    if (!one.user_name.empty()) by_name.uid = -1;
+    for (const Share* meant : {&one, &by_name}) {
+      const ShareMatch match = Match(*meant, caller, absl::UnixEpoch());
+      if (match == ShareMatch::kYes || match == ShareMatch::kUnitUnsure) return true;
+    }
+    return false;
+  });
+}
+
+bool HasUnknown(const std::vector<Share>& denied) {
+  return std::any_of(denied.begin(), denied.end(), [](const Share& one) {
+    return one.gid == kUnknownGid || one.uid == kUnknownUid;
+  });
 }
 
 absl::Status NotAllowed(absl::string_view why, const Policy* decider) {
@@ -66,12 +81,13 @@ absl::Status CheckEnrollByPolicy(const Catalog& catalog, const Caller& caller,
                       "let a person enroll and share with the unit: unit:NAME.service");
   }
   const Policy* decider = FindDecider(catalog, server_name, app_id);
-  if (decider != nullptr && IsAny(decider->deny_enroll, caller)) {
+  if (decider != nullptr && MayBeAny(decider->deny_enroll, caller)) {
     return NotAllowed("the configuration does not let this user enroll", decider);
   }
   // Whoever is in a group that nobody knows may be one of those who are denied.
-  if (decider != nullptr && HasUnknownGroup(decider->deny_enroll)) {
-    return NotAllowed("the configuration denies a group that this machine does not know", decider);
+  if (decider != nullptr && HasUnknown(decider->deny_enroll)) {
+    return NotAllowed("the configuration denies a user or group that this machine does not know",
+                      decider);
   }
   const bool says_who = decider != nullptr && decider->allow_enroll.has_value();
   if (says_who && IsAny(decider->allow_enroll->principals, caller)) return absl::OkStatus();

@@ -170,6 +170,21 @@ Share ConfiguredShare(const Principal& principal, std::string place, const UserD
   return share;
 }
 
+Share ConfiguredDenial(const Principal& principal, std::string place, const UserDatabase& users) {
+  Share denied = ConfiguredShare(principal, place, users);
+  if (principal.user.empty()) return denied;
+  const absl::optional<uid_t> uid =
+      users.find_user(principal.user).value_or(absl::optional<uid_t>());
+  denied.uid = uid.has_value() ? int64_t{*uid} : kUnknownUid;
+  if (!uid.has_value()) {
+    Log(LogLevel::kWarning,
+        "a user whom the configuration denies is not to be found: nobody is let in there until he "
+        "is and the configuration is reloaded",
+        {{"user", principal.user}, {"place", place}});
+  }
+  return denied;
+}
+
 Share ShareFor(const Caller& caller) {
   Share share;
   Principal principal;

@@ -50,6 +50,10 @@ absl::StatusOr<Caller> CallerNamed(const std::string& user_name, const UserDatab
 // is in one that is not to be found, which is logged. `place`: "file:line". May block.
 Share ConfiguredShare(const Principal& principal, std::string place, const UserDatabase& users);
 
+// The same for whomever it denies something: a user by his number, too, for a uid may have several
+// names; kUnknownUid for one who is not to be found.
+Share ConfiguredDenial(const Principal& principal, std::string place, const UserDatabase& users);
+
 // A share without terms for the caller himself: his login, or his uid if it has none.
 Share ShareFor(const Caller& caller);
 

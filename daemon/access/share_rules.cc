@@ -40,6 +40,12 @@ void RemoveMadeUnder(Registration& registration, const std::string& share_id) {
   std::erase_if(registration.shares, [&](const Share& one) { return one.made_under == share_id; });
 }
 
+size_t ScopeBytes(const Share& share) {
+  size_t bytes = 0;
+  for (const std::string& scope : share.scopes) bytes += scope.size();
+  return bytes;
+}
+
 }  // namespace
 
 OperationSet OperationSet::All() {
@@ -155,6 +161,15 @@ absl::Status CheckShareScopes(const Share& share, const Registration& registrati
 }
 
 absl::Status PutShare(Registration& registration, Share share) {
+  size_t scope_bytes = ScopeBytes(share);
+  for (const Share& one : registration.shares) {
+    if (one.principal != share.principal) scope_bytes += ScopeBytes(one);
+  }
+  if (scope_bytes > kMaxShareScopes) {
+    return WithRemedy(
+        MakeError(Reason::kRateLimited, "the registration's shares name 64 KiB of scopes"),
+        "take shares back that are not needed, or name scopes that cover many: 'patient/*.rs'");
+  }
   std::erase_if(registration.denials, [&](const Denial& one) {
     return static_cast<int64_t>(one.uid) == share.uid && one.user_name == share.user_name;
   });
@@ -184,6 +199,8 @@ absl::StatusOr<Share> AddShare(Registration& registration, Share share, absl::Ti
       return MakeError(Reason::kNotPermitted,
                        "he has a share already, which is not by this one: the owner adds to it");
     }
+  }
+  if (same != registration.shares.end() && same->made_under == share.made_under) {
     OperationSet operations = OperationsOf(share);
     const OperationSet before = OperationsOf(*same);
     const bool both_tokens = operations.Has(Operation::kToken) && before.Has(Operation::kToken);

@@ -62,8 +62,10 @@ std::string DescribeOperations(OperationSet operations);
 // "allows token, for patient/*.rs, until 2027-01-31 12:00 UTC".
 std::string DescribeTerms(const Share& share);
 
-// The group of a share by the configuration that this machine does not know: nobody is in it.
+// The group of a share by the configuration that this machine does not know: nobody is in it. And
+// the user of a denial.
 inline constexpr int64_t kUnknownGid = -2;
+inline constexpr int64_t kUnknownUid = -2;
 
 // Whether a share is the caller's, or the first thing that is not so.
 enum class ShareMatch {
@@ -88,17 +90,20 @@ absl::Status CheckShareScopes(const Share& share, const Registration& registrati
 // Whether all that `part` allows, `whole` allows too, until then and longer.
 bool IsPartOf(const Share& part, const Share& whole);
 
-// At most so many of one registration.
+// At most so many of one registration, and so many bytes of scopes in all of them.
 inline constexpr size_t kMaxShares = 256;
+inline constexpr size_t kMaxShareScopes = 64 * 1024;
 
 // Puts it in the place of what its principal has, or beside the others. What was made under a share
 // goes with it, also when another one takes its place; and so does a denial of the user. Errors:
-// kRateLimited beyond kMaxShares.
+// kRateLimited beyond kMaxShares and kMaxShareScopes.
 absl::Status PutShare(Registration& registration, Share share);
 
-// Adds it to what its principal has: the operations and scopes of both, until the end of this one.
-// Gives what he has now. Errors: those of CheckShare for both together, those of PutShare, and
-// kNotPermitted where he has one that was not made under the same share as this one.
+// Adds it to what its principal has of the same maker: the operations and scopes of both, until the
+// end of this one. The owner's takes the place of what somebody passed on to him, who may have
+// given more, and whose word ends with his own share. Gives what he has now. Errors: those of
+// CheckShare for both together, those of PutShare, and kNotPermitted for one that is passed on
+// where he has another already.
 absl::StatusOr<Share> AddShare(Registration& registration, Share share, absl::Time now);
 
 // With what was made under it. Errors: kShareNotFound. `principal` as ToString(Principal) writes

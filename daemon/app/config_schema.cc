@@ -136,9 +136,11 @@ absl::Status CheckOperation(const std::string& text) {
   return absl::InvalidArgumentError("must be of token, dpop, jwt, assertion and manage");
 }
 
-// The principals of a list, in which a word may stand for people.
+// The principals of a list: of those who are allowed, where a word may stand for people, or who are
+// denied.
 Policy::Allowed ReadAllowed(ConfigTable& table, const char* key, bool people_may_be_named,
                             const std::string& place) {
+  const auto resolve = people_may_be_named ? ConfiguredShare : ConfiguredDenial;
   Policy::Allowed allowed;
   std::vector<std::string> texts;
   table.ReadStrings(key, texts, [&](const std::string& text) {
@@ -151,7 +153,7 @@ Policy::Allowed ReadAllowed(ConfigTable& table, const char* key, bool people_may
     }
     const absl::StatusOr<Principal> principal = ParsePrincipal(text);
     if (principal.ok()) {
-      allowed.principals.push_back(ConfiguredShare(*principal, place, UserDatabase()));
+      allowed.principals.push_back(resolve(*principal, place, UserDatabase()));
     }
   }
   return allowed;

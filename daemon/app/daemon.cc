@@ -107,6 +107,7 @@ struct Daemon::Parts {
   std::unique_ptr<TimerThread> watch_thread;
   const UserDatabase users;
   std::unique_ptr<TimerThread> name_thread;
+  std::unique_ptr<NameLookups> name_lookups;
   std::unique_ptr<ShareEnds> share_ends;
   std::unique_ptr<RegistrationFeed> feed;
   std::unique_ptr<AccessRequests> access_requests;
@@ -223,6 +224,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.watch_thread = std::make_unique<TimerThread>(clock);
   // LDAP may take its time: on a thread where nobody else waits for his turn.
   p.name_thread = std::make_unique<TimerThread>(clock);
+  p.name_lookups = std::make_unique<NameLookups>(*p.name_thread);
   p.feed = std::make_unique<RegistrationFeed>(*p.store, *p.access, *p.watch_thread, clock);
   p.access_requests = std::make_unique<AccessRequests>(*p.store, *p.access, *p.watch_thread, clock);
   p.hardware_watch = std::make_unique<HardwareWatch>([&p] { NoteHardware(p); });
@@ -279,7 +281,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
                                     *p.remover,      *p.suspender,
                                     *p.feed,         *p.access_requests,
                                     *p.audit,        *p.scheduler,
-                                    *p.watch_thread, *p.name_thread,
+                                    *p.watch_thread, *p.name_lookups,
                                     p.users,         *p.reloads,
                                     clock,           MakeServiceInfo(config, clock)});
   // A first call may come before Start has returned the server.

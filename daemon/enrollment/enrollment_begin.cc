@@ -24,14 +24,13 @@ constexpr int kMostNamesTried = 50;
 
 using Phase = PendingEnrollment::Phase;
 
-// Whether the caller has a registration of that app at that server already. One that is only begun
+// Whether there is one of that app at that server among the caller's own. One that is only begun
 // is none yet.
-bool HasOneAlready(const std::vector<RegistrationStore::Snapshot>& visible, const Caller& caller,
+bool HasOneAlready(const std::vector<RegistrationStore::Snapshot>& own,
                    const EnrollmentPlan& plan) {
-  return std::any_of(visible.begin(), visible.end(), [&](const RegistrationStore::Snapshot& one) {
+  return std::any_of(own.begin(), own.end(), [&](const RegistrationStore::Snapshot& one) {
     const GenerationState state = one->state();
-    return one->owner_uid == caller.uid && one->owner_name == caller.user_name &&
-           one->app_id == plan.app_id && one->fhir_base == plan.server.fhir_base &&
+    return one->app_id == plan.app_id && one->fhir_base == plan.server.fhir_base &&
            state != GenerationState::kPending && state != GenerationState::kRegistering &&
            state != GenerationState::kDeleting;
   });
@@ -175,7 +174,7 @@ void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, Enrollment
   pending->context_varies = request.context_varies;
   pending->renewal = renewed != nullptr;
   pending->new_patient = request.new_patient;
-  if (!pending->renewal && HasOneAlready(parts_.access.List(caller), caller, *plan)) {
+  if (!pending->renewal && HasOneAlready(parts_.access.ListOwn(caller), *plan)) {
     pending->begun.warnings.push_back(RegistrationWarning::kSameAppSameServer);
   }
   pending->plan = *std::move(plan);
@@ -298,8 +297,14 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
     copy.name = Identifying(absl::StrCat(registration.name.RevealIdentifying(), "-", attempt));
   }
   parts_.store.Insert(
-      std::move(copy), [core = shared_from_this(), pending, registration = std::move(registration),
-                        attempt, done = std::move(done)](absl::Status inserted) mutable {
+      std::move(copy),
+      // On the store's thread: of several that are begun at once each sees those before it.
+      [core = shared_from_this(), pending] {
+        return core->parts_.access.CheckEnroll(pending->begun_by, pending->plan.server.name,
+                                               pending->plan.app_id);
+      },
+      [core = shared_from_this(), pending, registration = std::move(registration), attempt,
+       done = std::move(done)](absl::Status inserted) mutable {
         if (inserted.ok()) {
           CrashPoint("enrollment.recorded");
           return done(std::move(pending));
@@ -316,7 +321,11 @@ void EnrollmentManager::Core::InsertRecord(Pending pending, Registration registr
 void EnrollmentManager::Core::AddGeneration(Pending pending, PrepareDone done) {
   parts_.store.Update(
       pending->registration_id,
-      [pending, now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+      [core = shared_from_this(), pending,
+       now = parts_.clock.Now()](Registration& registration) -> absl::Status {
+        if (absl::Status status = core->CheckStillManages(*pending, registration); !status.ok()) {
+          return status;
+        }
         if (registration.state() == GenerationState::kDeleting) return RegistrationNotFound();
         for (const Generation& one : registration.generations) {
           if (one.number >= pending->generation) {

@@ -25,7 +25,7 @@ struct PendingEnrollment {
   // Constant once the enrollment can be found by others.
   std::string id;
   uid_t uid = 0;
-  Caller begun_by;
+  Caller begun_by;  // nobody for one that was found at the start
   std::string request_id;
   bool renewal = false;
   bool context_varies = false;
@@ -124,9 +124,13 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   // The caller's earlier enrollment with that request id, unless it failed; null when absent.
   Pending FindRequest(const Caller& caller, const std::string& request_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // What came of it before a restart; null if nothing that is there still.
+  // What came of the same request before a restart: a registration of the caller's own, or the one
+  // to be renewed, of that app at that server. Null if nothing that is there still.
   RegistrationStore::Snapshot FindFinished(const Caller& caller,
-                                           const std::string& request_id) const;
+                                           const EnrollmentRequest& request) const;
+  // Whether who began a renewal may still manage the registration.
+  absl::Status CheckStillManages(const PendingEnrollment& pending,
+                                 const Registration& registration) const;
   // Adds it to the table, if the quotas allow.
   absl::Status Admit(const Pending& pending);
   void Step(const Pending& pending, EnrollmentStep step);

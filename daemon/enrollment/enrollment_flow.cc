@@ -91,6 +91,12 @@ void EnrollmentManager::Core::Complete(const Caller& caller, const std::string& 
     return done(MakeError(Reason::kEnrollmentNotFound, "no enrollment of that id is under way"));
   }
   if (outcome.has_value()) return done(*std::move(outcome));
+  if (const RegistrationStore::Snapshot renewed = parts_.store.Find(pending->registration_id);
+      code.ok() && renewed != nullptr) {
+    if (absl::Status status = CheckStillManages(*pending, *renewed); !status.ok()) {
+      return Abandon(pending, status);
+    }
+  }
   if (refused) return Abandon(pending, code.status());
   if (!code.ok()) return done(code.status());
 
@@ -183,7 +189,7 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
     }
   }
   if (!outcome.has_value()) {
-    if (const RegistrationStore::Snapshot finished = FindFinished(caller, request.request_id);
+    if (const RegistrationStore::Snapshot finished = FindFinished(caller, request);
         finished != nullptr) {
       outcome = finished;
     }
@@ -219,10 +225,13 @@ void EnrollmentManager::Core::MarkRegistering(Pending pending) {
   // Durable before the first byte of the POST: from here on a client may exist at the server.
   parts_.store.Update(
       pending->registration_id,
-      [number = pending->generation, scope = pending->granted_scope](Registration& registration) {
-        Generation* generation = FindLive(registration, number);
+      [core = shared_from_this(), pending](Registration& registration) {
+        Generation* generation = FindLive(registration, pending->generation);
         if (generation == nullptr) return RegistrationNotFound();
-        generation->granted_scope = scope;
+        if (absl::Status status = core->CheckStillManages(*pending, registration); !status.ok()) {
+          return status;
+        }
+        generation->granted_scope = pending->granted_scope;
         return MoveState(generation->state, StateCause::kPostIsSent);
       },
       [core = shared_from_this(), pending](absl::StatusOr<RegistrationStore::Snapshot> saved) {
@@ -322,6 +331,13 @@ void EnrollmentManager::Core::SaveClientId(Pending pending, RegisteredClient cli
 }
 
 void EnrollmentManager::Core::Verify(Pending pending) {
+  // Before the old generation gives way to the new one, which may take days.
+  if (const RegistrationStore::Snapshot registration = parts_.store.Find(pending->registration_id);
+      registration != nullptr) {
+    if (absl::Status status = CheckStillManages(*pending, *registration); !status.ok()) {
+      return Abandon(pending, status);
+    }
+  }
   if (pending->verifications == 0) Step(pending, EnrollmentStep::kVerifying);
   ++pending->verifications;
   parts_.tokens.FetchFirstToken(

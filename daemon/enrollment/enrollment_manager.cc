@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kMostPendingPerUid = 3;
 constexpr int kMostPending = 32;
+constexpr size_t kMostWatches = 16;  // of one
 // How long an ended enrollment is remembered, so that Complete and Watch may ask again.
 constexpr absl::Duration kRememberOutcome = absl::Minutes(10);
 
@@ -152,17 +153,39 @@ EnrollmentManager::Core::Pending EnrollmentManager::Core::FindRequest(
 }
 
 RegistrationStore::Snapshot EnrollmentManager::Core::FindFinished(
-    const Caller& caller, const std::string& request_id) const {
-  if (request_id.empty()) return nullptr;
-  for (const RegistrationStore::Snapshot& one : parts_.access.List(caller)) {
+    const Caller& caller, const EnrollmentRequest& request) const {
+  if (request.request_id.empty()) return nullptr;
+  // Ids are the callers' own to choose: another's registration may have the same.
+  std::vector<RegistrationStore::Snapshot> may_be = parts_.access.ListOwn(caller);
+  if (!request.renews.empty()) {
+    may_be.clear();
+    if (auto renewed = parts_.access.Find(caller, request.renews, Operation::kManage);
+        renewed.ok()) {
+      may_be.push_back(*std::move(renewed));
+    }
+  }
+  const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
+  for (const RegistrationStore::Snapshot& one : may_be) {
+    const auto by_base = catalog->FindServerByFhirBase(request.fhir_base);
+    const bool same =
+        (request.app_id.empty() || request.app_id == one->app_id) &&
+        (request.server_name.empty() || request.server_name == catalog->ServerNameOf(*one)) &&
+        (request.fhir_base.empty() || (by_base.ok() && *by_base == catalog->FindServerOf(*one)));
+    if (!same) continue;
     for (const Generation& generation : one->generations) {
-      if (generation.request_id == request_id &&
+      if (generation.request_id == request.request_id &&
           generation.first_token_at != absl::InfinitePast()) {
         return one;
       }
     }
   }
   return nullptr;
+}
+
+absl::Status EnrollmentManager::Core::CheckStillManages(const PendingEnrollment& pending,
+                                                        const Registration& registration) const {
+  if (!pending.renewal) return absl::OkStatus();
+  return parts_.access.Check(pending.begun_by, registration, Operation::kManage);
 }
 
 absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
@@ -222,6 +245,10 @@ absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Core::Watch(
   MutexLock lock(mu_);
   const Pending pending = FindPending(caller, id);
   if (pending == nullptr) return EnrollmentNotFound();
+  if (pending->watches.size() >= kMostWatches) {
+    return WithRetryAfter(MakeError(Reason::kRateLimited, "enough calls watch this enrollment"),
+                          absl::Seconds(10));
+  }
   on_step(pending->progress);
   const WatchId watch = next_watch_++;
   if (pending->phase != PendingEnrollment::Phase::kEnded) {

@@ -44,10 +44,13 @@ void DestroyEach(KeyService& keys, std::vector<KeyReference> left, std::string r
 
 }  // namespace
 
-void RegistrationRemover::Remove(std::string registration_id, Done done) {
+void RegistrationRemover::Remove(std::string registration_id,
+                                 absl::AnyInvocable<absl::Status(const Registration&)> may,
+                                 Done done) {
   store_.Update(
       std::move(registration_id),
-      [](Registration& registration) {
+      [may = std::move(may)](Registration& registration) mutable {
+        if (absl::Status status = may(registration); !status.ok()) return status;
         for (Generation& generation : registration.generations) {
           const absl::Status moved = MoveState(generation.state, StateCause::kDeleteCalled);
           if (!moved.ok()) return moved;
@@ -122,7 +125,8 @@ void RegistrationRemover::RemoveRecordLater(std::string registration_id, int att
 void RegistrationRemover::Recover() {
   for (const RegistrationStore::Snapshot& registration : store_.List()) {
     if (registration->state() != GenerationState::kDeleting) continue;
-    Remove(registration->id, [id = registration->id](absl::StatusOr<Removed> removed) {
+    const auto was_ordered = [](const Registration&) { return absl::OkStatus(); };
+    Remove(registration->id, was_ordered, [id = registration->id](absl::StatusOr<Removed> removed) {
       if (removed.ok()) return;
       Log(LogLevel::kWarning, "a deletion could not be finished",
           {{"registration", id}, {"error", removed.status().message()}});

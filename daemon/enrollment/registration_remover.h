@@ -35,10 +35,13 @@ class RegistrationRemover {
                       const TokenRevoker& revoker, Scheduler& scheduler)
       : store_(store), keys_(keys), tokens_(tokens), revoker_(revoker), scheduler_(scheduler) {}
 
-  // The caller has been authorized. `done` runs exactly once. Errors: kRegistrationNotFound,
-  // kStoreUnavailable. A key that cannot be destroyed now (hardware absent) does not hold the
-  // removal up.
-  void Remove(std::string registration_id, absl::AnyInvocable<void(absl::StatusOr<Removed>)> done);
+  // `may` says whether the caller may still have it removed; it is asked on the store's thread,
+  // with the latest state, before anything is done. `done` runs exactly once. Errors: those of
+  // `may`, kRegistrationNotFound, kStoreUnavailable. A key that cannot be destroyed now (hardware
+  // absent) does not hold the removal up.
+  void Remove(std::string registration_id,
+              absl::AnyInvocable<absl::Status(const Registration&)> may,
+              absl::AnyInvocable<void(absl::StatusOr<Removed>)> done);
 
   // Finishes what a kill interrupted. At start, before the first request.
   void Recover();

@@ -111,6 +111,8 @@ constexpr StateTransition kTransitions[] = {
     {S::kVerifying, S::kKeyLost, C::kKeyLost,
      "EnrollmentFailureTest.KeyIsLostBeforeTheFirstToken_IsSaidAndNotTriedForEver"},
     {S::kVerifying, S::kKeyUnavailable, C::kHardwareAway, kAway},
+    {S::kVerifying, absl::nullopt, C::kAbandoned,
+     "RenewalByAGrantee.ManagementEndsBeforeTheFirstToken_TheRenewalEndsAndTheOldOneServes"},
     {S::kVerifying, S::kDeleting, C::kRenewed, kRetired},
     {S::kVerifying, S::kDeleting, C::kDeleteCalled, kDeleted},
 

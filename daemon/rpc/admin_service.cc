@@ -96,7 +96,7 @@ grpc::ServerWriteReactor<v1::RunDiagnosticsResponse>* AdminService::RunDiagnosti
     return absl::optional<v1::RunDiagnosticsResponse>();
   });
   const std::shared_ptr<Diagnostics> run = Diagnostics::Start(
-      parts_, *request, [results, call](const v1::RunDiagnosticsResponse* result) {
+      parts_, caller_, *request, [results, call](const v1::RunDiagnosticsResponse* result) {
         {
           MutexLock lock(results->mu);
           if (result != nullptr) {

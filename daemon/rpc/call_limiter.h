@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -60,6 +61,11 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
 
   // Counts a call. Errors: kRateLimited, with the time until the next.
   absl::Status Admit(uid_t uid);
+
+  // The same when it is called, for what may turn out to cost nothing. Not to outlive this.
+  std::function<absl::Status()> Admission(uid_t uid) {
+    return [this, uid] { return Admit(uid); };
+  }
 
   // Counts a call and gives it a write. Errors: kRateLimited, with the time to wait.
   absl::StatusOr<Slot> TakeWrite(uid_t uid);

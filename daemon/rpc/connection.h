@@ -40,7 +40,7 @@ using HealthTable = std::map<std::string, bool>;
 class Connection {
  public:
   struct Limits {
-    int max_receive_bytes = 1024 * 1024;
+    int max_receive_bytes = 128 * 1024;  // an initial token of 64 KiB is the longest thing
     int max_send_bytes = 4 * 1024 * 1024;
     int max_metadata_bytes = 16 * 1024;
     int max_concurrent_calls = 100;

@@ -161,6 +161,10 @@ void ConnectionServer::Build(BuildJob job) {
     return Forget(job.id);
   }
   caller->admin = endpoint.admin;
+  if ((caller->in_container || caller->user_name.empty()) && !TakeStrangersPlace(job.id)) {
+    HandToRefusal(std::move(job.socket), refuse_too_many_);
+    return Forget(job.id);
+  }
 
   UniqueFd watch(fcntl(job.socket.get(), F_DUPFD_CLOEXEC, 3));
   if (!watch) {
@@ -194,6 +198,16 @@ void ConnectionServer::Build(BuildJob job) {
     close = epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.watch.get(), &event) != 0 || draining_;
   }
   if (close) Close(job.id);
+}
+
+bool ConnectionServer::TakeStrangersPlace(uint64_t id) {
+  MutexLock lock(mu_);
+  Entry& entry = entries_[id];
+  int& strangers = strangers_[entry.endpoint];
+  if (strangers >= options_.max_connections_of_strangers) return false;
+  ++strangers;
+  entry.stranger = true;
+  return true;
 }
 
 void ConnectionServer::NoteFailedLookup(const absl::Status& error) {
@@ -278,6 +292,7 @@ void ConnectionServer::Forget(uint64_t id) {
   const Entry& entry = found->second;
   if (entry.state == State::kClosing) --stats_.closing;
   --by_endpoint_[entry.endpoint];
+  if (entry.stranger) --strangers_[entry.endpoint];
   const UidKey key{entry.endpoint, entry.uid};
   if (--by_uid_[key] == 0) by_uid_.erase(key);
   entries_.erase(found);

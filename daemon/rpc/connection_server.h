@@ -43,10 +43,10 @@ namespace smartkey {
 // which gRPC still has, and would otherwise report a later connection's id.
 //
 // Refused with a typed status, without a server (refusal.h): kCallerUnidentified,
-// kTooManyConnections (in all, for a uid, or for a uid in a short time), kNotReady while the user
-// database does not answer, on an admin endpoint kNotPermitted and kContainerDenied. A refused
-// connection is closed, so that a client comes back with a new one, and the caller is looked up
-// anew.
+// kTooManyConnections (in all, for a uid, or for a uid in a short time; the last eighth of all is
+// for uids that have few), kNotReady while the user database does not answer, on an admin endpoint
+// kNotPermitted and kContainerDenied. A refused connection is closed, so that a client comes back
+// with a new one, and the caller is looked up anew.
 class ConnectionServer {
  public:
   struct Endpoint {
@@ -62,6 +62,9 @@ class ConnectionServer {
     // allow.
     int max_connections = 2048;
     int max_connections_per_uid = 256;
+    // For each endpoint, of all callers together who are no users of the machine: in a container,
+    // or of a uid without a login. Uids of theirs cost nothing (subuid(5) lends 65,536).
+    int max_connections_of_strangers = 256;
     // New ones of a uid: so many at once, then so many a second.
     int new_connections_at_once = 400;
     int new_connections_per_second = 200;
@@ -116,6 +119,7 @@ class ConnectionServer {
   struct Entry {
     size_t endpoint = 0;
     uid_t uid = 0;
+    bool stranger = false;
     State state = State::kBuilding;
     UniqueFd watch;
     std::shared_ptr<Connection> connection;
@@ -154,6 +158,7 @@ class ConnectionServer {
 
   void BuildLoop();
   void Build(BuildJob job);
+  bool TakeStrangersPlace(uint64_t id);
   void NoteFailedLookup(const absl::Status& error);
   void ReapLoop();
   void Reap(uint64_t id);
@@ -192,6 +197,7 @@ class ConnectionServer {
   std::map<uint64_t, Entry> entries_ ABSL_GUARDED_BY(mu_);
   std::map<UidKey, int> by_uid_ ABSL_GUARDED_BY(mu_);
   std::map<size_t, int> by_endpoint_ ABSL_GUARDED_BY(mu_);
+  std::map<size_t, int> strangers_ ABSL_GUARDED_BY(mu_);  // of by_endpoint_, as far as known
   FairQueue<UidKey, BuildJob> to_build_ ABSL_GUARDED_BY(mu_);
   std::deque<uint64_t> to_reap_ ABSL_GUARDED_BY(mu_);
   std::vector<RefuseJob> to_refuse_ ABSL_GUARDED_BY(mu_);

@@ -19,6 +19,7 @@ namespace {
 constexpr absl::Duration kTurn = absl::Seconds(5);
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 constexpr int kAcceptsPerTurn = 64;
+constexpr int kFew = 8;
 
 bool MayAdminister(const ConnectionServer::Endpoint& endpoint, const PeerCredentials& peer) {
   if (peer.uid == 0) return true;
@@ -106,7 +107,9 @@ void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials p
     if (draining_) return;
     int& of_uid = by_uid_[{endpoint, peer.uid}];
     int& of_endpoint = by_endpoint_[endpoint];
-    if (of_uid < options_.max_connections_per_uid && of_endpoint < max_connections_) {
+    // A few uids with many connections leave room for those that have none yet.
+    const int room = of_uid < kFew ? max_connections_ : max_connections_ - max_connections_ / 8;
+    if (of_uid < options_.max_connections_per_uid && of_endpoint < room) {
       ++of_uid;
       ++of_endpoint;
       ++stats_.accepted;

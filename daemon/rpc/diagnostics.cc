@@ -47,10 +47,10 @@ std::string Counted(size_t count, absl::string_view what) {
 
 }  // namespace
 
-std::shared_ptr<Diagnostics> Diagnostics::Start(const ServiceParts& parts,
+std::shared_ptr<Diagnostics> Diagnostics::Start(const ServiceParts& parts, const Caller& caller,
                                                 const v1::RunDiagnosticsRequest& request,
                                                 std::function<void(const Result*)> tell) {
-  std::shared_ptr<Diagnostics> run(new Diagnostics(parts, request, std::move(tell)));
+  std::shared_ptr<Diagnostics> run(new Diagnostics(parts, caller, request, std::move(tell)));
   run->Plan();
   // Not inside this call: what is told may come before the caller is ready for it.
   parts.scheduler.RunAfter(absl::ZeroDuration(), [run] { run->Run(); });
@@ -73,11 +73,10 @@ void Diagnostics::Plan() {
   AddSync(kConfig, &Diagnostics::CheckConfig);
   // Names may be looked up in a directory far away.
   Add(kAccess, [this](Next next) {
-    parts_.name_scheduler.RunAfter(absl::ZeroDuration(),
-                                   [self = shared_from_this(), next = std::move(next)]() mutable {
-                                     self->CheckNobody();
-                                     next();
-                                   });
+    parts_.name_lookups.Run(caller_, [self = shared_from_this(), next = std::move(next)]() mutable {
+      self->CheckNobody();
+      next();
+    });
   });
   AddSync(kHardware, &Diagnostics::CheckHardware);
   Add(kHardware, [this](Next next) { CheckLockout(std::move(next)); });

@@ -25,7 +25,7 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
 
   // `tell` gets each result, then nullptr at the end; on any thread, one at a time. `parts`
   // outlives this.
-  static std::shared_ptr<Diagnostics> Start(const ServiceParts& parts,
+  static std::shared_ptr<Diagnostics> Start(const ServiceParts& parts, const Caller& caller,
                                             const v1::RunDiagnosticsRequest& request,
                                             std::function<void(const Result*)> tell);
 
@@ -37,9 +37,9 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
   using Next = absl::AnyInvocable<void()>;
   using Check = std::function<void(Next)>;
 
-  Diagnostics(const ServiceParts& parts, const v1::RunDiagnosticsRequest& request,
-              std::function<void(const Result*)> tell)
-      : parts_(parts), request_(request), tell_(std::move(tell)) {}
+  Diagnostics(const ServiceParts& parts, const Caller& caller,
+              const v1::RunDiagnosticsRequest& request, std::function<void(const Result*)> tell)
+      : parts_(parts), caller_(caller), request_(request), tell_(std::move(tell)) {}
 
   void Plan();
   void Add(const char* area, Check check);
@@ -66,6 +66,7 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
   void CheckRegistrations();
 
   const ServiceParts& parts_;
+  const Caller caller_;
   const v1::RunDiagnosticsRequest request_;
   const std::function<void(const Result*)> tell_;
   std::vector<Check> checks_;  // planned; taken from the front

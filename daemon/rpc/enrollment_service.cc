@@ -120,8 +120,8 @@ absl::Status EnrollmentService::CheckOwner(const std::string& owner) const {
 void EnrollmentService::AsOwner(const std::string& owner,
                                 absl::AnyInvocable<void(absl::StatusOr<Caller>)> then) const {
   if (!caller_.admin) return then(caller_);
-  parts_.name_scheduler.RunAfter(
-      absl::ZeroDuration(), [&users = parts_.users, owner, then = std::move(then)]() mutable {
+  parts_.name_lookups.Run(
+      caller_, [&users = parts_.users, owner, then = std::move(then)]() mutable {
         absl::StatusOr<Caller> named = CallerNamed(owner, users);
         if (named.ok()) {
           Log(LogLevel::kInfo, "root enrolls for another user", {{"owner_uid", named->uid}});
@@ -227,6 +227,10 @@ grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
 grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchEnrollment(
     grpc::CallbackServerContext*, const v1::WatchEnrollmentRequest* request) {
   auto call = PendingStreamCall<v1::WatchEnrollmentResponse>::Start();
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) {
+    call->Finish(kept);
+    return call->reactor();
+  }
   absl::StatusOr<EnrollmentManager::WatchId> watch = parts_.enrollments.Watch(
       Acting(request->enrollment_id()), request->enrollment_id(),
       [call, &parts = parts_, caller = caller_,

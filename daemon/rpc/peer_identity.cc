@@ -27,7 +27,7 @@ namespace {
 constexpr uid_t kOverflowUid = 65534;  // /proc/sys/kernel/overflowuid; also Debian's "nobody"
 constexpr size_t kMaxProcFile = 64 * 1024;
 
-std::vector<gid_t> PeerGroups(int socket) {
+absl::optional<std::vector<gid_t>> PeerGroups(int socket) {
   std::vector<gid_t> groups(32);
   for (int attempt = 0; attempt < 2; ++attempt) {
     socklen_t size = groups.size() * sizeof(gid_t);
@@ -41,14 +41,18 @@ std::vector<gid_t> PeerGroups(int socket) {
     if (errno != ERANGE || count <= groups.size()) break;
     groups.resize(count);
   }
-  return {};  // fewer groups, never more rights
+  return absl::nullopt;
 }
 
-UniqueFd PeerPidfd(int socket) {
+// False if the kernel could hold the process and does not, say because it has ended.
+bool HoldPeer(int socket, UniqueFd& pidfd) {
   int fd = -1;
   socklen_t size = sizeof fd;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) != 0) return UniqueFd();
-  return UniqueFd(fd);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) != 0) {
+    return errno == ENOPROTOOPT;  // before 6.5
+  }
+  pidfd = UniqueFd(fd);
+  return true;
 }
 
 // A pidfd turns readable when its process ends (pidfd_open(2)). Needs no permission over the
@@ -92,8 +96,14 @@ absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bo
   peer.uid = credentials.uid;
   peer.gid = credentials.gid;
   peer.pid = credentials.pid;
-  peer.groups = PeerGroups(socket);
-  if (hold) peer.pidfd = PeerPidfd(socket);
+  absl::optional<std::vector<gid_t>> groups = PeerGroups(socket);
+  if (!groups.has_value()) {
+    // A caller with fewer groups than he has would get around what is denied to one of them.
+    return MakeError(Reason::kCallerUnidentified,
+                     "the kernel does not say which groups the caller has");
+  }
+  peer.groups = *std::move(groups);
+  peer.vanished = hold && !HoldPeer(socket, peer.pidfd);
   peer.accepted = now;
   return peer;
 }
@@ -116,6 +126,7 @@ absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) con
   caller.user_name = std::move(user->name);
   caller.in_container = true;
   if (peer.pid <= 0) return caller;  // 0: a process outside our pid namespace
+  if (peer.vanished) return caller;  // his pid may be another process's by now
 
   const Observation seen = Observe(peer.pid);
 

@@ -32,14 +32,15 @@ struct PeerCredentials {
   gid_t gid = static_cast<gid_t>(-1);
   pid_t pid = 0;
   std::vector<gid_t> groups;
-  UniqueFd pidfd;  // SO_PEERPIDFD (Linux 6.5); none on older kernels
+  UniqueFd pidfd;         // SO_PEERPIDFD (Linux 6.5); none on older kernels
+  bool vanished = false;  // the kernel can hold callers, and could not hold this one
   BootTime accepted;
 };
 
 // Reads them from a connected stream socket; does not block. Without `hold` no pidfd is taken, as
-// on an older kernel. Errors: kCallerUnidentified when the kernel says nothing, or uid 65534 or -1:
-// every user looks like that from a user namespace without a mapping, so they would all be one
-// owner.
+// on an older kernel. Errors: kCallerUnidentified when the kernel says nothing, not even which
+// groups (what is denied to one of them would be allowed); or uid 65534 or -1: every user looks
+// like that from a user namespace without a mapping, so they would all be one owner.
 absl::StatusOr<PeerCredentials> ReadPeerCredentials(int socket, BootTime now, bool hold = true);
 
 using UserLookup = std::function<absl::StatusOr<UserEntry>(uid_t)>;

@@ -42,9 +42,12 @@ class PulledStreamCall : public std::enable_shared_from_this<PulledStreamCall<Re
     return call;
   }
 
-  // Once, before the first Wake().
+  // Once. Whoever wakes it before has nothing lost: the source is asked now.
   void Start(Source source) {
-    source_ = std::move(source);
+    {
+      MutexLock lock(mu_);
+      source_ = std::move(source);
+    }
     Pump();
   }
 
@@ -108,12 +111,13 @@ class PulledStreamCall : public std::enable_shared_from_this<PulledStreamCall<Re
         MutexLock lock(mu_);
         again_ = true;
         if (busy_ || ended_) return;
+        over = last_.has_value();
+        if (!over && !source_) return;  // Start comes here again
+        ended_ = over;
         again_ = false;
-        over = ended_ = last_.has_value();
         busy_ = !over;
       }
       if (over) return reactor_->Finish(ToGrpcStatus(*last_));
-      if (!source_) return EndTurn();
 
       absl::StatusOr<absl::optional<Response>> next = source_();
       if (next.ok() && next->has_value()) {
@@ -132,14 +136,9 @@ class PulledStreamCall : public std::enable_shared_from_this<PulledStreamCall<Re
     }
   }
 
-  void EndTurn() {
-    MutexLock lock(mu_);
-    busy_ = false;
-  }
-
   CallGate gate_;
   Reactor* reactor_ = nullptr;
-  Source source_;     // set once, by Start
+  Source source_;     // set once, under mu_; called by whoever has the turn
   Response current_;  // gRPC's while a write is under way
 
   Mutex mu_;

@@ -105,8 +105,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
 grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
     grpc::CallbackServerContext* context, const v1::GetRegistrationRequest* request,
     v1::GetRegistrationResponse* response) {
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kSee);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   FillRegistration(**registration, caller_, parts_.access, parts_.standings,
                    response->mutable_registration());
@@ -117,8 +117,8 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
     grpc::CallbackServerContext* context, const v1::UpdateRegistrationRequest* request,
     v1::UpdateRegistrationResponse* response) {
   // Who may is asked first: what is wrong with a change is nobody else's business.
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (absl::Status status = CheckUpdate(*request); !status.ok()) return FinishNow(context, status);
   if (request->has_owner()) {
@@ -144,12 +144,13 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
         if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
           return status;
         }
-        if (shares_only.has_value()) {
-          if (absl::Status status = access.CheckMakePrivate(caller, changed); !status.ok()) {
+        // A name that is taken would tell a grantee which others the owner has.
+        if (name.has_value() || shares_only.has_value()) {
+          if (absl::Status status = access.CheckOwnerSays(caller, changed); !status.ok()) {
             return status;
           }
-          changed.shares_only = *shares_only;
         }
+        if (shares_only.has_value()) changed.shares_only = *shares_only;
         if (name.has_value()) changed.name = *name;
         if (label.has_value()) changed.label = *label;
         if (access_for.has_value()) SayAccessFor(changed, *access_for, now);
@@ -173,8 +174,8 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
 grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
     grpc::CallbackServerContext* context, const v1::DeleteRegistrationRequest* request,
     v1::DeleteRegistrationResponse* response) {
-  absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
   if (!slot.ok()) return FinishNow(context, slot.status());
@@ -187,9 +188,14 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
   const std::string id = (*registration)->id;
   auto call = PendingUnaryCall<v1::DeleteRegistrationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
+  // The right may have ended since it was looked at.
+  const auto may = [caller = caller_, &access = parts_.access](const Registration& one) {
+    return access.Check(caller, one, Operation::kManage);
+  };
   parts_.remover.Remove(
-      id, [call, id, known_there, caller = caller_, &audit = parts_.audit,
-           slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
+      id, may,
+      [call, id, known_there, caller = caller_, &audit = parts_.audit,
+       slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
         slot.Release();
         audit.Note(&caller, "RegistrationService/DeleteRegistration", id, removed.status());
         call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {

@@ -99,8 +99,8 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
 grpc::ServerUnaryReactor* RegistrationService::RotateKey(grpc::CallbackServerContext* context,
                                                          const v1::RotateKeyRequest* request,
                                                          v1::RotateKeyResponse*) {
-  const absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  const absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const auto algorithm = AlgorithmFromProto(request->algorithm());
   if (!algorithm.ok()) return FinishNow(context, algorithm.status());

@@ -59,10 +59,9 @@ grpc::ServerUnaryReactor* RegistrationService::ChangeOwner(
   using Response = v1::UpdateRegistrationResponse;
   auto call = PendingUnaryCall<Response>::Start(context, response, parts_.scheduler,
                                                 TimeLeft(*context, kLimit));
-  parts_.name_scheduler.RunAfter(
-      absl::ZeroDuration(),
-      [call, &parts = parts_, caller = caller_, name = request->owner(),
-       registration = std::move(registration), slot = *std::move(slot)]() mutable {
+  parts_.name_lookups.Run(
+      caller_, [call, &parts = parts_, caller = caller_, name = request->owner(),
+                registration = std::move(registration), slot = *std::move(slot)]() mutable {
         const absl::StatusOr<Caller> owner = CallerNamed(name, parts.users);
         if (!owner.ok()) {
           slot.Release();

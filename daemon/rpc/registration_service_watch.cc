@@ -10,6 +10,7 @@
 #include "daemon/rpc/registration_filter.h"
 #include "daemon/rpc/registration_message.h"
 #include "daemon/rpc/registration_service.h"
+#include "daemon/rpc/service_support.h"
 
 namespace smartkey {
 namespace {
@@ -35,11 +36,15 @@ Response ToProto(const RegistrationEvent& event, const Caller& caller, const Ser
 grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
     grpc::CallbackServerContext*, const v1::WatchRegistrationsRequest* request) {
   auto call = PulledStreamCall<Response>::Make();
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) {
+    call->Finish(kept);
+    return call->reactor();
+  }
   // By its id from here on: a name may go to another one.
   std::string only;
   if (!request->registration().empty()) {
-    absl::StatusOr<Snapshot> one =
-        parts_.access.Find(caller_, request->registration(), Operation::kSee);
+    absl::StatusOr<Snapshot> one = parts_.access.Find(
+        caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
     if (!one.ok()) {
       call->Finish(one.status());
       return call->reactor();

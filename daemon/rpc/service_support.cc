@@ -9,6 +9,10 @@
 namespace smartkey {
 namespace {
 
+constexpr int kMostScopes = 64;
+constexpr size_t kMostScope = 256;
+constexpr size_t kMostKept = 20 * 1024;
+
 // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 bool IsScopeToken(absl::string_view scope) {
   return !scope.empty() && std::all_of(scope.begin(), scope.end(), [](char c) {
@@ -40,8 +44,14 @@ absl::StatusOr<absl::Duration> FromProto(const google::protobuf::Duration& durat
 
 absl::StatusOr<ScopeSet> ScopesFromProto(
     const google::protobuf::RepeatedPtrField<std::string>& scopes) {
+  if (scopes.size() > kMostScopes) {
+    return MakeError(Reason::kInvalidArgument, "more than 64 scopes");
+  }
   ScopeSet set;
   for (const std::string& scope : scopes) {
+    if (scope.size() > kMostScope) {
+      return MakeError(Reason::kInvalidArgument, "a scope is longer than 256 bytes");
+    }
     if (!IsScopeToken(scope)) {
       return MakeError(Reason::kInvalidArgument,
                        "a scope is empty or holds a character that scopes do not have");
@@ -49,6 +59,12 @@ absl::StatusOr<ScopeSet> ScopesFromProto(
     set.insert(scope);
   }
   return set;
+}
+
+absl::Status CheckKeptRequest(const google::protobuf::Message& request) {
+  if (request.ByteSizeLong() <= kMostKept) return absl::OkStatus();
+  return MakeError(Reason::kInvalidArgument,
+                   "a request that waits for its answer has at most 20 KiB");
 }
 
 absl::StatusOr<absl::optional<SignatureAlgorithm>> AlgorithmFromProto(const std::string& name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <google/protobuf/duration.pb.h>
+#include <google/protobuf/message.h>
 #include <google/protobuf/repeated_ptr_field.h>
 #include <google/protobuf/timestamp.pb.h>
 #include <grpcpp/server_context.h>
@@ -39,9 +40,14 @@ void SetDuration(absl::Duration duration, google::protobuf::Duration* message);
 // Errors: kInvalidArgument for a negative or malformed one.
 absl::StatusOr<absl::Duration> FromProto(const google::protobuf::Duration& duration);
 
-// Errors: kInvalidArgument for what is no scope-token of RFC 6749 section 3.3.
+// At most 64, of at most 256 bytes each. Errors: kInvalidArgument; also for what is no scope-token
+// of RFC 6749 section 3.3.
 absl::StatusOr<ScopeSet> ScopesFromProto(
     const google::protobuf::RepeatedPtrField<std::string>& scopes);
+
+// For what a call keeps for as long as it is open: its request, whatever stands in it. Errors:
+// kInvalidArgument beyond 20 KiB, which is more than the longest scopes and names.
+absl::Status CheckKeptRequest(const google::protobuf::Message& request);
 
 // Empty means "not given". Errors: kInvalidArgument for a name that is none.
 absl::StatusOr<absl::optional<SignatureAlgorithm>> AlgorithmFromProto(const std::string& name);

@@ -19,7 +19,7 @@ class PublicConnection : public ConnectionServices {
  public:
   PublicConnection(const ServiceParts& parts, const Caller& caller,
                    const std::shared_ptr<CallLimiter>& limits)
-      : tokens_(parts, caller),
+      : tokens_(parts, caller, limits),
         enrollments_(parts, caller, limits),
         registrations_(parts, caller, limits),
         sharing_(parts, caller, limits),

@@ -21,6 +21,7 @@
 #include "daemon/model/config_reload.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/connection_server.h"
+#include "daemon/rpc/name_lookups.h"
 #include "daemon/store/registration_store.h"
 #include "daemon/store/store_maintenance.h"
 #include "daemon/token/assertion_issuer.h"
@@ -64,7 +65,7 @@ struct ServiceParts {
   AuditLog& audit;
   Scheduler& scheduler;
   Scheduler& watch_scheduler;  // wakes those who watch, a thousand at a time
-  Scheduler& name_scheduler;   // looks users and groups up, for as long as that takes
+  NameLookups& name_lookups;
   const UserDatabase& users;
   ConfigReloader& config;
   const Clock& clock;

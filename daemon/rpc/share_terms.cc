@@ -12,7 +12,6 @@ namespace smartkey {
 namespace {
 
 const absl::Duration kLongestShare = absl::Hours(24 * 366 * 10);
-constexpr int kMostScopes = 100;
 
 template <class Request>
 absl::StatusOr<Share> TermsOf(const Request& request, const Caller& maker, absl::Time now) {
@@ -20,7 +19,7 @@ absl::StatusOr<Share> TermsOf(const Request& request, const Caller& maker, absl:
   const absl::StatusOr<OperationSet> operations = OperationsFromProto(request.operations());
   if (!operations.ok()) return operations.status();
   for (const Operation one : operations->list()) terms.operations.emplace_back(OperationName(one));
-  const absl::StatusOr<ScopeSet> scopes = ShareScopesFromProto(request.scopes());
+  const absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
   if (!scopes.ok()) return scopes.status();
   terms.scopes.assign(scopes->begin(), scopes->end());
   if (request.has_valid_for()) {
@@ -52,12 +51,6 @@ absl::StatusOr<OperationSet> OperationsFromProto(
     set.Add(*operation);
   }
   return set;
-}
-
-absl::StatusOr<ScopeSet> ShareScopesFromProto(
-    const google::protobuf::RepeatedPtrField<std::string>& scopes) {
-  if (scopes.size() > kMostScopes) return MakeError(Reason::kInvalidArgument, "too many scopes");
-  return ScopesFromProto(scopes);
 }
 
 absl::StatusOr<Share> ShareTermsFromProto(const v1::ShareRegistrationRequest& request,

@@ -25,10 +25,6 @@ absl::StatusOr<Share> ShareTermsFromProto(const v1::ShareRegistrationRequest& re
 absl::StatusOr<Share> ShareTermsFromProto(const v1::ResolveAccessRequestRequest& request,
                                           const Caller& maker, absl::Time now);
 
-// At most a hundred. Errors: kInvalidArgument.
-absl::StatusOr<ScopeSet> ShareScopesFromProto(
-    const google::protobuf::RepeatedPtrField<std::string>& scopes);
-
 // Tells the audit log, and in words the journal, that `caller` has changed a share or what leads to
 // one. The scopes themselves are not told: they may name a patient.
 void NoteShare(AuditLog& audit, absl::string_view operation, absl::string_view words,

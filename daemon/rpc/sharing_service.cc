@@ -60,8 +60,8 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
     grpc::CallbackServerContext* context, const v1::ShareRegistrationRequest* request,
     v1::ShareRegistrationResponse* response) {
   // Who may is asked first: what is wrong with a share is nobody else's business.
-  const absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  const absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   absl::StatusOr<Principal> principal = ParsePrincipal(request->principal());
   if (!principal.ok()) return FinishNow(context, principal.status());
@@ -85,49 +85,48 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
 
   auto call = PendingUnaryCall<v1::ShareRegistrationResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.name_scheduler.RunAfter(
-      absl::ZeroDuration(), [call, &parts = parts_, caller = caller_, id = (*registration)->id,
-                             principal = *std::move(principal), share = *std::move(terms),
-                             slot = *std::move(slot)]() mutable {
-        const absl::StatusOr<Share> resolved = Resolve(principal, parts.users);
-        if (!resolved.ok()) {
+  parts_.name_lookups.Run(caller_, [call, &parts = parts_, caller = caller_,
+                                    id = (*registration)->id, principal = *std::move(principal),
+                                    share = *std::move(terms), slot = *std::move(slot)]() mutable {
+    const absl::StatusOr<Share> resolved = Resolve(principal, parts.users);
+    if (!resolved.ok()) {
+      slot.Release();
+      return call->Finish(resolved.status(), [](v1::ShareRegistrationResponse&) {});
+    }
+    share.principal = resolved->principal;
+    share.uid = resolved->uid;
+    share.user_name = resolved->user_name;
+    share.gid = resolved->gid;
+    share.unit = resolved->unit;
+    parts.store.Update(
+        id,
+        [share, caller, &access = parts.access](Registration& changed) mutable -> absl::Status {
+          // The caller's right may have ended since it was looked at.
+          absl::StatusOr<std::string> made_under = access.CheckShareBy(caller, changed, share);
+          if (!made_under.ok()) return made_under.status();
+          share.made_under = *std::move(made_under);
+          return PutShare(changed, std::move(share));
+        },
+        [call, share, caller, id, &parts,
+         slot = std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
           slot.Release();
-          return call->Finish(resolved.status(), [](v1::ShareRegistrationResponse&) {});
-        }
-        share.principal = resolved->principal;
-        share.uid = resolved->uid;
-        share.user_name = resolved->user_name;
-        share.gid = resolved->gid;
-        share.unit = resolved->unit;
-        parts.store.Update(
-            id,
-            [share, caller, &access = parts.access](Registration& changed) mutable -> absl::Status {
-              // The caller's right may have ended since it was looked at.
-              absl::StatusOr<std::string> made_under = access.CheckShareBy(caller, changed, share);
-              if (!made_under.ok()) return made_under.status();
-              share.made_under = *std::move(made_under);
-              return PutShare(changed, std::move(share));
-            },
-            [call, share, caller, id, &audit = parts.audit,
-             slot = std::move(slot)](absl::StatusOr<Snapshot> updated) mutable {
-              slot.Release();
-              if (updated.ok()) {
-                NoteShare(audit, "SharingService/ShareRegistration", "registration shared", id,
-                          share, caller);
-              }
-              call->Finish(updated.status(), [&](v1::ShareRegistrationResponse& answer) {
-                FillShare(share, answer.mutable_share());
-              });
-            });
-      });
+          if (updated.ok()) {
+            NoteShare(parts.audit, "SharingService/ShareRegistration", "registration shared", id,
+                      share, caller);
+          }
+          call->Finish(updated.status(), [&](v1::ShareRegistrationResponse& answer) {
+            FillShare(share, answer.mutable_share());
+          });
+        });
+  });
   return call->reactor();
 }
 
 grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
     grpc::CallbackServerContext* context, const v1::UnshareRegistrationRequest* request,
     v1::UnshareRegistrationResponse* response) {
-  const absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kManage);
+  const absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const absl::StatusOr<Principal> principal = ParsePrincipal(request->principal());
   if (!principal.ok()) return FinishNow(context, principal.status());
@@ -167,8 +166,8 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
 grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerContext* context,
                                                         const v1::ExplainAccessRequest* request,
                                                         v1::ExplainAccessResponse* response) {
-  const absl::StatusOr<Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kSee);
+  const absl::StatusOr<Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const bool manages =
       parts_.access.RightTo(caller_, **registration).operations.Has(Operation::kManage);
@@ -194,9 +193,9 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::ExplainAccessResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
-  parts_.name_scheduler.RunAfter(
-      absl::ZeroDuration(), [call, &parts = parts_, pinned = caller_.pid_pinned,
-                             registration = *registration, all, slot = *std::move(slot)]() mutable {
+  parts_.name_lookups.Run(
+      caller_, [call, &parts = parts_, pinned = caller_.pid_pinned, registration = *registration,
+                all, slot = *std::move(slot)]() mutable {
         const absl::StatusOr<Share> resolved = Resolve(all, parts.users);
         slot.Release();
         call->Finish(resolved.status(), [&](v1::ExplainAccessResponse& answer) {

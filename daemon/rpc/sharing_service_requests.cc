@@ -42,7 +42,7 @@ absl::StatusOr<AccessWish> WishFromProto(const v1::RequestAccessRequest& request
   if (!operations.ok()) return operations.status();
   wish.operations = *operations;
   if (wish.operations.empty()) wish.operations.Add(Operation::kToken);
-  absl::StatusOr<ScopeSet> scopes = ShareScopesFromProto(request.scopes());
+  absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
   if (!scopes.ok()) return scopes.status();
   wish.scopes = *std::move(scopes);
   if (wish.operations.Has(Operation::kAssertion) && !wish.scopes.empty()) {
@@ -89,6 +89,7 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
     return call->reactor();
   }
   absl::StatusOr<AccessWish> wish = WishFromProto(*request);
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) wish = kept;
   if (!wish.ok()) {
     call->Finish(wish.status());
     return call->reactor();

@@ -18,29 +18,45 @@ constexpr absl::Duration kLimit = absl::Seconds(60);  // stands in token.proto
 constexpr absl::Duration kMaxMinValid = absl::Hours(24);
 constexpr size_t kMaxChallenge = 4 * 1024;  // likewise
 
+using Snapshot = RegistrationStore::Snapshot;
+
+void KeepFitting(const v1::RegistrationContext& wanted, std::vector<Snapshot>& registrations) {
+  const absl::string_view fhir_base = absl::StripSuffix(wanted.fhir_base(), "/");
+  std::erase_if(registrations, [&](const Snapshot& one) {
+    return one->app_id != wanted.app() || absl::StripSuffix(one->fhir_base, "/") != fhir_base ||
+           (!wanted.patient().empty() && one->patient.RevealIdentifying() != wanted.patient());
+  });
+}
+
 }  // namespace
 
 // By name or id, or the only one that fits the context; of several, the only one that has ever
-// worked.
+// worked. A share counts only for who has none himself: what somebody shares unasked must not
+// change whose record an app reads.
 absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     const v1::GetAccessTokenRequest& request) const {
   if (request.has_registration() && !request.registration().empty()) {
-    return parts_.access.Find(caller_, request.registration(), Operation::kToken);
+    return parts_.access.Find(caller_, request.registration(), Operation::kToken,
+                              limits_->Admission(caller_.uid));
   }
   const v1::RegistrationContext& wanted = request.context();
   if (wanted.app().empty() || wanted.fhir_base().empty()) {
     return MakeError(Reason::kInvalidArgument,
                      "name the registration, or the app and the FHIR base");
   }
-  const absl::string_view fhir_base = absl::StripSuffix(wanted.fhir_base(), "/");
-  std::vector<RegistrationStore::Snapshot> fitting;
-  for (RegistrationStore::Snapshot& one : parts_.access.List(caller_)) {
-    if (one->app_id == wanted.app() && absl::StripSuffix(one->fhir_base, "/") == fhir_base &&
-        (wanted.patient().empty() || one->patient.RevealIdentifying() == wanted.patient()) &&
-        parts_.access.Check(caller_, *one, Operation::kToken).ok()) {
-      fitting.push_back(std::move(one));
-    }
+  std::vector<Snapshot> fitting = parts_.access.ListOwn(caller_);
+  KeepFitting(wanted, fitting);
+  if (fitting.empty()) {
+    if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) return status;
+    fitting = parts_.access.List(caller_);
+    KeepFitting(wanted, fitting);
   }
+  absl::Status lacks;
+  std::erase_if(fitting, [&](const Snapshot& one) {
+    const absl::Status status = parts_.access.Check(caller_, *one, Operation::kToken);
+    lacks.Update(status);
+    return !status.ok();
+  });
   if (fitting.size() > 1) {
     const auto works = [](const auto& one) { return one->serving() != nullptr; };
     if (std::any_of(fitting.begin(), fitting.end(), works)) {
@@ -49,6 +65,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     }
   }
   if (fitting.empty()) {
+    if (!lacks.ok()) return lacks;
     if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) return status;
     return RegistrationNotFound();
   }
@@ -61,6 +78,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
 
 absl::StatusOr<TokenRequest> TokenService::Translate(
     const v1::GetAccessTokenRequest& request) const {
+  if (absl::Status status = CheckKeptRequest(request); !status.ok()) return status;
   if (request.dpop()) return NotImplemented("a DPoP-bound token");
   absl::StatusOr<ScopeSet> scopes = ScopesFromProto(request.scopes());
   if (!scopes.ok()) return scopes.status();
@@ -110,8 +128,8 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
     grpc::CallbackServerContext* context, const v1::ReportRejectedTokenRequest* request,
     v1::ReportRejectedTokenResponse* response) {
-  absl::StatusOr<RegistrationStore::Snapshot> registration =
-      parts_.access.Find(caller_, request->registration(), Operation::kToken);
+  absl::StatusOr<RegistrationStore::Snapshot> registration = parts_.access.Find(
+      caller_, request->registration(), Operation::kToken, limits_->Admission(caller_.uid));
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (request->access_token().empty() || request->www_authenticate().size() > kMaxChallenge) {
     return FinishNow(context, MakeError(Reason::kInvalidArgument,

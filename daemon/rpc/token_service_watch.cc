@@ -6,6 +6,7 @@
 
 #include "daemon/rpc/pulled_stream_call.h"
 #include "daemon/rpc/rpc_status.h"
+#include "daemon/rpc/service_support.h"
 #include "daemon/rpc/token_message.h"
 #include "daemon/rpc/token_service.h"
 #include "daemon/token/token_watch.h"
@@ -28,6 +29,7 @@ grpc::ServerWriteReactor<Response>* TokenService::WatchAccessToken(
     grpc::CallbackServerContext*, const v1::WatchAccessTokenRequest* request) {
   auto call = PulledStreamCall<Response>::Make();
   absl::StatusOr<TokenRequest> translated = Translate(request->token());
+  if (const absl::Status kept = CheckKeptRequest(*request); !kept.ok()) translated = kept;
   if (!translated.ok()) {
     call->Finish(translated.status());
     return call->reactor();

@@ -2,6 +2,7 @@
 #include "daemon/store/registration_index.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <tuple>
 
@@ -54,14 +55,31 @@ RegistrationIndex::Snapshot RegistrationIndex::FindByEnrollment(
   return found == by_enrollment_.end() ? nullptr : Find(found->second);
 }
 
-std::vector<RegistrationIndex::Snapshot> RegistrationIndex::List() const {
-  std::vector<Snapshot> all;
-  all.reserve(by_id_.size());
-  for (const auto& [id, registration] : by_id_) all.push_back(registration);
-  std::sort(all.begin(), all.end(), [](const Snapshot& a, const Snapshot& b) {
-    return std::tie(a->created_at, a->id) < std::tie(b->created_at, b->id);
-  });
-  return all;
+RegistrationStore::Listing RegistrationIndex::List() const {
+  if (listing_ == nullptr) {
+    auto all = std::make_shared<std::vector<Snapshot>>();
+    all->reserve(by_age_.size());
+    for (const auto& [age, registration] : by_age_) all->push_back(registration);
+    listing_ = std::move(all);
+  }
+  return RegistrationStore::Listing(listing_);
+}
+
+std::vector<RegistrationIndex::Snapshot> RegistrationIndex::ListOwned(
+    absl::string_view owner_name) const {
+  std::vector<Snapshot> owned;
+  auto it = by_name_.lower_bound(OwnedName(owner_name, 0, ""));
+  for (; it != by_name_.end() && std::get<0>(it->first) == owner_name; ++it) {
+    owned.push_back(Find(it->second));
+  }
+  return owned;
+}
+
+RegistrationIndex::Snapshot RegistrationIndex::FindOwned(uid_t owner_uid,
+                                                         absl::string_view owner_name,
+                                                         absl::string_view name) const {
+  const auto found = by_name_.find(OwnedName(owner_name, owner_uid, name));
+  return found == by_name_.end() ? nullptr : Find(found->second);
 }
 
 absl::Status RegistrationIndex::CheckInsert(const Registration& registration) const {
@@ -81,7 +99,7 @@ absl::Status RegistrationIndex::CheckContent(const Registration& registration) c
     const auto found = map.find(key);
     return found != map.end() && found->second != registration.id;
   };
-  if (is_of_another(by_name_, OwnedName(registration.owner_uid, registration.owner_name,
+  if (is_of_another(by_name_, OwnedName(registration.owner_name, registration.owner_uid,
                                         registration.name.RevealIdentifying()))) {
     return MakeError(Reason::kNameTaken, "the owner has another registration with this name");
   }
@@ -101,8 +119,9 @@ absl::Status RegistrationIndex::CheckContent(const Registration& registration) c
 
 void RegistrationIndex::Put(Snapshot registration) {
   Erase(registration->id);
+  listing_ = nullptr;
   const std::string& id = registration->id;
-  by_name_[OwnedName(registration->owner_uid, registration->owner_name,
+  by_name_[OwnedName(registration->owner_name, registration->owner_uid,
                      registration->name.RevealIdentifying())] = id;
   for (const Generation& generation : registration->generations) {
     if (!generation.client_id.empty()) {
@@ -110,6 +129,7 @@ void RegistrationIndex::Put(Snapshot registration) {
     }
     if (!generation.enrollment_id.empty()) by_enrollment_[generation.enrollment_id] = id;
   }
+  by_age_[Age(registration->created_at, id)] = registration;
   by_id_[id] = std::move(registration);
 }
 
@@ -117,12 +137,14 @@ void RegistrationIndex::Erase(absl::string_view id) {
   const auto found = by_id_.find(id);
   if (found == by_id_.end()) return;
   const Snapshot old = found->second;
-  by_name_.erase(OwnedName(old->owner_uid, old->owner_name, old->name.RevealIdentifying()));
+  by_name_.erase(OwnedName(old->owner_name, old->owner_uid, old->name.RevealIdentifying()));
   for (const Generation& generation : old->generations) {
     by_client_.erase(Client(generation.token_endpoint, generation.client_id));
     by_enrollment_.erase(generation.enrollment_id);
   }
+  by_age_.erase(Age(old->created_at, old->id));
   by_id_.erase(found);
+  listing_ = nullptr;
 }
 
 void CutTimesToMilliseconds(Registration& registration) {

@@ -25,9 +25,12 @@ class RegistrationIndex {
  public:
   using Snapshot = RegistrationStore::Snapshot;
 
-  Snapshot Find(absl::string_view id) const;                         // null when absent
-  Snapshot FindByEnrollment(absl::string_view enrollment_id) const;  // null when absent
-  std::vector<Snapshot> List() const;                                // by creation time, then id
+  Snapshot Find(absl::string_view id) const;                            // null when absent
+  Snapshot FindByEnrollment(absl::string_view enrollment_id) const;     // null when absent
+  RegistrationStore::Listing List() const;                              // by creation time, then id
+  std::vector<Snapshot> ListOwned(absl::string_view owner_name) const;  // by uid, then name
+  Snapshot FindOwned(uid_t owner_uid, absl::string_view owner_name,
+                     absl::string_view name) const;  // null when absent
 
   // Whether `registration` may be added, or may replace the one with its id. Errors: kNameTaken,
   // kDuplicateClientId (per token endpoint); CheckUpdate: kRegistrationNotFound; kInternal for what
@@ -41,13 +44,17 @@ class RegistrationIndex {
   void Erase(absl::string_view id);
 
  private:
-  using OwnedName = std::tuple<uid_t, std::string, std::string>;  // owner uid, owner name, name
+  using OwnedName = std::tuple<std::string, uid_t, std::string>;  // owner name, owner uid, name
+  using Age = std::pair<absl::Time, std::string>;                 // creation time, id
   using Client = std::pair<std::string, std::string>;             // token endpoint, client_id
 
   absl::Status CheckContent(const Registration& registration) const;
 
-  // The values of the three maps below are registration ids.
   std::map<std::string, Snapshot, std::less<>> by_id_;
+  std::map<Age, Snapshot> by_age_;
+  // Made by the first List after a change; null until then.
+  mutable std::shared_ptr<const std::vector<Snapshot>> listing_;
+  // The values of the three maps below are registration ids.
   std::map<OwnedName, std::string> by_name_;
   std::map<Client, std::string> by_client_;
   std::map<std::string, std::string, std::less<>> by_enrollment_;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -31,16 +34,42 @@ class RegistrationStore {
     return ReasonOf(status) == Reason::kStoreUnavailable || ReasonOf(status) == Reason::kStoreFull;
   }
 
+  // Registrations as they were at one moment. A copy of it is a copy of one pointer.
+  class Listing {
+   public:
+    explicit Listing(std::shared_ptr<const std::vector<Snapshot>> all) : all_(std::move(all)) {}
+    auto begin() const { return all_->begin(); }
+    auto end() const { return all_->end(); }
+    size_t size() const { return all_->size(); }
+    bool empty() const { return all_->empty(); }
+    const Snapshot& operator[](size_t i) const { return (*all_)[i]; }
+    // NOLINTNEXTLINE(google-explicit-constructor): it is one, which nobody can change.
+    operator const std::vector<Snapshot>&() const { return *all_; }
+
+   private:
+    std::shared_ptr<const std::vector<Snapshot>> all_;  // not null
+  };
+
   virtual ~RegistrationStore() = default;
 
   // Null when absent.
   virtual Snapshot Find(absl::string_view id) const = 0;
   // The registration one of whose generations has this enrollment id; null when absent.
   virtual Snapshot FindByEnrollment(absl::string_view enrollment_id) const = 0;
-  // All, by creation time. Thousands at most.
-  virtual std::vector<Snapshot> List() const = 0;
+  // All, by creation time. Thousands at most: whoever looks at each of them takes a while.
+  virtual Listing List() const = 0;
+  // Those of the owners of that name, whatever their uid, by uid and name; and the one of that name
+  // of exactly this owner, null when absent. They cost no look at others'.
+  virtual std::vector<Snapshot> ListOwned(absl::string_view owner_name) const = 0;
+  virtual Snapshot FindOwned(uid_t owner_uid, absl::string_view owner_name,
+                             absl::string_view name) const = 0;
 
-  virtual void Insert(Registration registration, absl::AnyInvocable<void(absl::Status)> done) = 0;
+  // `may`, if given, runs on the store's thread when all earlier writes are done, and may refuse.
+  virtual void Insert(Registration registration, absl::AnyInvocable<absl::Status()> may,
+                      absl::AnyInvocable<void(absl::Status)> done) = 0;
+  void Insert(Registration registration, absl::AnyInvocable<void(absl::Status)> done) {
+    Insert(std::move(registration), nullptr, std::move(done));
+  }
 
   // Reads, changes and writes one registration in one transaction. `change` runs on the store's
   // thread, sees the latest state, and may refuse: its error goes to `done` and nothing is written.

@@ -12,7 +12,7 @@ namespace smartkey {
 namespace {
 
 constexpr absl::Duration kDefaultBusyWait = absl::Seconds(5);
-constexpr size_t kMostHeldRequests = 10'000;
+constexpr int kMostHeldRequests = 64;  // of a registration; apps choose the scopes
 
 bool IsRefusal(Reason reason) {
   return reason == Reason::kRefusedByServer || reason == Reason::kServerRefusingAll ||
@@ -89,13 +89,21 @@ absl::Status AttemptGate::CheckServer(const std::string& token_endpoint, BootTim
 }
 
 AttemptGate::Held& AttemptGate::RecordFor(Hold hold, const TokenKey& key,
-                                          const std::string& token_endpoint, BootTime now) {
+                                          const std::string& token_endpoint) {
   if (hold == Hold::kServer) return server_holds_[token_endpoint];
   if (hold == Hold::kGeneration || hold == Hold::kOwn)
     return generations_[{key.registration_id, key.generation}];
-  if (requests_.size() >= kMostHeldRequests) {
-    // Apps choose the scopes: what has been forgotten only begins with a short wait again.
-    std::erase_if(requests_, [now](const auto& entry) { return entry.second.until <= now; });
+  if (requests_.count(key) == 0) {
+    // What has been forgotten only begins with a short wait again.
+    const auto first = requests_.lower_bound(TokenKey{key.registration_id, 0, ""});
+    auto last = first;
+    auto soonest = first;
+    int held = 0;
+    for (; last != requests_.end() && last->first.registration_id == key.registration_id; ++last) {
+      ++held;
+      if (last->second.until < soonest->second.until) soonest = last;
+    }
+    if (held >= kMostHeldRequests) requests_.erase(soonest);
   }
   return requests_[key];
 }
@@ -121,7 +129,7 @@ absl::Status AttemptGate::NoteFailure(const TokenKey& key, const std::string& to
   const Hold hold = HoldFor(error);
   if (hold == Hold::kNone) return error;  // the hardware's, or one registration's own
   const Reason reason = ReasonOf(error);
-  Held& record = RecordFor(hold, key, token_endpoint, now);
+  Held& record = RecordFor(hold, key, token_endpoint);
   // Answers to requests that were under way together count once.
   if (record.until <= now) ++record.failures;
   absl::Duration wait = TransientBackoff(record.failures, RandomFraction());

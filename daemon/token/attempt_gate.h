@@ -53,9 +53,9 @@ class AttemptGate {
   };
   enum class Hold;
   static Hold HoldFor(const absl::Status& error);
-  Held& RecordFor(Hold hold, const TokenKey& key, const std::string& token_endpoint, BootTime now);
+  Held& RecordFor(Hold hold, const TokenKey& key, const std::string& token_endpoint);
 
-  std::map<TokenKey, Held> requests_;
+  std::map<TokenKey, Held> requests_;  // 64 of a registration at most
   std::map<std::pair<std::string, int>, Held> generations_;
   std::map<std::string, Held> server_holds_;  // by token endpoint
   std::map<std::string, ServerStatus> servers_;

@@ -31,8 +31,9 @@ absl::StatusOr<TokenManager::Rejection> TokenManager::ReportRejected(
     rejection.dropped = true;
     const bool serves = !refused && (*serving)->number == key->generation;
     rejection.refreshing = serves && s.flights.count(*key) != 0;
-    if (serves && !rejection.refreshing && s.MayMint(*key, (*serving)->token_endpoint, now).ok()) {
-      started = s.StartFlight(*registration, *key, (*serving)->token_endpoint);
+    if (serves && !rejection.refreshing &&
+        s.MayMint(caller, *key, (*serving)->token_endpoint, now).ok()) {
+      started = s.StartFlight(caller, *registration, *key, (*serving)->token_endpoint);
       rejection.refreshing = true;
     }
   }

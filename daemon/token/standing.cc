@@ -44,7 +44,7 @@ std::string Standings::ServerNameOf(const Registration& registration) const {
 }
 
 std::set<std::string> Standings::ServersRefusingAll() const {
-  const std::vector<RegistrationStore::Snapshot> all = store_.List();
+  const RegistrationStore::Listing all = store_.List();
   std::map<std::string, std::string> name_of;  // by token endpoint
   for (const RegistrationStore::Snapshot& one : all) {
     const Generation* serving = one->serving();
@@ -59,10 +59,11 @@ std::set<std::string> Standings::ServersRefusingAll() const {
 }
 
 bool Standings::HasSibling(const Registration& registration) const {
-  for (const RegistrationStore::Snapshot& one : store_.List()) {
+  for (const RegistrationStore::Snapshot& one : store_.ListOwned(registration.owner_name)) {
     const GenerationState state = one->state();
     // One that is only begun, or goes, is none.
-    const bool is_one = FindTransition(state, StateCause::kAbandoned) == nullptr &&
+    const bool is_one = state != GenerationState::kPending &&
+                        state != GenerationState::kRegistering &&
                         state != GenerationState::kDeleting;
     if (is_one && one->id != registration.id && one->owner_uid == registration.owner_uid &&
         one->owner_name == registration.owner_name && one->app_id == registration.app_id &&
@@ -108,7 +109,7 @@ Standing Standings::Of(const Registration& registration) const {
   standing.expected_end = FindExpectedEnd(registration, clock_.Now());
   absl::string_view words = GenerationStateWords(standing.state);
   if (IsRefused(current) && current.refusals > 0) {
-    const std::vector<RegistrationStore::Snapshot> all = store_.List();
+    const RegistrationStore::Listing all = store_.List();
     const absl::Time now = clock_.Now();
     standing.next_attempt = NextAttempt(registration, current, now);
     if (standing.state == current.state) {

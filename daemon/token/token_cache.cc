@@ -56,7 +56,18 @@ bool TokenCache::Restore(const TokenKey& key, std::shared_ptr<const AccessToken>
   return true;
 }
 
-void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> token) {
+TokenCache::Entries::iterator TokenCache::Soonest(Entries::iterator first, Entries::iterator last,
+                                                  absl::optional<KeyService::CallerKey> whose) {
+  auto soonest = last;
+  for (auto it = first; it != last; ++it) {
+    if (whose.has_value() && it->second.asked_by != *whose) continue;
+    if (soonest == last || it->second.token->expires < soonest->second.token->expires) soonest = it;
+  }
+  return soonest;
+}
+
+void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> token,
+                     KeyService::CallerKey asked_by) {
   // Wiping the old token happens with the lock released.
   std::shared_ptr<const AccessToken> dropped;
   MutexLock lock(mu_);
@@ -64,24 +75,31 @@ void TokenCache::Put(const TokenKey& key, std::shared_ptr<const AccessToken> tok
     auto first = tokens_.lower_bound(TokenKey{key.registration_id, 0, ""});
     auto last = first;
     size_t own = 0;
+    std::map<KeyService::CallerKey, int> each;
     for (; last != tokens_.end() && last->first.registration_id == key.registration_id; ++last) {
       ++own;
+      ++each[last->second.asked_by];
     }
-    if (own < kMaxTokensOfRegistration && tokens_.size() >= kMaxTokens) {
+    absl::optional<KeyService::CallerKey> whose;
+    if (own >= kMaxTokensOfRegistration) {
+      if (each.count(asked_by) != 0) ++each[asked_by];  // with the one that comes
+      whose = std::max_element(each.begin(), each.end(), [](const auto& a, const auto& b) {
+                return a.second < b.second;
+              })->first;
+    } else if (tokens_.size() >= kMaxTokens) {
       first = tokens_.begin();
       last = tokens_.end();
-    } else if (own < kMaxTokensOfRegistration) {
+    } else {
       first = last;
     }
-    const auto soonest = std::min_element(first, last, [](const auto& a, const auto& b) {
-      return a.second.token->expires < b.second.token->expires;
-    });
-    if (soonest != last) {
+    if (const auto soonest = Soonest(first, last, whose); soonest != last) {
       dropped = soonest->second.token;
       Drop(soonest);
     }
   }
-  Entry& entry = tokens_[key];
+  const auto [place, is_new] = tokens_.try_emplace(key);
+  Entry& entry = place->second;
+  if (is_new) entry.asked_by = asked_by;
   std::swap(entry.token, token);
   entry.restored = false;
   Write(key, entry);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "daemon/model/access_token.h"
+#include "hsm/key_service.h"
 
 namespace smartkey {
 
@@ -50,10 +51,11 @@ class TokenCache {
   // did not come from there: that one stays, and the slot is wiped.
   bool Restore(const TokenKey& key, std::shared_ptr<const AccessToken> token, int slot);
 
-  // Replaces what was there. When there are too many, the one that expires first goes: of the same
-  // registration if that has its fill, so that one app's many scope sets push out nobody else's
-  // tokens.
-  void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token);
+  // Replaces what was there; it stays his who asked for it first. When there are too many, the one
+  // that expires first goes: if the registration has its fill, of those of its callers for whom
+  // the most are there, so that one app's many scope sets push out nobody else's tokens.
+  void Put(const TokenKey& key, std::shared_ptr<const AccessToken> token,
+           KeyService::CallerKey asked_by = KeyService::kInternal);
 
   // Drops every token of a registration and gives them to the caller, who may want to revoke them.
   // A token is wiped with the last pointer to it.
@@ -83,8 +85,13 @@ class TokenCache {
     std::shared_ptr<const AccessToken> token;
     absl::optional<int> slot;  // of the region
     bool restored = false;
+    KeyService::CallerKey asked_by = KeyService::kInternal;
   };
   using Entries = std::map<TokenKey, Entry>;
+
+  // What makes room in [first, last): the token that expires first, of `whose` if that is given.
+  static Entries::iterator Soonest(Entries::iterator first, Entries::iterator last,
+                                   absl::optional<KeyService::CallerKey> whose);
 
   // Takes an entry out. Its token is wiped with the last pointer, in the region now.
   Entries::iterator Drop(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -29,6 +29,7 @@ struct TokenManager::Waiter {
 };
 
 struct TokenManager::Flight {
+  KeyService::CallerKey caller = KeyService::kInternal;  // who asked first
   TokenKey key;
   std::string token_endpoint;
   // Whose token the waiters have asked for; empty: not pinned yet.
@@ -72,7 +73,8 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   AttemptGate gate ABSL_GUARDED_BY(mu);
   // An app that asks for ever new scope sets, or reports every token as rejected, would otherwise
   // sign and send as fast as the hardware can, and cost everybody the server's patience.
-  RateBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2), kTooManyTokens};  // by registration
+  // By caller and registration: who has a share uses up his own. Refreshes have one of theirs.
+  RateBudget budget ABSL_GUARDED_BY(mu){30, absl::Seconds(2), kTooManyTokens};
   RateBudget reports ABSL_GUARDED_BY(mu){3, absl::Minutes(1),
                                          kTooManyTokens};  // by caller and registration
   uint64_t hits ABSL_GUARDED_BY(mu) = 0;
@@ -89,12 +91,14 @@ struct TokenManager::Shared : std::enable_shared_from_this<TokenManager::Shared>
   // all registrations are looked at.
   bool IsHeldBack(const Registration& registration, const Generation& generation) const;
   absl::Status WhyHeldBack(const Registration& registration, const Generation& generation) const;
-  // OK with a place in the registration's budget, unless a flight can be joined; or what holds it
-  // back.
-  absl::Status MayMint(const TokenKey& key, const std::string& token_endpoint, BootTime now)
+  // OK with a place in the caller's budget for the registration, unless a flight can be joined; or
+  // what holds it back.
+  absl::Status MayMint(KeyService::CallerKey caller, const TokenKey& key,
+                       const std::string& token_endpoint, BootTime now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   // Null if one is under way already.
-  std::shared_ptr<Flight> StartFlight(const Registration& registration, const TokenKey& key,
+  std::shared_ptr<Flight> StartFlight(KeyService::CallerKey caller,
+                                      const Registration& registration, const TokenKey& key,
                                       const std::string& token_endpoint)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   // From here on nobody joins it.

@@ -262,7 +262,7 @@ void TokenManager::Shared::MoveOn(const std::shared_ptr<Flight>& flight,
       std::vector<RequestId>& waiting = under_way->second->waiters;
       waiting.insert(waiting.end(), flight->waiters.begin(), flight->waiters.end());
     } else if (!over && held_back.ok()) {
-      held_back = MayMint(key, next.token_endpoint, now);
+      held_back = MayMint(KeyService::kInternal, key, next.token_endpoint, now);
       if (held_back.ok()) flights[key] = flight;
     }
   }
@@ -286,7 +286,7 @@ void TokenManager::Shared::Answer(const std::shared_ptr<Flight>& flight,
     // Under the lock: Forget either sees the token in the cache or marks this flight before.
     put = token != nullptr && token->cacheable && !forgotten;
     if (put) {
-      cache.Put(flight->key, token);
+      cache.Put(flight->key, token, flight->caller);
       BeginPeriod(flight->key, *token, !flight->waiters.empty());
     } else if (token == nullptr) {
       PlanNextRefresh(flight->key, error);

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "daemon/token/refresh_policy.h"
 #include "daemon/token/refusals.h"
@@ -56,13 +57,13 @@ absl::Status TokenManager::Shared::WhyHeldBack(const Registration& registration,
   return RefusalError(store.List(), registration, generation, "", clock.Now());
 }
 
-absl::Status TokenManager::Shared::MayMint(const TokenKey& key, const std::string& token_endpoint,
-                                           BootTime now) {
+absl::Status TokenManager::Shared::MayMint(KeyService::CallerKey caller, const TokenKey& key,
+                                           const std::string& token_endpoint, BootTime now) {
   if (absl::Status held_back = gate.Check(key, token_endpoint, now); !held_back.ok()) {
     return held_back;
   }
   if (flights.count(key) != 0) return absl::OkStatus();
-  return budget.Take(key.registration_id, now);
+  return budget.Take(absl::StrCat(caller, " ", key.registration_id), now);
 }
 
 void TokenManager::Shared::Detach(const std::shared_ptr<Flight>& flight) {
@@ -71,10 +72,12 @@ void TokenManager::Shared::Detach(const std::shared_ptr<Flight>& flight) {
 }
 
 std::shared_ptr<TokenManager::Flight> TokenManager::Shared::StartFlight(
-    const Registration& registration, const TokenKey& key, const std::string& token_endpoint) {
+    KeyService::CallerKey caller, const Registration& registration, const TokenKey& key,
+    const std::string& token_endpoint) {
   std::shared_ptr<Flight>& flight = flights[key];
   if (flight != nullptr) return nullptr;
   flight = std::make_shared<Flight>();
+  flight->caller = caller;
   flight->key = key;
   flight->token_endpoint = token_endpoint;
   flight->patient = registration.patient;
@@ -144,15 +147,16 @@ TokenManager::RequestId TokenManager::GetAccessToken(TokenRequest request, BootT
       ++s.hits;
       s.NoteUse(key);
       if (now >= result.token->refresh_after && !refused && s.flights.count(key) == 0) {
-        result.refresh_error = s.MayMint(key, generation.token_endpoint, now);
+        result.refresh_error = s.MayMint(request.caller, key, generation.token_endpoint, now);
         if (result.refresh_error.ok()) {
-          started = s.StartFlight(*registration, key, generation.token_endpoint);
+          started = s.StartFlight(request.caller, *registration, key, generation.token_endpoint);
         }
       }
-    } else if (held_back = refused ? refusal : s.MayMint(key, generation.token_endpoint, now);
+    } else if (held_back = refused ? refusal
+                                   : s.MayMint(request.caller, key, generation.token_endpoint, now);
                held_back.ok()) {
       wait = true;
-      started = s.StartFlight(*registration, key, generation.token_endpoint);
+      started = s.StartFlight(request.caller, *registration, key, generation.token_endpoint);
       id = s.next_id++;
       s.flights[key]->waiters.push_back(id);
       Waiter waiter;

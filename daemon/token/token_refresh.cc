@@ -98,9 +98,10 @@ void TokenManager::Shared::Refresh(const TokenKey& key, BootTime due) {
     }
     // Asked for by a request that came first: its end plans the next one.
     if (flights.count(key) != 0 || now < token->refresh_after) return;
-    const absl::Status held_back = MayMint(key, (*serving)->token_endpoint, now);
+    const absl::Status held_back =
+        MayMint(KeyService::kInternal, key, (*serving)->token_endpoint, now);
     if (!held_back.ok()) return PlanNextRefresh(key, held_back);
-    flight = StartFlight(*registration, key, (*serving)->token_endpoint);
+    flight = StartFlight(KeyService::kInternal, *registration, key, (*serving)->token_endpoint);
   }
   Fly(flight, *registration, **serving, ParseScope(key.scope), KeyService::kInternal);
 }

@@ -67,8 +67,9 @@ void TokenManager::Shared::Retry(const std::string& registration_id) {
   {
     MutexLock lock(mu);
     if (stopped || flights.count(key) != 0) return;  // whose end plans the next one
-    held_back = MayMint(key, serving->token_endpoint, clock.Boot());
-    if (held_back.ok()) flight = StartFlight(*registration, key, serving->token_endpoint);
+    held_back = MayMint(KeyService::kInternal, key, serving->token_endpoint, clock.Boot());
+    if (held_back.ok())
+      flight = StartFlight(KeyService::kInternal, *registration, key, serving->token_endpoint);
   }
   if (flight == nullptr) {
     // Nor all that a server holds back in the moment when it lets go.

@@ -79,6 +79,56 @@ TEST_P(RegistrationStoreContract, TimesFinerThanAMillisecond_AreTheSameBeforeAnd
   ExpectEqual(*before, *store().Find("r1"));
 }
 
+TEST_P(RegistrationStoreContract, WhatAnOwnerHas_IsFoundByHisNameAlone) {
+  const auto insert = [&](const std::string& id, uid_t uid, const std::string& owner) {
+    Registration registration = SampleRegistration(id);
+    registration.owner_uid = uid;
+    registration.owner_name = owner;
+    registration.name = Identifying("name-" + id);
+    ASSERT_TRUE(InsertNow(store(), registration).ok());
+  };
+  insert("r1", 1000, "alice");
+  insert("r2", 1001, "bob");
+  insert("r3", 4000, "alice");  // a uid that the name had, or has now
+  const auto ids = [&](absl::string_view owner) {
+    std::string all;
+    for (const auto& one : store().ListOwned(owner)) all += one->id + " ";
+    return all;
+  };
+  EXPECT_EQ(ids("alice"), "r1 r3 ");
+  EXPECT_EQ(ids("bob"), "r2 ");
+  EXPECT_EQ(ids("bo"), "");
+  ASSERT_NE(store().FindOwned(1000, "alice", "name-r1"), nullptr);
+  EXPECT_EQ(store().FindOwned(1000, "alice", "name-r1")->id, "r1");
+  EXPECT_EQ(store().FindOwned(4000, "alice", "name-r1"), nullptr);
+  EXPECT_EQ(store().FindOwned(1000, "alice", "name-r3"), nullptr);
+}
+
+TEST_P(RegistrationStoreContract, AListing_StaysAsItWasAndTheNextOneIsNew) {
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r1")).ok());
+  const RegistrationStore::Listing before = store().List();
+  ASSERT_TRUE(InsertNow(store(), SampleRegistration("r2")).ok());
+  ASSERT_TRUE(UpdateNow(store(), "r1", [](Registration& r) {
+                r.label = Identifying("another");
+                return absl::OkStatus();
+              }).ok());
+  ASSERT_EQ(before.size(), 1u);
+  EXPECT_NE(before[0]->label, Identifying("another"));
+  const RegistrationStore::Listing after = store().List();
+  ASSERT_EQ(after.size(), 2u);
+  EXPECT_EQ(after[0]->label, Identifying("another"));
+}
+
+TEST_P(RegistrationStoreContract, InsertThatMayNotBe_IsRefusedWhenItsTurnComes) {
+  std::promise<absl::Status> told;
+  store().Insert(
+      SampleRegistration("r1"),
+      [] { return MakeError(Reason::kTooManyRegistrations, "one too many"); },
+      [&](absl::Status status) { told.set_value(std::move(status)); });
+  EXPECT_EQ(ReasonOf(told.get_future().get()), Reason::kTooManyRegistrations);
+  EXPECT_TRUE(store().List().empty());
+}
+
 TEST_P(RegistrationStoreContract, EveryChange_IsObservedOnceItCanBeFound) {
   std::vector<std::string> seen;
   store().Observe([&](const std::string& id) {
@@ -140,7 +190,7 @@ TEST_P(RegistrationStoreContract, List_IsInTheOrderOfCreation) {
     ASSERT_TRUE(InsertNow(store(), sample).ok());
   }
   for (int round = 0; round < 2; ++round) {
-    const std::vector<RegistrationStore::Snapshot> all = store().List();
+    const RegistrationStore::Listing all = store().List();
     ASSERT_EQ(all.size(), 3u);
     EXPECT_EQ(all[0]->id, "c");
     EXPECT_EQ(all[1]->id, "b");

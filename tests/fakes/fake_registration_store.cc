@@ -26,15 +26,31 @@ RegistrationStore::Snapshot FakeRegistrationStore::FindByEnrollment(
   return index_.FindByEnrollment(enrollment_id);
 }
 
-std::vector<RegistrationStore::Snapshot> FakeRegistrationStore::List() const {
+RegistrationStore::Listing FakeRegistrationStore::List() const {
   MutexLock lock(mu_);
   return index_.List();
 }
 
+std::vector<RegistrationStore::Snapshot> FakeRegistrationStore::ListOwned(
+    absl::string_view owner_name) const {
+  MutexLock lock(mu_);
+  return index_.ListOwned(owner_name);
+}
+
+RegistrationStore::Snapshot FakeRegistrationStore::FindOwned(uid_t owner_uid,
+                                                             absl::string_view owner_name,
+                                                             absl::string_view name) const {
+  MutexLock lock(mu_);
+  return index_.FindOwned(owner_uid, owner_name, name);
+}
+
 void FakeRegistrationStore::Insert(Registration registration,
+                                   absl::AnyInvocable<absl::Status()> may,
                                    absl::AnyInvocable<void(absl::Status)> done) {
-  Enqueue([this, registration = std::move(registration), done = std::move(done)]() mutable {
-    done(DoInsert(std::move(registration)));
+  Enqueue([this, registration = std::move(registration), may = std::move(may),
+           done = std::move(done)]() mutable {
+    const absl::Status allowed = may ? may() : absl::OkStatus();
+    done(allowed.ok() ? DoInsert(std::move(registration)) : allowed);
   });
 }
 

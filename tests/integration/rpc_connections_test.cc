@@ -429,6 +429,33 @@ TEST_F(RpcConnections, OverTheLimitARealClientIsToldSoAtOnce) {
   EXPECT_TRUE(absl::StrContains(Output(StartAs(0, 1, 1, "", 0, true)), "admin=1"));
 }
 
+TEST_F(RpcConnections, ManyUidsWithoutALogin_ShareFewPlacesAndUsersHaveTheirs) {
+  ConnectionServer::Options options;
+  options.max_connections_of_strangers = 2;
+  options.user = [](uid_t uid) -> absl::StatusOr<UserEntry> {
+    if (uid == kAlice) return UserEntry{"alice", "/bin/bash", kAlice};
+    return UserEntry();
+  };
+  StartServer(options);
+  RawClient first = ConnectRaw(), second = ConnectRaw();  // by a uid without a login
+  ASSERT_TRUE(Eventually([](const auto& stats) { return stats.connections == 2; }));
+  EXPECT_EQ(Output(StartAs(kBob, 1, 1)), "right=0 wrong=0 failed=1 container=0 admin=0 denied=0\n");
+  EXPECT_EQ(Output(StartAs(kAlice, 1, 1)),
+            "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+}
+
+TEST_F(RpcConnections, AFewUidsWithManyConnections_LeaveRoomForOneThatHasNone) {
+  ConnectionServer::Options options;
+  options.max_connections = 16;
+  StartServer(options);
+  std::vector<RawClient> many;
+  for (int i = 0; i < 16; ++i) many.push_back(ConnectRaw());
+  ASSERT_TRUE(
+      Eventually([](const auto& stats) { return stats.connections == 14 && stats.refused == 2; }));
+  EXPECT_EQ(Output(StartAs(kAlice, 1, 1)),
+            "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+}
+
 TEST_F(RpcConnections, ConnectingFasterThanAUserMayIsRefusedAndOthersAreServed) {
   ConnectionServer::Options options;
   options.new_connections_at_once = 20;

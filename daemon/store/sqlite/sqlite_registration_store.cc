@@ -54,9 +54,22 @@ RegistrationStore::Snapshot SqliteRegistrationStore::FindByEnrollment(
   return index_.FindByEnrollment(enrollment_id);
 }
 
-std::vector<RegistrationStore::Snapshot> SqliteRegistrationStore::List() const {
+RegistrationStore::Listing SqliteRegistrationStore::List() const {
   MutexLock lock(mu_);
   return index_.List();
+}
+
+std::vector<RegistrationStore::Snapshot> SqliteRegistrationStore::ListOwned(
+    absl::string_view owner_name) const {
+  MutexLock lock(mu_);
+  return index_.ListOwned(owner_name);
+}
+
+RegistrationStore::Snapshot SqliteRegistrationStore::FindOwned(uid_t owner_uid,
+                                                               absl::string_view owner_name,
+                                                               absl::string_view name) const {
+  MutexLock lock(mu_);
+  return index_.FindOwned(owner_uid, owner_name, name);
 }
 
 void SqliteRegistrationStore::Observe(Observer observer) {
@@ -80,9 +93,11 @@ absl::Status SqliteRegistrationStore::health() const {
 }
 
 void SqliteRegistrationStore::Insert(Registration registration,
+                                     absl::AnyInvocable<absl::Status()> may,
                                      absl::AnyInvocable<void(absl::Status)> done) {
-  Enqueue([this, registration = std::move(registration),
+  Enqueue([this, registration = std::move(registration), may = std::move(may),
            done = std::move(done)](absl::Status turn) mutable {
+    if (turn.ok() && may) turn = may();
     done(turn.ok() ? DoInsert(std::move(registration)) : turn);
   });
 }

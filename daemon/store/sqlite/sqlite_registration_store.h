@@ -58,8 +58,13 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
 
   Snapshot Find(absl::string_view id) const override;
   Snapshot FindByEnrollment(absl::string_view enrollment_id) const override;
-  std::vector<Snapshot> List() const override;
-  void Insert(Registration registration, absl::AnyInvocable<void(absl::Status)> done) override;
+  Listing List() const override;
+  std::vector<Snapshot> ListOwned(absl::string_view owner_name) const override;
+  Snapshot FindOwned(uid_t owner_uid, absl::string_view owner_name,
+                     absl::string_view name) const override;
+  using RegistrationStore::Insert;
+  void Insert(Registration registration, absl::AnyInvocable<absl::Status()> may,
+              absl::AnyInvocable<void(absl::Status)> done) override;
   void Update(std::string id, absl::AnyInvocable<absl::Status(Registration&)> change,
               absl::AnyInvocable<void(absl::StatusOr<Snapshot>)> done) override;
   void Remove(std::string id, absl::AnyInvocable<void(absl::Status)> done) override;

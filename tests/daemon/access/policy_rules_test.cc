@@ -79,6 +79,39 @@ TEST_F(EnrollPolicy, Denied_EvenIfAllowed) {
   EXPECT_EQ(Check(alice_), Reason::kEnrollmentNotAllowed);
 }
 
+TEST_F(EnrollPolicy, DeniedUserByAnotherNameOfHis_IsDenied) {
+  Share denied = Named("bob");
+  denied.uid = 1001;
+  Add().deny_enroll = {denied};
+  EXPECT_EQ(Check(bob_), Reason::kEnrollmentNotAllowed);
+  EXPECT_EQ(Check(User(1001, "robert")), Reason::kEnrollmentNotAllowed);
+  EXPECT_EQ(Check(User(4001, "bob")), Reason::kEnrollmentNotAllowed);  // has another uid by now
+  EXPECT_EQ(Check(alice_), Reason::kUnspecified);
+}
+
+TEST_F(EnrollPolicy, DeniedUserIsNotKnown_NobodyEnrollsUntilHeIs) {
+  Share denied = Named("former");
+  denied.uid = kUnknownUid;
+  Add().deny_enroll = {denied};
+  EXPECT_EQ(Check(alice_), Reason::kEnrollmentNotAllowed);
+  catalog_.policies[0].deny_enroll[0].uid = 1005;
+  EXPECT_EQ(Check(alice_), Reason::kUnspecified);
+}
+
+TEST_F(EnrollPolicy, DeniedUnitOfAProcessThatIsNotHeld_IsDenied) {
+  Share unit;
+  unit.principal = "unit:batch.service";
+  unit.unit = "batch.service";
+  unit.policy = "smartkeyd.toml:7";
+  Add().deny_enroll = {unit};
+  Caller caller = alice_;
+  caller.system_unit = "batch.service";
+  EXPECT_EQ(Check(caller), Reason::kEnrollmentNotAllowed);
+  caller.pid_pinned = true;
+  EXPECT_EQ(Check(caller), Reason::kEnrollmentNotAllowed);
+  EXPECT_EQ(Check(alice_), Reason::kUnspecified);
+}
+
 TEST_F(EnrollPolicy, DeniedGroupIsNotKnown_NobodyEnrollsUntilItIs) {
   Share group;
   group.principal = "group:guests";

@@ -162,5 +162,21 @@ TEST(PutShare, MoreThanARegistrationMayHave_IsRefusedAndChangingOneIsNot) {
   EXPECT_TRUE(PutShare(registration, ShareFor(3, "u3-")).ok());
 }
 
+TEST(PutShare, MoreScopesInAllThanARegistrationTakes_AreRefusedAndReplacedOnesDoNotCount) {
+  Registration registration;
+  const auto share = [](const std::string& user) {
+    Share one;
+    one.principal = "user:" + user;
+    one.scopes.assign(64, std::string(256, 's'));  // 16 KiB
+    return one;
+  };
+  for (const char* user : {"a", "b", "c", "d"}) {
+    EXPECT_TRUE(PutShare(registration, share(user)).ok());
+  }
+  EXPECT_EQ(ReasonOf(PutShare(registration, share("e"))), Reason::kRateLimited);
+  EXPECT_TRUE(PutShare(registration, share("a")).ok());
+  EXPECT_EQ(registration.shares.size(), 4u);
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -297,5 +297,35 @@ TEST_F(EnrollmentTest, BeginIsRepeatedAfterItFailed_StartsAnew) {
   EXPECT_TRUE(Complete(*again)->ok());
 }
 
+TEST_F(EnrollmentTest, TwoAreBegunAtOnceWhereOneIsAllowed_TheSecondIsRefused) {
+  Catalog catalog = MakeCatalog();
+  catalog.policies.emplace_back().max_registrations_per_owner = 1;
+  catalog_.Set(std::move(catalog));
+  daemon_->http.Hold();
+  std::vector<Reason> ends;
+  for (const char* name : {"one", "two"}) {
+    manager().Begin(Alice(), WithName(name), [&](absl::StatusOr<BegunEnrollment> begun) {
+      ends.push_back(ReasonOf(begun.status()));
+    });
+  }
+  EXPECT_TRUE(ends.empty());
+  daemon_->http.ReleaseAll();
+  EXPECT_EQ(ends, (std::vector<Reason>{Reason::kUnspecified, Reason::kTooManyRegistrations}));
+  EXPECT_EQ(store().List().size(), 1u);
+}
+
+TEST_F(EnrollmentTest, WatchedByMany_TheSeventeenthIsRefused) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin();
+  const auto watch = [&] {
+    return manager().Watch(Alice(), begun->enrollment_id, [](const EnrollmentProgress&) {});
+  };
+  const auto first = watch();
+  ASSERT_TRUE(first.ok());
+  for (int i = 1; i < 16; ++i) ASSERT_TRUE(watch().ok());
+  EXPECT_EQ(ReasonOf(watch().status()), Reason::kRateLimited);
+  manager().Unwatch(*first);
+  EXPECT_TRUE(watch().ok());
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -409,7 +409,7 @@ TEST_F(EnrollmentFailureTest, DeletedWhileThePostIsOut_TheDeletionStandsAndNoKey
   bool removed = false;
   on_register_ = [&](const RecordedRequest&) {
     daemon_->remover.Remove(
-        begun->registration_id,
+        begun->registration_id, Anybody,
         [&](absl::StatusOr<RegistrationRemover::Removed> gone) { removed = gone.ok(); });
     return Created();
   };

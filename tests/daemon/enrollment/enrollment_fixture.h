@@ -44,6 +44,11 @@ inline Caller Bob() {
   return User(1001, "bob");
 }
 
+// For a removal that anybody may order.
+inline absl::Status Anybody(const Registration&) {
+  return absl::OkStatus();
+}
+
 // The parts of a daemon that live and die with its process.
 struct DaemonParts {
   DaemonParts(FakeClock& clock, FakeKeyService& keys, const CurrentCatalog& catalog,

@@ -283,5 +283,37 @@ TEST_F(EnrollmentTest, InitialTokenRequestIsRepeated_FindsTheFirstAndSpendsNothi
   EXPECT_EQ(store().List().size(), 1u);
 }
 
+TEST_F(EnrollmentTest, AnothersRegistrationHasTheSameRequestId_IsNotTakenForTheAnswer) {
+  EnrollmentRequest request = Request();
+  request.request_id = "request-1";
+  Registration bobs = *Enroll(request);
+  bobs.owner_uid = Bob().uid;
+  bobs.owner_name = Bob().user_name;
+  Share share;  // so that Alice sees it
+  share.id = "share-1";
+  share.principal = "user:alice";
+  share.uid = Alice().uid;
+  share.user_name = "alice";
+  share.operations = {"token"};
+  bobs.shares = {share};
+  Restart({bobs});
+  const auto enrolled = EnrollWithToken(request, absl::Minutes(5));
+  ASSERT_TRUE(enrolled->ok()) << enrolled->result.status();
+  EXPECT_EQ((*enrolled->result)->owner_uid, Alice().uid);
+  EXPECT_NE((*enrolled->result)->id, bobs.id);
+}
+
+TEST_F(EnrollmentTest, OwnRegistrationOfAnotherAppHasTheSameRequestId_IsNotTakenForTheAnswer) {
+  EnrollmentRequest request = Request();
+  request.request_id = "request-1";
+  Registration other = *Enroll(request);
+  other.app_id = "org.example.other";
+  Restart({other});
+  request.app_id = "org.example.viewer";
+  const auto enrolled = EnrollWithToken(request, absl::Minutes(5));
+  ASSERT_TRUE(enrolled->ok()) << enrolled->result.status();
+  EXPECT_NE((*enrolled->result)->id, other.id);
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -253,5 +253,102 @@ TEST_F(EnrollmentTest, AnotherUsersRegistration_CannotBeRenewed) {
   EXPECT_EQ(Begin(renewal, Bob()).status(), RegistrationNotFound());
 }
 
+// What Bob manages by a share, he renews with it, and not when it has ended.
+class RenewalByAGrantee : public EnrollmentTest {
+ protected:
+  RenewalByAGrantee() {
+    before_ = Enroll(WithName(kName));
+    store().Update(
+        before_->id,
+        [](Registration& registration) {
+          Share share;
+          share.id = "share-1";
+          share.principal = "user:bob";
+          share.uid = Bob().uid;
+          share.user_name = "bob";
+          share.operations = {"manage"};
+          registration.shares = {share};
+          return absl::OkStatus();
+        },
+        [](absl::StatusOr<RegistrationStore::Snapshot> shared) { ASSERT_TRUE(shared.ok()); });
+    renewal_ = Request();
+    renewal_.renews = before_->id;
+  }
+
+  void TakeBack() {
+    store().Update(
+        before_->id,
+        [](Registration& registration) {
+          registration.shares.clear();
+          return absl::OkStatus();
+        },
+        [](absl::StatusOr<RegistrationStore::Snapshot> taken) { ASSERT_TRUE(taken.ok()); });
+  }
+
+  std::shared_ptr<Enrolled> CompleteAsBob(const BegunEnrollment& begun) {
+    return Complete(begun.enrollment_id, RedirectOf(begun), Bob());
+  }
+
+  void ExpectOnlyTheOldOne() {
+    const RegistrationStore::Snapshot after = store().Find(before_->id);
+    ASSERT_EQ(after->generations.size(), 1u);
+    EXPECT_EQ(after->newest().number, 1);
+    EXPECT_EQ(keys_.keys(), 1);
+    EXPECT_EQ(TokenFor(before_->id), "access-token-canary-dynamic-1");
+  }
+
+  RegistrationStore::Snapshot before_;
+  EnrollmentRequest renewal_;
+};
+
+TEST_F(RenewalByAGrantee, AsLongAsHeManages_HeRenews) {
+  ASSERT_TRUE(CompleteAsBob(*Begin(renewal_, Bob()))->ok());
+  EXPECT_EQ(store().Find(before_->id)->newest().number, 2);
+}
+
+TEST_F(RenewalByAGrantee, ManagementEndsBeforeItIsWrittenDown_NothingIsBegun) {
+  daemon_->http.Hold();
+  absl::Status begun;
+  manager().Begin(Bob(), renewal_,
+                  [&](absl::StatusOr<BegunEnrollment> result) { begun = result.status(); });
+  TakeBack();
+  daemon_->http.ReleaseAll();
+  EXPECT_EQ(begun, RegistrationNotFound());
+  ExpectOnlyTheOldOne();
+}
+
+TEST_F(RenewalByAGrantee, ManagementEndsDuringTheLogin_NothingIsAskedForAtTheServer) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin(renewal_, Bob());
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  const size_t exchanges = CodeExchanges();
+  TakeBack();
+  EXPECT_EQ(CompleteAsBob(*begun)->reason(), Reason::kRegistrationNotFound);
+  EXPECT_EQ(CodeExchanges(), exchanges);
+  ExpectOnlyTheOldOne();
+}
+
+TEST_F(RenewalByAGrantee, ManagementEndsDuringTheExchange_NothingIsRegistered) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin(renewal_, Bob());
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  on_code_ = [this](const RecordedRequest&) {
+    TakeBack();
+    return Token(kInitialToken, granted_);
+  };
+  EXPECT_EQ(CompleteAsBob(*begun)->reason(), Reason::kRegistrationNotFound);
+  EXPECT_EQ(Requests(kRegister), 1u);  // the first generation's
+  ExpectOnlyTheOldOne();
+}
+
+TEST_F(RenewalByAGrantee, ManagementEndsBeforeTheFirstToken_TheRenewalEndsAndTheOldOneServes) {
+  const absl::StatusOr<BegunEnrollment> begun = Begin(renewal_, Bob());
+  ASSERT_TRUE(begun.ok()) << begun.status();
+  on_register_ = [this](const RecordedRequest&) {
+    TakeBack();
+    return Created();
+  };
+  EXPECT_EQ(CompleteAsBob(*begun)->reason(), Reason::kRegistrationNotFound);
+  ExpectOnlyTheOldOne();
+}
+
 }  // namespace
 }  // namespace smartkey

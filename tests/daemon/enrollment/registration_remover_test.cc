@@ -19,10 +19,11 @@ class RegistrationRemoverTest : public EnrollmentTest {
   };
   std::shared_ptr<Outcome> Remove(const std::string& id) {
     auto outcome = std::make_shared<Outcome>();
-    daemon_->remover.Remove(id, [outcome](absl::StatusOr<RegistrationRemover::Removed> removed) {
-      ++outcome->answers;
-      outcome->result = std::move(removed);
-    });
+    daemon_->remover.Remove(id, Anybody,
+                            [outcome](absl::StatusOr<RegistrationRemover::Removed> removed) {
+                              ++outcome->answers;
+                              outcome->result = std::move(removed);
+                            });
     return outcome;
   }
 };
@@ -314,6 +315,24 @@ TEST_F(RegistrationRemoverTest, KilledInBetween_TheNextStartFinishesIt) {
   daemon_->remover.Recover();
   ASSERT_EQ(store().List().size(), 1u);
   EXPECT_EQ(store().List()[0]->id, other->id);
+  EXPECT_EQ(keys_.keys(), 1);
+}
+
+TEST_F(RegistrationRemoverTest, RightEndsBeforeItsTurn_NothingIsRemoved) {
+  const auto registration = Enroll();
+  store().Hold();
+  Reason reason = Reason::kUnspecified;
+  bool may = true;
+  daemon_->remover.Remove(
+      registration->id,
+      [&](const Registration&) { return may ? absl::OkStatus() : RegistrationNotFound(); },
+      [&](absl::StatusOr<RegistrationRemover::Removed> removed) {
+        reason = ReasonOf(removed.status());
+      });
+  may = false;
+  store().Release();
+  EXPECT_EQ(reason, Reason::kRegistrationNotFound);
+  EXPECT_EQ(StateOf(registration->id), GenerationState::kActive);
   EXPECT_EQ(keys_.keys(), 1);
 }
 

@@ -209,7 +209,7 @@ TEST_F(RegistrationSuspenderTest, SuspendedWhileItEnrolls_GetsItsFirstTokenAfter
 TEST_F(RegistrationSuspenderTest, DeletedMeanwhile_TheOthersAreSuspended) {
   const auto first = Enroll()->id, second = Enroll()->id;
   store().Hold();
-  daemon_->remover.Remove(first, [](absl::StatusOr<RegistrationRemover::Removed>) {});
+  daemon_->remover.Remove(first, Anybody, [](absl::StatusOr<RegistrationRemover::Removed>) {});
   absl::optional<absl::StatusOr<Ids>> answered;
   RegistrationSuspender suspender = Suspender();
   suspender.Suspend(Alice(), {Kind::kAll, ""}, "",

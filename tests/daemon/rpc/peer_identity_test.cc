@@ -141,6 +141,17 @@ TEST(PeerIdentifier, AProcessThatStartedAfterTheConnectionIsSomebodyElse) {
   EXPECT_EQ(caller.system_unit, "");
 }
 
+TEST(PeerIdentifier, WhomTheKernelCouldHoldAndDidNot_IsTakenForNobodysProcess) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  PeerCredentials peer = Unpinned();
+  peer.vanished = true;
+  const auto caller = PeerIdentifier(proc.root()).Identify(peer);
+  ASSERT_TRUE(caller.ok());
+  EXPECT_TRUE(caller->in_container);
+  EXPECT_EQ(caller->system_unit, "");
+}
+
 TEST(PeerIdentifier, AnotherUsersProcessUnderTheSamePidIsSomebodyElse) {
   FakeProc proc;
   proc.WriteProcess(77);

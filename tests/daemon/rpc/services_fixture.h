@@ -160,6 +160,7 @@ class Services : public testing::Test {
   AssertionIssuer assertions_{catalog_, signer_, clock_};
   Standings standings_{store_, catalog_, keys_, "fake", clock_};
   grpc::ResourceQuota quota_;
+  NameLookups name_lookups_{scheduler_};
   // Ends before what its tasks may call.
   TimerThread scheduler_{clock_};
   TokenManager tokens_{catalog_, store_, minter_, scheduler_, clock_};
@@ -204,7 +205,7 @@ class Services : public testing::Test {
                       remover_,     suspender_,
                       feed_,        access_requests_,
                       audit_,       scheduler_,
-                      scheduler_,   scheduler_,
+                      scheduler_,   name_lookups_,
                       users_,       config_,
                       clock_,       {"1.2.3", "tpm", clock_.Boot(), {}, {}, {}, "/"}};
   const ServicesFactory public_services_ = PublicServices(parts_);

@@ -98,6 +98,25 @@ TEST(TokenCache, TooManyTokensOfOneRegistration_PushOutItsOwnOnly) {
   EXPECT_EQ(Value(cache.Find({"other", 1, ""}, kNow)), "o");
 }
 
+TEST(TokenCache, TooManyTokensOfOneCaller_PushOutHisOwnAndNotTheOwners) {
+  TokenCache cache;
+  constexpr KeyService::CallerKey kOwner = 1000, kGrantee = 1001;
+  cache.Put({"r", 1, ""}, Token("owner's", absl::Seconds(1)), kOwner);
+  for (int i = 0; i < 200; ++i) {
+    cache.Put({"r", 1, absl::StrCat("scope", i)}, Token("t", absl::Seconds(100 + i)), kGrantee);
+  }
+  EXPECT_EQ(cache.size(), 64);
+  EXPECT_EQ(Value(cache.Find({"r", 1, ""}, kNow)), "owner's");
+  // Nor does a refresh, which nobody asked for, make it somebody else's.
+  cache.Put({"r", 1, ""}, Token("owner's new", absl::Seconds(1)));
+  cache.Put({"r", 1, "a"}, Token("t", absl::Hours(1)), kGrantee);
+  EXPECT_EQ(Value(cache.Find({"r", 1, ""}, kNow)), "owner's new");
+  // Who comes anew takes the place of the one who has the most.
+  cache.Put({"r", 1, "b"}, Token("t", absl::Hours(1)), 1002);
+  EXPECT_EQ(cache.size(), 64);
+  EXPECT_EQ(Value(cache.Find({"r", 1, ""}, kNow)), "owner's new");
+}
+
 TEST(TokenCache, TooManyTokens_DropsTheOneThatExpiresFirst) {
   TokenCache cache;
   for (int i = 0; i < 10'000; ++i) {

@@ -36,6 +36,24 @@ TEST_F(TokenManagerTest, EverNewScopeSetsSoonRunOutOfBudgetAndHoldNobodyElseBack
   EXPECT_EQ(minter_.mints(), 31);
 }
 
+TEST_F(TokenManagerTest, AGranteeUsesUpHisBudget_TheOwnerAndRefreshesHaveTheirs) {
+  Cache("t1", absl::Hours(1));
+  Ask();  // in use
+  for (int i = 0; i < 30; ++i) {
+    Ask(TokenRequest{.registration_id = "r1", .scopes = {absl::StrCat("s", i)}, .caller = 1001});
+    minter_.Answer(Token("t"));
+  }
+  const auto grantees =
+      Ask(TokenRequest{.registration_id = "r1", .scopes = {"another"}, .caller = 1001});
+  EXPECT_EQ(grantees->reason(), Reason::kRateLimited);
+  const auto owners =
+      Ask(TokenRequest{.registration_id = "r1", .scopes = {"another"}, .caller = 1000});
+  minter_.Answer(Token("owner's"));
+  EXPECT_EQ(owners->value(), "owner's");
+  scheduler_.Advance(absl::Minutes(41));
+  EXPECT_GE(minter_.mints(), 33);  // the refresh of what is in use
+}
+
 TEST_F(TokenManagerTest, RefreshFailsWhileTheTokenIsGood_ReturnsItMarked) {
   Cache("t1", absl::Hours(1));
   clock_.Advance(absl::Hours(1) - absl::Seconds(30));  // within the margin
