@@ -14,6 +14,7 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -21,8 +22,10 @@
 #include "daemon/app/daemon.h"
 #include "daemon/app/journal.h"
 #include "daemon/app/key_provider_factory.h"
+#include "daemon/http/curl/curl_http_client.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/process_setup.h"
+#include "daemon/store/sqlite/sqlite_registration_store.h"
 
 namespace smartkey {
 namespace {
@@ -48,6 +51,12 @@ absl::Status CheckSurroundings() {
                      "same user (PrivateUsers=yes, a container)");
   }
   return absl::OkStatus();
+}
+
+std::string VersionText() {
+  return absl::StrCat("smartkeyd ", SMARTKEY_VERSION, " (", SMARTKEY_REVISION, ")\n",
+                      RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ",
+                      HttpLibraryVersion());
 }
 
 int Fail(const absl::Status& status) {
@@ -96,7 +105,7 @@ int Main(int argc, char** argv) {
   umask(0077);
 
   CLI::App app("smartkeyd: device keys and access tokens for health apps");
-  app.set_version_flag("--version", SMARTKEY_VERSION);
+  app.set_version_flag("--version", VersionText());
   std::string file = "/etc/smartkeyd/smartkeyd.toml";
   bool check = false;
   app.add_option("--config", file, "the configuration file")->capture_default_str();

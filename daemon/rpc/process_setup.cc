@@ -3,6 +3,7 @@
 
 #include <grpc/grpc.h>
 #include <grpc/support/log.h>
+#include <grpcpp/grpcpp.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "base/log.h"
@@ -58,5 +60,7 @@ int RaiseFileLimit() {
   getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, INT_MAX));
 }
+
+std::string RpcLibraryVersion() { return absl::StrCat("gRPC ", grpc::Version()); }
 
 }  // namespace smartkey

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 namespace smartkey {
 
 // What a process has to do before it uses gRPC for the first time and before it starts a thread.
@@ -16,5 +18,8 @@ void PrepareProcessForRpc();
 // Raises the soft limit of open files to the hard one (two are needed for each connection) and
 // returns what it is then.
 int RaiseFileLimit();
+
+// "gRPC 1.51.1": what this process runs with.
+std::string RpcLibraryVersion();
 
 }  // namespace smartkey

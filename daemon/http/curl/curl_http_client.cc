@@ -256,4 +256,6 @@ void CurlHttpClient::Cancel(CallId id) {
   loop_->Cancel(id);
 }
 
+std::string HttpLibraryVersion() { return curl_version(); }
+
 }  // namespace smartkey

@@ -48,4 +48,7 @@ class CurlHttpClient : public HttpClient {
   std::unique_ptr<Loop> loop_;
 };
 
+// "libcurl/7.88.1 OpenSSL/3.0.15 ...": what this process runs with.
+std::string HttpLibraryVersion();
+
 }  // namespace smartkey

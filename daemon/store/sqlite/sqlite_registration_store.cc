@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 
+#include <sqlite3.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -320,5 +322,7 @@ void SqliteRegistrationStore::SetHealth(const absl::Status& health) {
     Log(LogLevel::kInfo, "registrations can be written again");
   }
 }
+
+std::string StoreLibraryVersion() { return absl::StrCat("SQLite ", sqlite3_libversion()); }
 
 }  // namespace smartkey

@@ -162,4 +162,7 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
   std::thread thread_;
 };
 
+// "SQLite 3.40.1": what this process runs with.
+std::string StoreLibraryVersion();
+
 }  // namespace smartkey
