@@ -176,6 +176,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddReload(app, session);
   AddStore(app, session);
   AddTpm(app, session);
+  AddCompletion(app, session);
   AddVersion(app, session);
   try {
     // CLI11 takes them last first.

@@ -37,6 +37,7 @@ void AddStatus(CLI::App& app, Session& session);
 void AddReload(CLI::App& app, Session& session);
 void AddStore(CLI::App& app, Session& session);
 void AddTpm(CLI::App& app, Session& session);
+void AddCompletion(CLI::App& app, Session& session);
 void AddVersion(CLI::App& app, Session& session);
 
 }  // namespace smartkey::ctl
