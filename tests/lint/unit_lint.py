@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 MUST_BE_OFF = ("PrivateUsers", "ProtectProc", "ProcSubset", "PrivateNetwork", "PrivateDevices", "DynamicUser")
 MOST_EXPOSURE = 1.5
@@ -28,8 +29,11 @@ def exposure(unit):
     """What systemd-analyze says, or None where it cannot be asked."""
     if shutil.which("systemd-analyze") is None:
         return None
-    done = subprocess.run(["systemd-analyze", "security", "--no-pager", "--offline=true", unit], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    with tempfile.TemporaryDirectory() as directory:
+        made = pathlib.Path(directory) / unit.name
+        made.write_text(re.sub(r"@\w+@", "/usr/sbin", unit.read_text(encoding="utf-8")), encoding="utf-8")
+        done = subprocess.run(["systemd-analyze", "security", "--no-pager", "--offline=true", made], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     found = re.search(r"exposure level for \S+ (\d+\.\d+)", done.stdout)
     return float(found.group(1)) if found else None
 
