@@ -43,6 +43,12 @@ smartkey_static_libraries(smartkey_abseil ${abseil})
 smartkey_static_libraries(smartkey_protobuf protobuf z)
 smartkey_static_libraries(smartkey_grpcpp grpc++_unsecure grpc_unsecure gpr upb address_sorting cares re2 protobuf z ${abseil})
 
+# For libsmartkey.so alone: Debian's archives hold code that only a program can contain (docs/decisions/0016).
+add_library(smartkey_grpcpp_shared INTERFACE)
+list(TRANSFORM abseil PREPEND "-l" OUTPUT_VARIABLE abseil_shared)
+target_link_libraries(smartkey_grpcpp_shared INTERFACE
+  -Wl,--as-needed -lgrpc++_unsecure -lgrpc_unsecure -lgpr -lprotobuf ${abseil_shared})
+
 add_library(smartkey_options INTERFACE)
 target_include_directories(smartkey_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(smartkey_options INTERFACE
