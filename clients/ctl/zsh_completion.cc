@@ -7,14 +7,14 @@
 namespace smartkey::ctl {
 namespace {
 
-constexpr char kBegin[] = R"(#compdef smartkeyctl
+constexpr char kBegin[] = R"zsh(#compdef smartkeyctl
 # zsh completion for smartkeyctl, written by "smartkeyctl completion zsh"
 
 _smartkeyctl_names() {
   local -a names=(${(f)"$(_call_program $1 smartkeyctl completion --names $1 2>/dev/null)"})
   compadd -a names
 }
-)";
+)zsh";
 
 // Sourced, or found by compinit.
 constexpr char kEnd[] = R"(

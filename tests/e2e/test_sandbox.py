@@ -49,10 +49,10 @@ class Sandbox(unittest.TestCase):
     def test_AnAppThatEnrollsByItself_CanDoSo(self):
         done = self.run_in_sandbox(
             "--no-enroll", "--", "sh", "-c",
-            'smartkeyctl enroll sandbox --no-browser </dev/null | while read -r line; do case $line in '
+            'smartkeyctl enroll sandbox --no-browser 2>&1 </dev/null | while read -r line; do case $line in '
             'http*) "$SMARTKEY_SANDBOX_LOGIN" "$line" --follow >&2 & ;; esac; done; smartkeyctl list')
         self.assertEqual(done.returncode, 0, done)
-        self.assertRegex(done.stdout, rf"(?m)^{SERVER} +ACTIVE")
+        self.assertRegex(done.stdout, rf"(?m)^{SERVER} +working")
 
     def test_Root_IsToldWhyNot(self):
         done = self.run_in_sandbox("--", "true", user="root")
