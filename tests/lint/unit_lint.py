@@ -22,7 +22,7 @@ MOST_EXPOSURE = 1.5
 DIRECTIVE = re.compile(r"^([A-Z]\w+)=", re.MULTILINE)
 NAMED = re.compile(r"`~?([A-Z]\w+)(\*?)[=`]")
 # For people and for `systemctl enable`.
-PLAIN = {"Description", "Documentation", "ExecStart", "WantedBy", "Also"}
+PLAIN = {"Description", "Documentation", "ExecStart", "WantedBy"}
 
 
 def exposure(unit):
