@@ -5,7 +5,7 @@ debootstrap, the network and systemd-nspawn.
 
     /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py
 
-SMARTKEY_PACKAGES, SMARTKEY_OLD_BINARIES: directories with packages, and with a build of 0.1.0, that are there already.
+SMARTKEY_PACKAGES, SMARTKEY_OLD: directories with packages, and with what 0.1.0 installs, that are there already.
 SMARTKEY_DEBIAN_ROOT: a tree that debootstrap has made, to be copied."""
 
 import glob
@@ -56,16 +56,18 @@ def build(directory):
 
 def build_old(directory):
     """The two programs of 0.1.0, and what was installed with them."""
-    build_directory = os.environ.get("SMARTKEY_OLD_BINARIES")
-    if not build_directory:
-        tree, build_directory = f"{directory}/0.1.0", f"{directory}/0.1.0/build/release"
-        os.mkdir(tree)
-        with subprocess.Popen(["git", "-C", ROOT, "archive", OLD_COMMIT], stdout=subprocess.PIPE) as archive:
-            run("tar", "-x", "-C", tree, stdin=archive.stdout)
-        run("cmake", "--preset", "release", "-DCMAKE_INSTALL_PREFIX=/usr", cwd=tree)
-        run("cmake", "--build", "--preset", "release", "--target", "smartkeyd", "smartkeyctl", cwd=tree)
-    installed = f"{directory}/installed"
-    run("cmake", "--install", build_directory, "--prefix", "/usr", env={**os.environ, "DESTDIR": installed})
+    ready = os.environ.get("SMARTKEY_OLD")
+    if ready:
+        return ready
+    tree, installed = f"{directory}/0.1.0", f"{directory}/installed"
+    os.mkdir(tree)
+    with subprocess.Popen(["git", "-C", ROOT, "archive", OLD_COMMIT], stdout=subprocess.PIPE) as archive:
+        run("tar", "-x", "-C", tree, stdin=archive.stdout)
+    run("cmake", "--preset", "release", "-DCMAKE_INSTALL_PREFIX=/usr", cwd=tree)
+    # smartkey.protoset is installed as well, and needs no target of its own.
+    run("cmake", "--build", "--preset", "release", "--target", "smartkeyd", "smartkeyctl",
+        "proto/smartkey.protoset", cwd=tree)
+    run("cmake", "--install", "build/release", cwd=tree, env={**os.environ, "DESTDIR": installed})
     return installed
 
 
