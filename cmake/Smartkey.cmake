@@ -21,8 +21,10 @@ find_package(Threads REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_package(GTest REQUIRED)
-include(GoogleTest)
+if(BUILD_TESTING)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
 # gRPC, Protobuf and Abseil are linked statically. As shared libraries they are sixty, and loading them takes longer than
 # a call of smartkeyctl; gRPC's TLS, which no unix socket needs, stays outside (docs/decisions/0013).
 pkg_check_modules(GRPC REQUIRED grpc++_unsecure)

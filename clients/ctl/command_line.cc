@@ -181,6 +181,7 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   AddLogLevel(app, session);
   AddStore(app, session);
   AddTpm(app, session);
+  AddCompletion(app, session);
   AddVersion(app, session);
   try {
     // CLI11 takes them last first.

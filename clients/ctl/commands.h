@@ -42,6 +42,7 @@ void AddLogLevel(CLI::App& app, Session& session);
 void AddReload(CLI::App& app, Session& session);
 void AddStore(CLI::App& app, Session& session);
 void AddTpm(CLI::App& app, Session& session);
+void AddCompletion(CLI::App& app, Session& session);
 void AddVersion(CLI::App& app, Session& session);
 
 }  // namespace smartkey::ctl

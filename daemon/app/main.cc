@@ -25,7 +25,10 @@
 #include "daemon/http/curl/curl_http_client.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/process_setup.h"
+#include "daemon/store/sqlite/database_file.h"
+#include "daemon/store/sqlite/database_reader.h"
 #include "daemon/store/sqlite/sqlite_registration_store.h"
+#include "daemon/store/sqlite/state_directory.h"
 
 namespace smartkey {
 namespace {
@@ -98,6 +101,26 @@ int Serve(const std::string& file, const Config& config) {
   _exit(EXIT_SUCCESS);
 }
 
+// For who removes the package. Not while smartkeyd runs: the database is one process's alone.
+absl::StatusOr<size_t> CountRegistrations(const std::string& state_dir) {
+  const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(state_dir);
+  if (!directory.ok()) return directory.status();
+  if (!directory->Exists(kDatabaseFile)) return 0;
+  const absl::StatusOr<DatabaseContents> contents = ReadContents(*directory, kDatabaseFile);
+  if (!contents.ok()) return contents.status();
+  return contents->registrations.size();
+}
+
+int PrintCount(const Config& config) {
+  const absl::StatusOr<size_t> count = CountRegistrations(config.daemon.state_dir);
+  if (!count.ok()) {
+    std::cerr << "smartkeyd: " << count.status().message() << "\n";
+    return EXIT_FAILURE;
+  }
+  std::cout << *count << "\n";
+  return EXIT_SUCCESS;
+}
+
 int Main(int argc, char** argv) {
   PrepareProcessForRpc();
   LogToJournal();
@@ -110,6 +133,9 @@ int Main(int argc, char** argv) {
   bool check = false;
   app.add_option("--config", file, "the configuration file")->capture_default_str();
   app.add_flag("--check-config", check, "say what is wrong with the configuration, and end");
+  bool count = false;
+  app.add_flag("--count-registrations", count,
+               "say how many registrations the database holds, and end; not while smartkeyd runs");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -118,6 +144,7 @@ int Main(int argc, char** argv) {
   if (check) return CheckConfig(file, std::cout);
   const absl::StatusOr<Config> config = LoadConfig(file);
   if (!config.ok()) return Fail(config.status());
+  if (count) return PrintCount(*config);
   for (const ConfigProblem& problem : config->problems) {
     Log(LogLevel::kWarning, "a configuration file is ignored", {{"problem", problem.ToString()}});
   }

@@ -79,13 +79,8 @@ class Stack:
     wait_for = staticmethod(wait_for)
 
     def __init__(self, binaries=None, keep=False, hardware=Tpm, daemon="daemon/app/smartkeyd"):
-        if os.getuid() != 0:
-            raise Failed("needs root, to start processes as several users")
-        binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
-        programs = [os.path.join(binaries, name) for name in (daemon, "clients/ctl/smartkeyctl")]
-        for program in programs:
-            if not os.path.exists(program):
-                raise Failed(f"{program} is not there: build first, or say where with --binaries or SMARTKEY_BINARIES")
+        self.check_rights()
+        programs = self.find_programs(binaries, daemon)
         self.keep = keep
         self.dir = tempfile.mkdtemp(prefix="smartkey-")
         os.chmod(self.dir, 0o755)
@@ -106,6 +101,29 @@ class Stack:
         self.socket = os.path.join(self.run, "smartkeyd.sock")
         self.admin_socket = os.path.join(self.run, "admin.sock")
         self.daemon_log = os.path.join(self.dir, "smartkeyd.log")
+
+    # What is otherwise where everything is one user's (sandbox/smartkey-sandbox).
+
+    def check_rights(self):
+        if os.getuid() != 0:
+            raise Failed("needs root, to start processes as several users")
+
+    def find_programs(self, binaries, daemon):
+        """The paths of smartkeyd and smartkeyctl."""
+        binaries = binaries or os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
+        programs = [os.path.join(binaries, name) for name in (daemon, "clients/ctl/smartkeyctl")]
+        for program in programs:
+            if not os.path.exists(program):
+                raise Failed(f"{program} is not there: build first, or say where with --binaries or SMARTKEY_BINARIES")
+        return programs
+
+    def account(self, user):
+        return pwd.getpwnam(user)
+
+    def becoming(self, user):
+        """What makes a new process that user's."""
+        entry = self.account(user)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def __enter__(self):
         return self
@@ -129,14 +147,14 @@ class Stack:
         path = os.path.join(self.dir, name)
         os.mkdir(path, 0o700 if user and mode == 0o755 and name in ("state", "hardware") else mode)
         if user:
-            entry = pwd.getpwnam(user)
+            entry = self.account(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)
         return path
 
     def give_to_service(self, source, target):
         """Copies the folder's content into `target`: the service's user owns it then, and nobody else reads it."""
         shutil.copytree(source, target, dirs_exist_ok=True)
-        entry = pwd.getpwnam(SERVICE)
+        entry = self.account(SERVICE)
         for folder, _, files in os.walk(target):
             for path, mode in [(folder, 0o700)] + [(os.path.join(folder, name), 0o600) for name in files]:
                 os.chmod(path, mode)
@@ -145,12 +163,10 @@ class Stack:
     # Processes.
 
     def spawn(self, user, args, **options):
-        entry = pwd.getpwnam(user)
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
         environment.update(options.pop("env", {}))
         options.setdefault("start_new_session", self.keep)
-        return subprocess.Popen(args, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/",
-                                env=environment, **options)
+        return subprocess.Popen(args, cwd="/", env=environment, **self.becoming(user), **options)
 
     def stop(self, name, how=signal.SIGTERM, patience=15):
         process = self.processes.pop(name, None)

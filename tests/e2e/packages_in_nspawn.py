@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The packages in a fresh Debian 12 with systemd as the first process: installed, upgraded from 0.1.0 and to a later
+version, downgraded, removed and purged. The story is in packaged.py. By scripts/test --deep, as root: it needs
+debootstrap, the network and systemd-nspawn.
+
+    /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py
+
+SMARTKEY_PACKAGES, SMARTKEY_OLD: directories with packages, and with what 0.1.0 installs, that are there already.
+SMARTKEY_DEBIAN_ROOT: a tree that debootstrap has made, to be copied."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from stack import ROOT
+
+OLD_COMMIT, OLD = "f700e25", "0.1.0"
+SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+# Beside what the packages depend on: the sandbox EHR, a TPM, a system.
+NEEDED = ("systemd-sysv", "dbus", "python3", "python3-authlib", "python3-flask", "swtpm", "libtss2-tcti-swtpm0")
+
+UNIT = """
+[Unit]
+Description=the test
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=oneshot
+Environment=PYTHONUNBUFFERED=1
+ExecStart=/usr/bin/python3 -B /checkout/tests/e2e/packaged.py /packages
+StandardOutput=file:/result
+StandardError=file:/result
+TimeoutStartSec=1200
+"""
+
+
+def run(*args, **options):
+    subprocess.run(args, check=True, **options)
+
+
+def build(directory):
+    """The packages of this tree."""
+    ready = os.environ.get("SMARTKEY_PACKAGES")
+    if ready:
+        return sorted(glob.glob(f"{ready}/*.deb"))
+    tree = f"{directory}/smartkeyd"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("build", ".git", "__pycache__"))
+    run("dpkg-buildpackage", "-us", "-uc", "-b", cwd=tree,
+        env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck", "DEB_BUILD_PROFILES": "nocheck"})
+    return sorted(glob.glob(f"{directory}/*.deb"))
+
+
+def build_old(directory):
+    """The two programs of 0.1.0, and what was installed with them."""
+    ready = os.environ.get("SMARTKEY_OLD")
+    if ready:
+        return ready
+    tree, installed = f"{directory}/0.1.0", f"{directory}/installed"
+    os.mkdir(tree)
+    with subprocess.Popen(["git", "-C", ROOT, "archive", OLD_COMMIT], stdout=subprocess.PIPE) as archive:
+        run("tar", "-x", "-C", tree, stdin=archive.stdout)
+    run("cmake", "--preset", "release", "-DCMAKE_INSTALL_PREFIX=/usr", cwd=tree)
+    # smartkey.protoset is installed as well, and needs no target of its own.
+    run("cmake", "--build", "--preset", "release", "--target", "smartkeyd", "smartkeyctl",
+        "proto/smartkey.protoset", cwd=tree)
+    run("cmake", "--install", "build/release", cwd=tree, env={**os.environ, "DESTDIR": installed})
+    return installed
+
+
+def repack(package, version, target, change=lambda tree: None):
+    """The same package with another version, and what `change` does to its files."""
+    with tempfile.TemporaryDirectory() as tree:
+        run("dpkg-deb", "-R", package, tree)
+        with open(f"{tree}/DEBIAN/control", encoding="utf-8") as file:
+            control = file.read()
+        with open(f"{tree}/DEBIAN/control", "w", encoding="utf-8") as file:
+            file.write(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control))
+        change(tree)
+        os.unlink(f"{tree}/DEBIAN/md5sums")
+        run("dpkg-deb", "--root-owner-group", "-b", tree, target, stdout=subprocess.DEVNULL)
+
+
+def with_files_of(installed):
+    """0.1.0 had no packages: its files in those of today."""
+    def change(tree):
+        for folder, _, names in os.walk(tree):
+            for name in names:
+                path = os.path.join(folder, name)
+                place = os.path.relpath(path, tree)
+                older = os.path.join(installed, place.replace("lib/systemd/system", "usr/lib/systemd/system"))
+                if os.path.isfile(older):
+                    shutil.copy(older, path)
+                elif place.endswith("smartkeyd.toml"):
+                    with open(path, "w", encoding="utf-8") as file:
+                        file.write("# Nothing is set.\n")
+                elif place.startswith("usr/") and "/doc/" not in place:
+                    os.unlink(path)  # came later
+    return change
+
+
+def dependencies(packages):
+    """The names of what they need, without each other."""
+    names = set()
+    for package in packages:
+        fields = subprocess.run(["dpkg-deb", "-f", package, "Depends"], check=True, text=True,
+                                stdout=subprocess.PIPE).stdout
+        names.update(re.split(r"[\s(:|]", one.strip())[0] for one in fields.split(",") if one.strip())
+    return sorted(name for name in names if not name.startswith(("smartkey", "libsmartkey")))
+
+
+def libraries_of(programs):
+    """The packages with what these load; those of 0.1.0 load more."""
+    loaded = subprocess.run(["ldd", *programs], check=True, text=True, stdout=subprocess.PIPE).stdout
+    paths = {os.path.realpath(path) for path in re.findall(r"=> (/\S+)", loaded)}
+    # Those that dpkg knows by their other name, below /lib, are in every Debian.
+    found = subprocess.run(["dpkg-query", "-S", *sorted(paths)], check=False, text=True, stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL).stdout
+    return sorted({line.split(":")[0] for line in found.splitlines()})
+
+
+class Packages(unittest.TestCase):
+    def make_root(self, root, needed):
+        ready = os.environ.get("SMARTKEY_DEBIAN_ROOT")
+        if ready:
+            run("cp", "-a", ready, root)
+        else:
+            run("debootstrap", "--variant=minbase", SUITE, root, MIRROR)
+        inside = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *needed]):
+            run("chroot", root, "apt-get", "-q", *command, env=inside, stdout=subprocess.DEVNULL)
+
+    def test_InAFreshDebian_TheyLiveTheirLife(self):
+        directory = tempfile.mkdtemp(prefix="smartkey-packages-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        root = f"{directory}/root"
+        packages = [p for p in build(directory) if os.path.basename(p).startswith(("smartkeyd_", "smartkeyctl_"))]
+        self.assertEqual(len(packages), 2, packages)
+        installed = build_old(directory)
+        old_programs = [f"{installed}/usr/sbin/smartkeyd", f"{installed}/usr/bin/smartkeyctl"]
+        self.make_root(root, [*NEEDED, *dependencies(packages), *libraries_of(old_programs)])
+        version = subprocess.run(["dpkg-deb", "-f", packages[0], "Version"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout.strip()
+        for folder in ("old", "new", "next"):
+            os.makedirs(f"{root}/packages/{folder}")
+        for package in packages:
+            name = os.path.basename(package)
+            shutil.copy(package, f"{root}/packages/new/{name}")
+            repack(package, f"{version}+next", f"{root}/packages/next/{name}")
+            repack(package, OLD, f"{root}/packages/old/{name}", with_files_of(installed))
+        for folder in ("tests/e2e", "tests/ehr"):
+            shutil.copytree(f"{ROOT}/{folder}", f"{root}/checkout/{folder}")
+        units = f"{root}/etc/systemd/system"
+        with open(f"{units}/smartkey-test.service", "w", encoding="utf-8") as file:
+            file.write(UNIT)
+        with open(f"{units}/smartkey-test.target", "w", encoding="utf-8") as file:
+            file.write("[Unit]\nRequires=basic.target\nWants=smartkey-test.service\nAfter=basic.target\n"
+                       "AllowIsolate=yes\n")
+        ended = subprocess.run(
+            ["systemd-nspawn", "--quiet", "-D", root, "--boot", "--register=no", "--keep-unit", "--private-network",
+             "--system-call-filter=@memlock",  # which a machine allows anyway
+             "--console=pipe", f"--machine=smartkey-{os.getpid()}", "--", "--unit=smartkey-test.target"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1500, check=False)
+        said = ended.stdout.decode(errors="replace")[-4000:]
+        self.assertTrue(os.path.exists(f"{root}/result"), said)
+        with open(f"{root}/result", encoding="utf-8") as file:
+            result = file.read()
+        print(result)
+        self.assertRegex(result, r"\nOK \d+ s\n$", f"{result}\n{said}")
+
+
+if __name__ == "__main__":
+    unittest.main()

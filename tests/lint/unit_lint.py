@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Reads systemd/smartkeyd.service against systemd/README.md.
+
+Usage: unit_lint.py [ROOT]       prints one line for each violation, exits 1 if there is any
+
+- what must stay off is off: with it callers could not be told apart, or hospitals not be reached;
+- every directive is explained, and nothing is that is neither in the unit nor left out on purpose;
+- `systemd-analyze security`, where there is one, finds at most MOST_EXPOSURE.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+MUST_BE_OFF = ("PrivateUsers", "ProtectProc", "ProcSubset", "PrivateNetwork", "PrivateDevices", "DynamicUser")
+MOST_EXPOSURE = 1.5
+
+DIRECTIVE = re.compile(r"^([A-Z]\w+)=", re.MULTILINE)
+NAMED = re.compile(r"`~?([A-Z]\w+)(\*?)[=`]")
+# For people and for `systemctl enable`.
+PLAIN = {"Description", "Documentation", "ExecStart", "WantedBy"}
+
+
+def exposure(unit):
+    """What systemd-analyze says, or None where it cannot be asked."""
+    if shutil.which("systemd-analyze") is None:
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        made = pathlib.Path(directory) / unit.name
+        made.write_text(re.sub(r"@\w+@", "/usr/sbin", unit.read_text(encoding="utf-8")), encoding="utf-8")
+        done = subprocess.run(["systemd-analyze", "security", "--no-pager", "--offline=true", made], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    found = re.search(r"exposure level for \S+ (\d+\.\d+)", done.stdout)
+    return float(found.group(1)) if found else None
+
+
+def check(root):
+    """All violations, as text."""
+    folder = pathlib.Path(root) / "systemd"
+    unit = folder / "smartkeyd.service"
+    directives = set(DIRECTIVE.findall(unit.read_text(encoding="utf-8")))
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    explained, _, left_out = readme.partition("## smartkeyd.service")[2].partition("Left out on purpose")
+    problems = [f"{name}= must stay off" for name in MUST_BE_OFF if name in directives]
+    known = [re.compile(re.escape(name) + (r"\w*" if star else "")) for name, star in NAMED.findall(explained)]
+    for name in sorted(directives - PLAIN):
+        if not any(pattern.fullmatch(name) for pattern in known):
+            problems.append(f"{name}= is not explained in systemd/README.md")
+    for name in re.findall(r"^\| `([A-Z]\w+)=", left_out, re.MULTILINE):
+        if name in directives:
+            problems.append(f"{name}= is in the unit, and in systemd/README.md left out on purpose")
+    found = exposure(unit)
+    if found is not None and found > MOST_EXPOSURE:
+        problems.append(f"systemd-analyze security says {found}, more than {MOST_EXPOSURE}")
+    return problems
+
+
+def main():
+    root = sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2]
+    problems = check(root)
+    print("\n".join(f"systemd/smartkeyd.service: {problem}" for problem in problems)
+          if problems else "unit_lint: the unit is explained, and closed as far as it can be")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
