@@ -228,8 +228,8 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
 }
 
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
-    const Caller& caller, absl::string_view name_or_id, Operation operation,
-    const Admission& admit, RegistrationStore::Snapshot& meant) const {
+    const Caller& caller, absl::string_view name_or_id, Operation operation, const Admission& admit,
+    RegistrationStore::Snapshot& meant) const {
   if (!IsSomebody(caller)) return CheckCaller(caller);
   RegistrationStore::Snapshot found = store_.Find(name_or_id);
   if (found == nullptr) {

@@ -2,6 +2,7 @@
 // Which files are read, in which order, and what a problem in one of them means for the others.
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -31,6 +32,12 @@ absl::optional<toml::table> ParseFile(const std::string& file, ConfigProblems& p
   std::error_code error;
   if (std::filesystem::is_directory(file, error)) {
     problems.Add(0, "cannot be read: it is a directory");
+    return absl::nullopt;
+  }
+  // Whoever can write it decides where tokens are asked for, and who may have them.
+  struct stat info {};
+  if (stat(file.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
+    problems.Add(0, absl::StrCat("can be written by everybody: 'chmod o-w ", file, "'"));
     return absl::nullopt;
   }
   errno = 0;

@@ -58,8 +58,7 @@ absl::Status CheckSurroundings() {
 
 std::string VersionText() {
   return absl::StrCat("smartkeyd ", SMARTKEY_VERSION, " (", SMARTKEY_REVISION, ")\n",
-                      RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ",
-                      HttpLibraryVersion());
+                      RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ", HttpLibraryVersion());
 }
 
 int Fail(const absl::Status& status) {

@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -90,6 +91,19 @@ absl::Status SetAccess(const Listener::Options& options) {
   return absl::OkStatus();
 }
 
+// Where everybody may rename what others have put there, anybody's socket could take this one's
+// place.
+absl::Status CheckDirectory(const std::string& path) {
+  const std::string directory = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
+  struct stat info {};
+  if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();  // bind() says it
+  if ((info.st_mode & S_IWOTH) == 0 || (info.st_mode & S_ISVTX) != 0) return absl::OkStatus();
+  return WithRemedy(
+      MakeError(Reason::kConfigInvalid,
+                absl::StrCat("everybody may put a socket of his own into ", directory)),
+      absl::StrCat("'chmod o-w ", directory, "', or give the socket a directory of its own"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<InheritedFd>> TakeInheritedFds() {
@@ -112,6 +126,7 @@ absl::StatusOr<std::vector<InheritedFd>> TakeInheritedFds() {
 absl::StatusOr<Listener> Listener::Create(Options options) {
   absl::StatusOr<sockaddr_un> address = AddressOf(options.path);
   if (!address.ok()) return address.status();
+  if (absl::Status status = CheckDirectory(options.path); !status.ok()) return status;
   absl::StatusOr<UniqueFd> lock = TakeLock(options.path);
   if (!lock.ok()) return lock.status();
   if (absl::Status status = RemoveStaleSocket(options.path, *address); !status.ok()) return status;

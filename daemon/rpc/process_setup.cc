@@ -61,6 +61,8 @@ int RaiseFileLimit() {
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, INT_MAX));
 }
 
-std::string RpcLibraryVersion() { return absl::StrCat("gRPC ", grpc::Version()); }
+std::string RpcLibraryVersion() {
+  return absl::StrCat("gRPC ", grpc::Version());
+}
 
 }  // namespace smartkey

@@ -256,6 +256,8 @@ void CurlHttpClient::Cancel(CallId id) {
   loop_->Cancel(id);
 }
 
-std::string HttpLibraryVersion() { return curl_version(); }
+std::string HttpLibraryVersion() {
+  return curl_version();
+}
 
 }  // namespace smartkey

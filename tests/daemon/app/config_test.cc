@@ -215,6 +215,21 @@ TEST(Config, TableWhereAListIsMeantAndViceVersa_SaysHowToWriteIt) {
           R"(smartkeyd.toml:4: "app" in the file must be a list of tables, each written [[app]])"));
 }
 
+TEST(Config, EverybodyMayWriteAFile_IsRefusedWithWhatToDo) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.app_file("a.toml"), "");
+  std::filesystem::permissions(dir.app_file("a.toml"), std::filesystem::perms::others_write,
+                               std::filesystem::perm_options::add);
+  ConfigReport report = ReadConfig(dir.main_file());
+  EXPECT_TRUE(report.errors.empty());
+  ASSERT_EQ(report.config.problems.size(), 1u);
+  EXPECT_NE(report.config.problems[0].message.find("chmod o-w"), std::string::npos);
+  std::filesystem::permissions(dir.main_file(), std::filesystem::perms::others_write,
+                               std::filesystem::perm_options::add);
+  EXPECT_EQ(ReadConfig(dir.main_file()).errors.size(), 1u);
+}
+
 TEST(Config, NotToml_IsNamedWithItsLine) {
   const ConfigDirectory dir;
   dir.WriteMain("socket = \"/tmp/s\nstate_dir = 1\n");

@@ -50,6 +50,15 @@ TEST_F(ListenerTest, ANewSocketCanBeReachedByEverybody) {
   EXPECT_EQ(Mode(), 0666u);
 }
 
+TEST_F(ListenerTest, EverybodyMayWriteTheDirectory_IsRefusedWithWhatToDo) {
+  ASSERT_EQ(chmod(directory_.c_str(), 0777), 0);
+  const absl::Status refused = Listener::Create({path_}).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid);
+  EXPECT_NE(RemedyOf(refused).find("chmod o-w"), std::string::npos);
+  ASSERT_EQ(chmod(directory_.c_str(), 01777), 0);  // as /tmp: nobody renames what is another's
+  EXPECT_TRUE(Listener::Create({path_}).ok());
+}
+
 TEST_F(ListenerTest, TheModeHoldsWhateverTheUmask) {
   const mode_t before = umask(0077);
   auto listener = Listener::Create({path_, 0660});
