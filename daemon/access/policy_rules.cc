@@ -36,11 +36,11 @@ bool MayBeAny(const std::vector<Share>& denied, const Caller& caller) {
   return std::any_of(denied.begin(), denied.end(), [&](const Share& one) {
     Share by_name = one;
     if (!one.user_name.empty()) by_name.uid = -1;
-    for (const Share* meant : {&one, &by_name}) {
-      const ShareMatch match = Match(*meant, caller, absl::UnixEpoch());
-      if (match == ShareMatch::kYes || match == ShareMatch::kUnitUnsure) return true;
-    }
-    return false;
+    const auto may_be = [&](const Share& meant) {
+      const ShareMatch match = Match(meant, caller, absl::UnixEpoch());
+      return match == ShareMatch::kYes || match == ShareMatch::kUnitUnsure;
+    };
+    return may_be(one) || may_be(by_name);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "daemon/access/share_rules.h"
 
 namespace smartkey {
 namespace {
@@ -96,6 +97,19 @@ TEST(Resolve, WhoIsNotThereOrNotToBeFoundOutNow_IsSaid) {
   EXPECT_EQ(reason("user:mallory"), Reason::kUnknownPrincipal);
   EXPECT_EQ(reason("group:nurses"), Reason::kUnknownPrincipal);
   EXPECT_EQ(reason("user:slow"), Reason::kNotReady);
+}
+
+TEST(ConfiguredDenial, UsersAreMeantByNumberToo_AndWhoIsNotToBeFoundIsNotNobody) {
+  const auto denied = [](const char* text) {
+    return ConfiguredDenial(ParsePrincipal(text).value(), "smartkeyd.toml:7", Users());
+  };
+  EXPECT_EQ(denied("user:bob").uid, 1001);
+  EXPECT_EQ(denied("user:bob").user_name, "bob");
+  EXPECT_EQ(denied("user:mallory").uid, kUnknownUid);
+  EXPECT_EQ(denied("user:slow").uid, kUnknownUid);
+  EXPECT_EQ(denied("group:nurses").gid, kUnknownGid);
+  EXPECT_EQ(denied("uid:4001").uid, 4001);
+  EXPECT_EQ(denied("unit:viewer.service").uid, -1);
 }
 
 TEST(UserDatabase, OfThisSystem_KnowsRoot) {
