@@ -243,7 +243,7 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
   if (found != nullptr) {
     const absl::Status status = Check(caller, *found, operation);
     if (status.ok()) return found;
-    if (ReasonOf(status) != Reason::kRegistrationNotFound) return status;
+    if (status != NotVisible(caller)) return status;
   }
   if (admit) {
     if (absl::Status status = admit(); !status.ok()) return status;

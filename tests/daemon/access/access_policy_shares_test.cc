@@ -131,6 +131,37 @@ TEST_F(SharedTest, ByName_OwnBeforeSharedAndOwnersNameTellsThemApart) {
   EXPECT_EQ(Find(bob_, "carol/clinic", Operation::kToken), "r3");
 }
 
+TEST_F(SharedTest, LookedFor_OnlyWhatIsNotHisIsCountedAndTheSameWhetherItIsThere) {
+  ShareIt("r1", {"token"});
+  Add("r2", bob_, "own");
+  Add("r3", carol_, "hidden");
+  Caller contained = bob_;
+  contained.in_container = true;
+  const auto counted = [&](const Caller& caller, absl::string_view what) {
+    int times = 0;
+    policy_
+        .Find(caller, what, Operation::kAssertion,
+              [&] {
+                ++times;
+                return absl::OkStatus();
+              })
+        .IgnoreError();
+    return times;
+  };
+  EXPECT_EQ(counted(bob_, "own"), 0);
+  EXPECT_EQ(counted(bob_, "r2"), 0);
+  EXPECT_EQ(counted(bob_, "r1"), 0);  // his, though it does not allow this
+  for (const char* what : {"mercy", "alice/mercy", "r3", "hidden", "no-such"}) {
+    EXPECT_EQ(counted(bob_, what), 1) << what;
+  }
+  for (const char* what : {"r3", "hidden", "no-such", "own", "r2"}) {
+    EXPECT_EQ(counted(contained, what), 1) << what;
+  }
+  const auto refused = policy_.Find(bob_, "no-such", Operation::kToken,
+                                    [] { return MakeError(Reason::kRateLimited, "too many"); });
+  EXPECT_EQ(ReasonOf(refused.status()), Reason::kRateLimited);
+}
+
 TEST_F(SharedTest, ScopeSubset_NarrowsWhatIsAskedFor) {
   ShareIt("r1", {"token"}, {"patient/Observation.rs"});
   const auto narrow = [&](const Caller& caller, ScopeSet asked) {

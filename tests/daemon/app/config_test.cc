@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/config.h"
+#include "daemon/access/share_rules.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -423,6 +424,7 @@ scopes = ["openid"]
   EXPECT_EQ(first.allow_enroll->principals[2].gid, 0);
   ASSERT_EQ(first.deny_enroll.size(), 1u);
   EXPECT_EQ(first.deny_enroll[0].unit, "kiosk.service");
+  EXPECT_EQ(first.deny_enroll[0].uid, kUnknownUid);  // this machine has no such user
   EXPECT_EQ(first.max_registrations_per_owner, 3);
   EXPECT_EQ(first.max_idle, absl::Hours(24 * 180));
   ASSERT_EQ(first.shares.size(), 1u);
