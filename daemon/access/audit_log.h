@@ -48,6 +48,7 @@ class AuditLog {
   struct Query {
     absl::Time since = absl::InfinitePast();
     bool follow = false;
+    bool administrator = false;
     // Asked for each entry of the period, on the log's reading thread.
     std::function<bool(const AuditEntry&)> wanted;
   };
@@ -62,7 +63,9 @@ class AuditLog {
     // `wake` is not called again, but for a call under way.
     virtual void Stop() = 0;
   };
-  virtual std::shared_ptr<Reading> Read(Query query, std::function<void()> wake) = 0;
+  // Errors: kRateLimited for too many readers at once; an administrator is never one too many.
+  virtual absl::StatusOr<std::shared_ptr<Reading>> Read(Query query,
+                                                        std::function<void()> wake) = 0;
 
   // Checks the whole chain. `anchor`: a head that was kept elsewhere. `done` runs once, on a thread
   // of the log's.

@@ -255,8 +255,8 @@ void AuditWriter::RemoveOld(absl::Time now) {
     const absl::StatusOr<AuditEntry> begins = ParseAuditLine(**line);
     if (!begins.ok() || now - begins->time < options_.retention) return;
     const uint64_t size = SizeOf(files[i].path);
-    if (unlink(files[i].path.c_str()) != 0) return;
-    older_size_ -= std::min(older_size_, size);
+    if (unlink(files[i].path.c_str()) == 0) older_size_ -= std::min(older_size_, size);
+    return;  // one for each that begins: a clock that is wrong for a moment takes not all of them
   }
 }
 

@@ -87,6 +87,16 @@ void AuditReading::ReadAhead() {
   if (wake) wake_();
 }
 
+bool AuditReading::IsTooOldBefore(const AuditFile& next) const {
+  if (query_.since == absl::InfinitePast()) return false;
+  absl::StatusOr<AuditFileReader> reader = AuditFileReader::Open(next.path);
+  if (!reader.ok()) return false;
+  const absl::StatusOr<absl::optional<absl::string_view>> line = reader->Next();
+  if (!line.ok() || !line->has_value()) return false;
+  const absl::StatusOr<AuditEntry> begins = ParseAuditLine(**line);
+  return begins.ok() && begins->time < query_.since;
+}
+
 absl::StatusOr<absl::optional<absl::string_view>> AuditReading::NextLine() {
   while (true) {
     if (file_.has_value()) {
@@ -95,8 +105,11 @@ absl::StatusOr<absl::optional<absl::string_view>> AuditReading::NextLine() {
     }
     // At its end: is there a later one?
     bool next = false;
-    for (const AuditFile& file : ListAuditFiles(directory_)) {
+    const std::vector<AuditFile> files = ListAuditFiles(directory_);
+    for (size_t i = 0; i < files.size(); ++i) {
+      const AuditFile& file = files[i];
       if (file_.has_value() && file.first_sequence <= file_begins_) continue;
+      if (!file_.has_value() && i + 1 < files.size() && IsTooOldBefore(files[i + 1])) continue;
       absl::StatusOr<AuditFileReader> opened = AuditFileReader::Open(file.path);
       if (!opened.ok()) return opened.status();
       if (file_.has_value()) {

@@ -34,6 +34,8 @@ class AuditReading : public AuditLog::Reading, public std::enable_shared_from_th
  private:
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReadAhead();
+  // Whether all lines of the file before `next` are older than what is wanted.
+  bool IsTooOldBefore(const AuditFile& next) const;
   // The next line, over the ends of files; nullopt: none yet.
   absl::StatusOr<absl::optional<absl::string_view>> NextLine();
 

@@ -299,17 +299,21 @@ void AuditTrail::TakeSignature(const AuditHead& head, absl::StatusOr<AuditSignat
   Push(std::move(entry));
 }
 
-std::shared_ptr<AuditLog::Reading> AuditTrail::Read(Query query, std::function<void()> wake) {
+absl::StatusOr<std::shared_ptr<AuditLog::Reading>> AuditTrail::Read(Query query,
+                                                                    std::function<void()> wake) {
+  const bool administrator = query.administrator;
   auto reading = std::make_shared<AuditReading>(options_.files.directory, std::move(query),
                                                 *reader_, std::move(wake));
-  {
-    MutexLock lock(mu_);
-    readings_.erase(std::remove_if(readings_.begin(), readings_.end(),
-                                   [](const auto& one) { return one.expired(); }),
-                    readings_.end());
-    readings_.push_back(reading);
+  MutexLock lock(mu_);
+  readings_.erase(std::remove_if(readings_.begin(), readings_.end(),
+                                 [](const auto& one) { return one.expired(); }),
+                  readings_.end());
+  if (!administrator && readings_.size() >= options_.most_readers) {
+    return WithRetryAfter(
+        MakeError(Reason::kRateLimited, "too many read the audit log at the same time"), kTryAgain);
   }
-  return reading;
+  readings_.push_back(reading);
+  return std::shared_ptr<Reading>(reading);
 }
 
 void AuditTrail::WakeReadings() {

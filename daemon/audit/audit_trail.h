@@ -35,7 +35,9 @@ class AuditTrail : public AuditLog {
     AuditWriter::Options files;
     bool deny_when_full = false;
     size_t ring = 8192;
-    size_t most_repeated = 10'000;  // different lines whose repeats are counted
+    size_t most_repeated =
+        4096;                   // different lines whose repeats are counted; they fit into the ring
+    size_t most_readers = 128;  // at once, beside administrators
     absl::Duration sum_up_every = absl::Minutes(1);
     absl::Duration checkpoint_every = absl::Minutes(15);
   };
@@ -53,7 +55,7 @@ class AuditTrail : public AuditLog {
                    absl::string_view registration_id, const absl::Status& refusal) override;
   absl::Status CheckWritable() const override;
   AuditCondition condition() const override;
-  std::shared_ptr<Reading> Read(Query query, std::function<void()> wake) override;
+  absl::StatusOr<std::shared_ptr<Reading>> Read(Query query, std::function<void()> wake) override;
   void Verify(absl::optional<AuditHead> anchor,
               absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override;
 

@@ -100,6 +100,7 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
           const std::shared_ptr<Call>& call) {
   AuditLog::Query query;
   query.follow = request.follow();
+  query.administrator = caller.admin;
   if (request.has_since()) {
     query.since = absl::FromUnixSeconds(request.since().seconds()) +
                   absl::Nanoseconds(request.since().nanos());
@@ -122,10 +123,12 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
     return registration != nullptr &&
            access.RightTo(caller, *registration).operations.Has(Operation::kManage);
   };
-  const std::shared_ptr<AuditLog::Reading> reading =
+  const absl::StatusOr<std::shared_ptr<AuditLog::Reading>> opened =
       parts.audit.Read(std::move(query), [weak = std::weak_ptr<Call>(call)] {
         if (const auto live = weak.lock()) live->Wake();
       });
+  if (!opened.ok()) return call->Finish(opened.status());
+  const std::shared_ptr<AuditLog::Reading> reading = *opened;
   call->OnAbandon([reading] { reading->Stop(); });
   call->Start(
       [reading, weak = std::weak_ptr<Call>(call)]() -> absl::StatusOr<absl::optional<Response>> {

@@ -43,7 +43,7 @@ class FakeAuditLog : public AuditLog {
   }
 
   // Gives what was noted so far, and ends.
-  std::shared_ptr<Reading> Read(Query query, std::function<void()>) override {
+  absl::StatusOr<std::shared_ptr<Reading>> Read(Query query, std::function<void()>) override {
     class Kept : public Reading {
      public:
       explicit Kept(std::vector<AuditEntry> entries) : entries_(std::move(entries)) {}
@@ -61,7 +61,7 @@ class FakeAuditLog : public AuditLog {
     for (AuditEntry& one : entries()) {
       if (!query.wanted || query.wanted(one)) wanted.push_back(std::move(one));
     }
-    return std::make_shared<Kept>(std::move(wanted));
+    return std::shared_ptr<Reading>(std::make_shared<Kept>(std::move(wanted)));
   }
   void Verify(absl::optional<AuditHead>,
               absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override {

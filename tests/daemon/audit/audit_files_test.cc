@@ -239,12 +239,17 @@ TEST_F(AuditFiles, OldFilesAreRemoved_TheRestIsStillAChain) {
     Append(writer, 2, now);
     now += absl::Hours(24 * 7);
   }
-  const std::vector<AuditFile> files = ListAuditFiles(options.directory);
+  std::vector<AuditFile> files = ListAuditFiles(options.directory);
   EXPECT_LT(files.size(), 8u);
   EXPECT_GT(files.size(), 3u);
   const AuditVerification found = Check(writer.head());
   EXPECT_FALSE(found.first_broken.has_value()) << found.problems.at(0);
   EXPECT_EQ(found.first_sequence, files[0].first_sequence);
+
+  const size_t kept = files.size();
+  Append(writer, 1, now + absl::Hours(24 * 3650));  // a clock that has gone mad
+  files = ListAuditFiles(options.directory);
+  EXPECT_GE(files.size(), kept) << "one began, one at most went";
 }
 
 TEST_F(AuditFiles, WholeFileIsTakenOut_TheNextOneShowsIt) {

@@ -31,7 +31,7 @@ class AuditTrailTest : public testing::Test {
     EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
     AuditLog::Query query;
     query.wanted = [](const AuditEntry& one) { return one.operation != "smartkeyd/audit-file"; };
-    const auto reading = trail.Read(query, [this] { Wake(); });
+    const auto reading = trail.Read(query, [this] { Wake(); }).value();
     std::vector<AuditEntry> entries;
     for (;;) {
       const auto entry = reading->Next();
@@ -231,7 +231,7 @@ TEST_F(AuditTrailTest, ReaderFollows_NewEntriesComeAsTheyAreWritten) {
   AuditLog::Query query;
   query.follow = true;
   query.wanted = [](const AuditEntry& one) { return one.registration_id == "reg-1"; };
-  const auto reading = trail.Read(query, [this] { Wake(); });
+  const auto reading = trail.Read(query, [this] { Wake(); }).value();
   const auto next = [&]() -> AuditEntry {
     for (;;) {
       const auto entry = reading->Next();
@@ -247,6 +247,24 @@ TEST_F(AuditTrailTest, ReaderFollows_NewEntriesComeAsTheyAreWritten) {
   }
   reading->Stop();
   EXPECT_FALSE(reading->Next().ok());
+}
+
+TEST_F(AuditTrailTest, TooManyReaders_AreRefusedButNoAdministratorIs) {
+  AuditTrail::Options options = Options();
+  options.most_readers = 2;
+  AuditTrail trail(options, clock_);
+  AuditLog::Query query;
+  query.follow = true;
+  const auto first = trail.Read(query, [] {});
+  {
+    const auto second = trail.Read(query, [] {});
+    EXPECT_TRUE(first.ok() && second.ok());
+    EXPECT_EQ(ReasonOf(trail.Read(query, [] {}).status()), Reason::kRateLimited);
+    query.administrator = true;
+    EXPECT_TRUE(trail.Read(query, [] {}).ok());
+    query.administrator = false;
+  }
+  EXPECT_TRUE(trail.Read(query, [] {}).ok()) << "one has gone";
 }
 
 TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
