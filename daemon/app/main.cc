@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/app/build_revision.h"
 #include "daemon/app/config.h"
 #include "daemon/app/daemon.h"
 #include "daemon/app/journal.h"
@@ -57,7 +58,7 @@ absl::Status CheckSurroundings() {
 }
 
 std::string VersionText() {
-  return absl::StrCat("smartkeyd ", SMARTKEY_VERSION, " (", SMARTKEY_REVISION, ")\n",
+  return absl::StrCat("smartkeyd ", SMARTKEY_VERSION, " (", BuildRevision(), ")\n",
                       RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ", HttpLibraryVersion());
 }
 
