@@ -27,6 +27,7 @@ After=sys-subsystem-net-devices-eth0.device
 Before=network.target
 [Service]
 Type=oneshot
+RemainAfterExit=yes
 ExecStart=ip address add 10.0.2.15/24 dev eth0
 ExecStart=ip link set eth0 up
 [Install]

@@ -25,8 +25,8 @@ import image
 from stack import APP, ROOT, SERVER, SERVICE, Failed, Result, Stack, wait_for
 
 ALICE, BOB = "alice", "bob"  # people, as the machine knows them
-PATIENCE = 240               # an emulated processor on a busy host
-OPEN_ATTEMPTS = 5            # seconds that a command to the agent may go unanswered
+PATIENCE = 900               # seconds: an emulated processor on a busy host
+FIRST_ANSWER = 10            # seconds for a machine that may not be up yet
 
 CONFIG = """[key_provider]
 type = "tpm"
@@ -54,7 +54,7 @@ class Agent:
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(OPEN_ATTEMPTS)
+        self._socket.settimeout(FIRST_ANSWER)
         try:
             self._socket.connect(path)
             self._file = self._socket.makefile("rwb")
@@ -154,7 +154,7 @@ class Machine(Stack):
     def _boot_id(self):
         """None: it does not answer, or is about to end."""
         with contextlib.suppress(OSError, Failed):
-            return self.run("root", "cat", "/proc/sys/kernel/random/boot_id").out
+            return self.inside("root", "cat", "/proc/sys/kernel/random/boot_id").out
         return None
 
     def _wait_for_boot(self, earlier):
@@ -175,24 +175,25 @@ class Machine(Stack):
         """As its administrator does it. The TPM is reset, and keeps what it keeps."""
         begun = time.monotonic()
         earlier = self._boot_id()
-        self.run("root", "systemctl", "--no-block", "reboot")
+        self.inside("root", "systemctl", "--no-block", "reboot")
         self._wait_for_boot(earlier)
         return time.monotonic() - begun
 
     def power_off(self):
-        self.run("root", "systemctl", "--no-block", "poweroff")
+        self.inside("root", "systemctl", "--no-block", "poweroff")
         for name in ("qemu", "swtpm"):
             wait_for(lambda process=self.processes[name]: process.poll() is not None, f"{name} to end", PATIENCE)
             del self.processes[name]
 
     # What happens inside.
 
-    def run(self, user, *args):
+    def inside(self, user, *args):
         command = args if user == "root" else ("runuser", "-u", user, "--", *args)
         with Agent(self.agent) as agent:
             pid = agent.call("guest-exec", path=command[0], arg=list(command[1:]), **{"capture-output": True})["pid"]
 
             def ended():
+                time.sleep(0.1)  # asking costs the machine time
                 status = agent.call("guest-exec-status", pid=pid)
                 return status if status["exited"] else None
             status = wait_for(ended, f"the end of {' '.join(args)}", PATIENCE)
@@ -201,22 +202,22 @@ class Machine(Stack):
 
     def told(self, *args):
         """What a command of root's says; it must succeed."""
-        result = self.run("root", *args)
+        result = self.inside("root", *args)
         if result.code != 0:
             raise Failed(str(result))
         return result.out.strip()
 
     def ctl(self, user, *args, **_):
         admin = ["--socket", "/run/smartkeyd-admin/admin.sock"] if user == "root" else []
-        return self.run(user, "smartkeyctl", *admin, *args)
+        return self.inside(user, "smartkeyctl", *admin, *args)
 
     def enroll(self, user=ALICE, command="enroll"):
-        return self.run(user, "python3", "/usr/local/bin/person.py", command, SERVER)
+        return self.inside(user, "python3", "/usr/local/bin/person.py", command, SERVER)
 
     def read_log(self):
         """For the reader of a failure."""
         with contextlib.suppress(OSError, Failed):
-            return self.run("root", "journalctl", "--no-pager", "-n", "60", "-u", "smartkeyd").out
+            return self.inside("root", "journalctl", "--no-pager", "-n", "60", "-u", "smartkeyd").out
         return self._tail(self.console)
 
     def _tail(self, name):

@@ -18,6 +18,7 @@ for line in ctl.stdout:
     print(line, end="", flush=True)
     found = re.search(r"https?://\S+[?&]code_challenge=\S*", line)
     if found:
-        subprocess.run([sys.executable, LOGIN, found.group(), "--user", "alice", "--patient", "pat-1", "--follow"],
-                       check=False)
+        login = [sys.executable, LOGIN, found.group(), "--user", "alice", "--patient", "pat-1", "--follow"]
+        if subprocess.run(login, check=False).returncode != 0:
+            ctl.terminate()
 sys.exit(ctl.wait())

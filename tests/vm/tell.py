@@ -72,8 +72,8 @@ class Told:
 
     def tell_of_sessions(self, count):
         self.story.tell("Another program uses the TPM", f"""
-            {BOB}'s program holds a session, and starts and ends {count:,} others, each of which the kernel saves.
-            smartkeyd is idle.""")
+            {BOB}'s program holds a session, and starts and ends {count:,} others, each of which the kernel saves in
+            between. smartkeyd is idle.""")
         before, asked = self.hardware(), len(self.machine.token_requests())
         self.use_sessions(count)
         self.story.check(len(self.machine.token_requests()) == asked, "smartkeyd was idle meanwhile")
@@ -81,9 +81,14 @@ class Told:
         after = self.hardware()
         self.story.check((after["state"], after["since"]) == ("READY", before["since"]),
                          "its hardware was READY all the while")
+        self.machine.told("systemctl", "restart", "smartkeyd.service")
+        self.machine.wait_for_daemon()
+        self.log_in("renew")
+        self.serves("after a restart it opened that TPM, made a key, and has a token")
         self.machine.told("systemctl", "stop", "other-program.service")
 
     def use_sessions(self, count):
+        """Until the last has ended, or one cannot be started."""
         told, said, begun = self.machine.told, "/run/other-program", time.monotonic()
         told("systemd-run", "--unit=other-program", f"--property=User={BOB}", "--property=SupplementaryGroups=tss",
              f"--property=StandardOutput=file:{said}", "use_tpm_sessions", "device:/dev/tpmrm0", str(count), "--stay")
@@ -91,14 +96,16 @@ class Told:
 
         def ended():
             nonlocal shown
+            time.sleep(5)
+            told("systemctl", "is-active", "other-program.service")
             lines = told("cat", said).splitlines()
             for line in lines[shown:]:
                 if not line.endswith("000 sessions") or line.endswith("0000 sessions"):
                     self.story.show(f"{time.monotonic() - begun:5.0f} s  {line}")
             shown = len(lines)
-            time.sleep(1)
-            return lines and not lines[-1].endswith(" sessions") and lines[-1]
-        self.story.check(wait_for(ended, "the sessions", LATEST), "and that was the end of it")
+            return lines and not lines[-1].endswith(" sessions")
+        wait_for(ended, "the sessions", LATEST)
+        self.story.show(self.machine.inside("root", "sh", "-c", "dmesg | grep 'tpm tpm[0-9]:' | tail -n 3").out)
 
     def tell_of_a_cleared_tpm(self):
         # What fwupd, Windows or an administrator leave for the firmware to do at the next boot.

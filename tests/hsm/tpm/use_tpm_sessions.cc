@@ -72,8 +72,11 @@ absl::Status Run(const std::string& tcti, int count, bool stay) {
   absl::Status status;
   for (int i = 1; i <= count && status.ok(); ++i) {
     status = StartAndEnd(**tpm);
-    if (!status.ok()) std::printf("failed at session %d: %s\n", i, status.ToString().c_str());
-    if (i % 1000 == 0 || i == count) std::printf("%d sessions\n", i);
+    if (!status.ok()) {
+      std::printf("session %d failed: %s\n", i, std::string(status.message()).c_str());
+    } else if (i % 1000 == 0 || i == count) {
+      std::printf("%d sessions\n", i);
+    }
     std::fflush(stdout);
   }
   if (status.ok() || !stay) {
