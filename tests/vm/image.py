@@ -48,6 +48,13 @@ ExecStart=/usr/lib/systemd/systemd-socket-proxyd 10.0.2.2:{port}
 """
 
 
+# An emulated processor on a busy host.
+PATIENCE = """[Manager]
+DefaultTimeoutStartSec=15min
+DefaultDeviceTimeoutSec=15min
+"""
+
+
 def run(*args, **options):
     """Its output only when it fails."""
     ended = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -85,6 +92,7 @@ def furnish(root, installed, others, people, hospital_port, config):
     for person in people:
         run("chroot", root, "useradd", "--create-home", person)
     write(root, "etc/hostname", "smartkey\n")
+    write(root, "etc/systemd/system.conf.d/patience.conf", PATIENCE)
     write(root, "etc/systemd/system/network.service", NETWORK)
     write(root, "etc/systemd/system/hospital.socket", HOSPITAL_SOCKET.format(port=hospital_port))
     write(root, "etc/systemd/system/hospital.service", HOSPITAL_SERVICE.format(port=hospital_port))

@@ -187,10 +187,11 @@ class Machine(Stack):
 
     # What happens inside.
 
-    def inside(self, user, *args):
+    def inside(self, user, *args, stdin=""):
         command = args if user == "root" else ("runuser", "-u", user, "--", *args)
         with Agent(self.agent) as agent:
-            pid = agent.call("guest-exec", path=command[0], arg=list(command[1:]), **{"capture-output": True})["pid"]
+            pid = agent.call("guest-exec", path=command[0], arg=list(command[1:]),
+                             **{"capture-output": True, "input-data": base64.b64encode(stdin.encode()).decode()})["pid"]
 
             def ended():
                 time.sleep(0.1)  # asking costs the machine time
@@ -207,9 +208,9 @@ class Machine(Stack):
             raise Failed(str(result))
         return result.out.strip()
 
-    def ctl(self, user, *args, **_):
+    def ctl(self, user, *args, stdin="", **_):
         admin = ["--socket", "/run/smartkeyd-admin/admin.sock"] if user == "root" else []
-        return self.inside(user, "smartkeyctl", *admin, *args)
+        return self.inside(user, "smartkeyctl", *admin, *args, stdin=stdin)
 
     def enroll(self, user=ALICE, command="enroll"):
         return self.inside(user, "python3", "/usr/local/bin/person.py", command, SERVER)
