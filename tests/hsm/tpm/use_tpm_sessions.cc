@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Another program that uses the TPM a lot, for scripts/soak and scripts/test-vm: starts sessions and
-// ends them, one after the other.
+// Another program that uses the TPM a lot, for scripts/soak and scripts/test-vm: starts sessions
+// and ends them, one after the other.
 //
 //   use_tpm_sessions TCTI COUNT [--stay]
 //
