@@ -81,7 +81,7 @@ def repack(package, version, target, change=lambda tree: None):
             file.write(re.sub(r"(?m)^Version: .*$", f"Version: {version}", control))
         change(tree)
         os.unlink(f"{tree}/DEBIAN/md5sums")
-        run("dpkg-deb", "--root-owner-group", "-b", tree, target, stdout=subprocess.DEVNULL)
+        run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", tree, target, stdout=subprocess.DEVNULL)
 
 
 def with_files_of(installed):

@@ -16,7 +16,8 @@ def files(root):
             if entry.is_symlink():
                 continue
             if entry.is_dir():
-                if entry.name not in SKIPPED_FOLDERS and not entry.name.startswith("."):
+                packed = entry.parent == root / "debian" and entry.name != "source"  # what debhelper leaves there
+                if entry.name not in SKIPPED_FOLDERS and not entry.name.startswith(".") and not packed:
                     pending.append(entry)
             else:
                 found.append((entry.relative_to(root).as_posix(), entry))
