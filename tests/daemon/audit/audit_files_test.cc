@@ -210,7 +210,8 @@ TEST_F(AuditFiles, EndIsCutOffOverARestart_IsSeenWithAnAnchor) {
   EXPECT_EQ(found.anchored_sequence, 0u);
   ASSERT_EQ(found.problems.size(), 1u);
 
-  Append(writer, 4);  // and others in the place of those that are gone
+  std::vector<AuditEntry> others(4, Entry("reg-2"));  // in the place of those that are gone
+  ASSERT_TRUE(writer.Append(others, kNow).ok());
   found = Check(writer.head(), anchor);
   EXPECT_EQ(found.anchored_sequence, 0u);
   ASSERT_EQ(found.problems.size(), 1u);
