@@ -5,6 +5,7 @@ import contextlib
 import os
 import pwd
 import subprocess
+import time
 
 
 class SmallDisk:
@@ -70,6 +71,12 @@ class FailingDisk(SmallDisk):
             file.write("a test")
 
     def repair(self):
-        """As a restart of the machine does. Nobody may use it meanwhile."""
-        self._run("umount", self.directory)
+        """As a restart of the machine does. Whoever was killed may need a moment until he has let go of it."""
+        for _ in range(100):
+            if subprocess.run(["umount", self.directory], check=False, stdin=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            self._run("umount", self.directory)
         self.mount()

@@ -105,7 +105,7 @@ class Deleting(StackTest):
         registration = self.enrolled("--name", "daughters-chart", "--label", "Daughter's chart")
         token = self.token("daughters-chart")
         self.assertEqual(self.stack.fhir_get("Patient/pat-1", token)["id"], "pat-1")
-        traces = [registration["generation"]["client_id"].encode(), registration["id"].encode(),
+        traces = [registration["generation"]["client_id"].encode(),
                   registration["generation"]["key"]["thumbprint"].encode(), b"daughters-chart", b"Daughter's chart",
                   b"pat-1", self.key_blob()]
         for trace in traces:
@@ -116,6 +116,7 @@ class Deleting(StackTest):
         data = self.state_bytes()
         for trace in traces:
             self.assertNotIn(trace, data)
+        self.assertNotIn(registration["id"].encode(), self.state_bytes(audit=False))
         self.assertEqual(self.registrations(), [])
         status = self.stack.ctl("root", "--json", "status").json()
         self.assertEqual(status["cache"]["entries"], 0)
