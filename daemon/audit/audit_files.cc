@@ -36,6 +36,13 @@ std::string NameOf(uint64_t first_sequence) {
   return absl::StrFormat("audit-%020d.log", first_sequence);
 }
 
+bool HasNoWholeLine(const AuditFile& file) {
+  absl::StatusOr<AuditFileReader> reader = AuditFileReader::Open(file.path);
+  if (!reader.ok()) return false;
+  const absl::StatusOr<absl::optional<absl::string_view>> line = reader->Next();
+  return line.ok() && !line->has_value();
+}
+
 uint64_t SizeOf(const std::string& path) {
   struct stat info {};
   return stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
@@ -100,7 +107,12 @@ absl::Status AuditWriter::Open(absl::Time now) {
   if (mkdir(options_.directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Failed("making", options_.directory, errno);
   }
-  const std::vector<AuditFile> files = ListAuditFiles(options_.directory);
+  std::vector<AuditFile> files = ListAuditFiles(options_.directory);
+  // A kill just after a file was made, before its first line was in it: nothing is lost with it.
+  while (!files.empty() && HasNoWholeLine(files.back())) {
+    if (unlink(files.back().path.c_str()) != 0) return Failed("removing", files.back().path, errno);
+    files.pop_back();
+  }
   older_size_ = 0;
   for (size_t i = 0; i + 1 < files.size(); ++i) older_size_ += SizeOf(files[i].path);
   if (files.empty()) {
@@ -170,7 +182,7 @@ absl::Status AuditWriter::BeginFile(absl::Time now) {
   if (!damage_.empty()) first.facts.emplace_back(kAuditFileAfterDamage, damage_);
   const std::string line = ToAuditLine(head_, first);
   const std::string path = absl::StrCat(options_.directory, "/", NameOf(first.sequence));
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return Failed("making", path, errno);
 
   if (fd_) older_size_ += size_;

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "daemon/jose/jwk.h"
 
@@ -85,6 +87,42 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
   Core(KeyService& keys, Scheduler& scheduler, std::string path, std::string label)
       : keys_(keys), scheduler_(scheduler), path_(std::move(path)), label_(std::move(label)) {}
 
+  // One at a time: a second one could find no key, too, and make another.
+  void Enqueue(std::string text, Done done) {
+    {
+      MutexLock lock(mu_);
+      waiting_.push_back({std::move(text), std::move(done)});
+      if (std::exchange(busy_, true)) return;
+    }
+    Next();
+  }
+
+ private:
+  struct Order {
+    std::string text;
+    Done done;
+  };
+
+  void Next() {
+    Order order;
+    {
+      MutexLock lock(mu_);
+      if (waiting_.empty()) {
+        busy_ = false;
+        return;
+      }
+      order = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    WhenIdle(0, std::move(order.text),
+             [self = shared_from_this(),
+              done = std::move(order.done)](absl::StatusOr<AuditSignature> made) mutable {
+               done(std::move(made));
+               // Not from the hardware's own call.
+               self->scheduler_.RunAfter(absl::ZeroDuration(), [self] { self->Next(); });
+             });
+  }
+
   // What others ask of the hardware goes first.
   void WhenIdle(int looks, std::string text, Done done) {
     if (keys_.status().queued > 0 && looks < kMostLooks) {
@@ -102,7 +140,6 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
     }
   }
 
- private:
   void Sign(std::string text, Done done) {
     KeyService::SignRequest request;
     request.key = key_->reference;
@@ -167,7 +204,11 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
   Scheduler& scheduler_;
   const std::string path_;
   const std::string label_;
-  // One signature at a time is asked for (AuditKey), so that these have one user.
+
+  Mutex mu_;
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // an order is under way
+  std::deque<Order> waiting_ ABSL_GUARDED_BY(mu_);
+  // Of the order that is under way: it goes from one thread to the next.
   absl::optional<StoredAuditKey> key_;
   bool made_ = false;  // by this process: another loss is not answered with another key
 };
@@ -177,7 +218,7 @@ AuditKey::AuditKey(KeyService& keys, Scheduler& scheduler, std::string path, std
 
 void AuditKey::Sign(std::string text,
                     absl::AnyInvocable<void(absl::StatusOr<AuditSignature>)> done) {
-  core_->WhenIdle(0, std::move(text), std::move(done));
+  core_->Enqueue(std::move(text), std::move(done));
 }
 
 }  // namespace smartkey

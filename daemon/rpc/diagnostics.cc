@@ -400,16 +400,17 @@ void Diagnostics::CheckServer(const Server& server, Next next) {
     }
     self->Tell(
         70, kServers, name, Result::PASSED,
-        absl::StrCat("answers at ", HostOf(server.fhir_base), ", its certificate is trusted"));
+        absl::StrCat("answers at ", HostOf(server.fhir_base),
+                     absl::StartsWith(server.fhir_base, "https:") ? ", its certificate is trusted"
+                                                                  : ", without TLS"));
     const absl::optional<std::string> date = answer->FindHeader("date");
     absl::Time theirs;
     std::string error;
     if (date.has_value() && absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", *date, &theirs, &error)) {
       const absl::Duration off = theirs - answer->received_at;
       const std::string finding =
-          absl::StrCat("its clock is ",
-                       absl::FormatDuration(absl::Trunc(absl::AbsDuration(off), absl::Seconds(1))),
-                       off < absl::ZeroDuration() ? " behind" : " ahead");
+          absl::StrCat("its clock is ", absl::ToInt64Seconds(absl::AbsDuration(off)), " s ",
+                       off < absl::ZeroDuration() ? "behind" : "ahead");
       if (absl::AbsDuration(off) > kClockSlack) {
         self->Tell(71, kServers, name, Result::SUSPICIOUS, finding,
                    "one of the two clocks is wrong: is time synchronised here (timedatectl)?");

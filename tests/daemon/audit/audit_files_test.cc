@@ -138,6 +138,23 @@ TEST_F(AuditFiles, KilledInTheMiddleOfALine_TheRestIsCutOffAndTheChainGoesOn) {
   }
 }
 
+TEST_F(AuditFiles, KilledWhileAFileBegins_TheChainGoesOnFromTheOneBefore) {
+  AuditHead head;
+  {
+    AuditWriter writer(Options());
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    Append(writer, 2);
+    head = writer.head();
+  }
+  for (const std::string torn : {"", "5b1f"}) {
+    WriteFile(dir_.File("audit") + "/audit-00000000000000000004.log", torn);
+    AuditWriter writer(Options());
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    EXPECT_TRUE(writer.head() == head);
+    EXPECT_TRUE(Check(head).problems.empty());
+  }
+}
+
 TEST_F(AuditFiles, LineWasChanged_IsFoundAndStaysAsItIs) {
   {
     AuditWriter writer(Options());

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/audit/audit_key.h"
+#include "daemon/jose/jwk.h"
 #include "tests/daemon/audit/audit_samples.h"
 #include "tests/fakes/callers.h"
 #include "tests/fakes/fake_key_service.h"
@@ -345,6 +347,31 @@ TEST_F(AuditTrailTest, AuditKeyIsLost_AnotherOneTakesItsPlace) {
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_NE(first->public_key, second->public_key);
   EXPECT_TRUE(VerifySignature(second->public_key, second->algorithm, "text", second->signature));
+}
+
+TEST_F(AuditTrailTest, SeveralAskForASignatureAtOnce_OneKeyIsMade) {
+  FakeKeyService keys;
+  TimerThread scheduler(clock_);
+  mkdir(dir_.File("audit").c_str(), 0700);
+  AuditKey key(keys, scheduler, File("key.json"), "label");
+  std::atomic<int> made{0};
+  std::vector<std::string> thumbprints;
+  Mutex mu;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      key.Sign("text", [&](absl::StatusOr<AuditSignature> signature) {
+        MutexLock lock(mu);
+        thumbprints.push_back(signature.ok() ? JwkThumbprint(signature->public_key) : "none");
+        ++made;
+      });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Await([&] { return made == 8; });
+  MutexLock lock(mu);
+  EXPECT_EQ(thumbprints, std::vector<std::string>(8, thumbprints[0]));
+  EXPECT_NE(thumbprints[0], "none");
 }
 
 TEST_F(AuditTrailTest, HardwareFailsForAMoment_TheKeyStays) {
