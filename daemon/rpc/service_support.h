@@ -57,11 +57,5 @@ absl::Status NotImplemented(absl::string_view method);
 // Answers of methods that exist only in the proto so far.
 grpc::ServerUnaryReactor* FailNotImplemented(grpc::CallbackServerContext* context,
                                              absl::string_view method);
-template <class Response>
-grpc::ServerWriteReactor<Response>* FailStreamNotImplemented(absl::string_view method) {
-  auto call = PendingStreamCall<Response>::Start();
-  call->Finish(NotImplemented(method));
-  return call->reactor();
-}
 
 }  // namespace smartkey
