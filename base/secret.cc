@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/secret.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace smartkey {
+namespace {
+
+SecretMemory secret_memory = {malloc, free};
+
+}  // namespace
+
+void SetSecretMemory(SecretMemory memory) {
+  secret_memory = memory;
+}
+
+void Secret::Release::operator()(char* bytes) const {
+  secret_memory.release(bytes);
+}
 
 void WipeString(std::string& value) {
   // The whole buffer: what a longer earlier value left behind the end counts too.
@@ -18,7 +33,8 @@ void WipeString(std::string& value) {
 Secret Secret::CopyOf(absl::string_view value) {
   Secret secret;
   if (value.empty()) return secret;
-  secret.bytes_ = std::make_unique<char[]>(value.size());
+  secret.bytes_.reset(static_cast<char*>(secret_memory.allocate(value.size())));
+  if (!secret.bytes_) throw std::bad_alloc();
   std::memcpy(secret.bytes_.get(), value.data(), value.size());
   secret.size_ = value.size();
   return secret;

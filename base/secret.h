@@ -33,18 +33,32 @@ class Secret {
   static bool Equal(const Secret& a, absl::string_view b);
 
  private:
+  struct Release {
+    void operator()(char* bytes) const;
+  };
+
   void Wipe();
 
-  std::unique_ptr<char[]> bytes_;
+  std::unique_ptr<char[], Release> bytes_;
   size_t size_ = 0;
 };
+
+// Where the bytes of Secrets are: malloc(3) and free(3) until something else is set. `allocate`
+// gives memory for `size` octets, nullptr if there is none; `release` takes what either gave, and
+// what malloc gave before. Both are called by many threads.
+struct SecretMemory {
+  void* (*allocate)(size_t size);
+  void (*release)(void* memory);
+};
+// Before the second thread.
+void SetSecretMemory(SecretMemory memory);
 
 // Overwrites the characters of `value` so that the compiler cannot leave it out, then empties it.
 void WipeString(std::string& value);
 
 // What says who a patient or a person is: patient ids, fhirUser, labels, registration names.
-// Never in the journal, metrics, errors or audit lines, which name a registration by its id. Copyable
-// and comparable, but not printable; `RevealIdentifying` is the word to grep for.
+// Never in the journal, metrics, errors or audit lines, which name a registration by its id.
+// Copyable and comparable, but not printable; `RevealIdentifying` is the word to grep for.
 class Identifying {
  public:
   Identifying() = default;

@@ -23,6 +23,7 @@
 #include "daemon/app/daemon.h"
 #include "daemon/app/journal.h"
 #include "daemon/app/key_provider_factory.h"
+#include "daemon/app/secret_heap.h"
 #include "daemon/http/curl/curl_http_client.h"
 #include "daemon/rpc/peer_identity.h"
 #include "daemon/rpc/process_setup.h"
@@ -33,6 +34,9 @@
 
 namespace smartkey {
 namespace {
+
+// Octets for Secrets: some 10,000 tokens, which is what the cache holds at most.
+constexpr size_t kSecretHeap = 16 << 20;
 
 // Keeps the process's memory out of core files and away from other processes of the same user.
 void HideMemory() {
@@ -76,6 +80,10 @@ int Serve(const std::string& file, const Config& config) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   if (absl::Status status = CheckSurroundings(); !status.ok()) return Fail(status);
+  if (!UseSecretHeap(kSecretHeap)) {
+    Log(LogLevel::kInfo, "tokens and PINs may be swapped out: their memory cannot be locked",
+        {{"remedy", "LimitMEMLOCK=64M in the unit, or MemorySwapMax=0"}});
+  }
   static const SystemClock clock;
   absl::StatusOr<std::unique_ptr<Daemon>> daemon =
       Daemon::Start(file, config, clock, [] { kill(getpid(), SIGHUP); });

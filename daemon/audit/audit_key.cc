@@ -71,7 +71,6 @@ bool IsLost(const absl::Status& status) {
     case Reason::kKeyLostOtherMachine:
     case Reason::kKeyGone:
     case Reason::kKeyDamaged:
-    case Reason::kKeyUnavailable:  // another provider is configured
       return true;
     default:
       return false;
@@ -133,11 +132,19 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
       return;
     }
     if (!key_.has_value()) key_ = ReadKey(path_);
-    if (key_.has_value()) {
+    if (key_.has_value() && !IsOfOtherProvider()) {
       Sign(std::move(text), std::move(done));
     } else {
       Make(std::move(text), std::move(done));
     }
+  }
+
+  // Another kind of hardware is configured now. That another token is in the reader is no such
+  // thing: the key is in the right one, which may be put back.
+  bool IsOfOtherProvider() const {
+    const ProviderStatus status = keys_.status();
+    return status.capabilities.has_value() &&
+           status.capabilities->provider != key_->reference.provider;
   }
 
   void Sign(std::string text, Done done) {

@@ -31,8 +31,9 @@ class AuditSigner {
 
 // With a key of the log's own in the hardware, which signs nothing else: made at first use, kept in
 // the file `path` as what the hardware needs to find it again (no private key in the clear). A key
-// that is lost is replaced by a new one. What others ask of the hardware goes first: a signature
-// waits until nothing does, for a minute at most. Thread-safe.
+// that is lost is replaced by a new one, and so is one of another kind of hardware than is
+// configured; while another token is in the reader, the log's own is waited for. What others ask of
+// the hardware goes first: a signature waits until nothing does, for a minute at most. Thread-safe.
 class AuditKey : public AuditSigner {
  public:
   // `label` is what a token that stores its keys calls it. All outlive this and its tasks.

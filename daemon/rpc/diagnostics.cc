@@ -217,8 +217,20 @@ void Diagnostics::CheckHardware() {
     Tell(40, kHardware, "key hardware", Result::PASSED,
          absl::StrCat(found.hardware, ", ", found.detail));
     std::vector<std::string> names;
-    for (const SignatureAlgorithm one : found.algorithms) names.emplace_back(AlgorithmName(one));
-    Tell(41, kHardware, "algorithms", Result::PASSED, absl::StrJoin(names, ", "));
+    bool every_server_takes_one = false;
+    for (const SignatureAlgorithm one : found.algorithms) {
+      names.emplace_back(AlgorithmName(one));
+      // SMART App Launch, asymmetric authentication: what a server has to support.
+      every_server_takes_one = every_server_takes_one || one == SignatureAlgorithm::kEs384 ||
+                               one == SignatureAlgorithm::kRs384;
+    }
+    if (every_server_takes_one) {
+      Tell(41, kHardware, "algorithms", Result::PASSED, absl::StrJoin(names, ", "));
+    } else {
+      Tell(41, kHardware, "algorithms", Result::SUSPICIOUS,
+           absl::StrCat(absl::StrJoin(names, ", "), ", and neither ES384 nor RS384"),
+           "a server need not take any other: before you enroll at one, ask which it takes");
+    }
     return;
   }
   std::string remedy = RemedyOf(status.last_error);

@@ -211,7 +211,28 @@ absl::StatusOr<KeyInventory> Pkcs11KeyFinder::ListKeys(Pkcs11Session& session) {
     if (!key.ok()) return key.status();
     if (key->has_value()) inventory.keys.push_back(**std::move(key));
   }
+  if (absl::Status status = ListPublicRemains(session, inventory); !status.ok()) return status;
   return inventory;
+}
+
+absl::Status Pkcs11KeyFinder::ListPublicRemains(Pkcs11Session& session, KeyInventory& inventory) {
+  absl::StatusOr<std::vector<CK_OBJECT_HANDLE>> found = session.FindObjects(
+      Pkcs11Template().AddNumber(CKA_CLASS, CKO_PUBLIC_KEY).AddFlag(CKA_TOKEN, true));
+  if (!found.ok()) return found.status();
+  for (const CK_OBJECT_HANDLE handle : *found) {
+    absl::StatusOr<std::string> label = ReadLabel(session, handle);
+    if (Pkcs11CodeOf(label.status()) == CKR_OBJECT_HANDLE_INVALID) continue;
+    if (!label.ok()) return label.status();
+    if (!absl::StartsWith(*label, label_prefix_)) continue;
+    absl::StatusOr<absl::optional<ListedKey>> key = ToListedKey(session, handle, *label);
+    if (!key.ok()) return key.status();
+    if (!key->has_value()) continue;
+    absl::StatusOr<std::vector<CK_OBJECT_HANDLE>> private_halves =
+        session.FindObjects(ObjectsOf(CKO_PRIVATE_KEY, (*key)->id));
+    if (!private_halves.ok()) return private_halves.status();
+    if (private_halves->empty()) inventory.keys.push_back(**std::move(key));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<absl::optional<ListedKey>> Pkcs11KeyFinder::ToListedKey(Pkcs11Session& session,

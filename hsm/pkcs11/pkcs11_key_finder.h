@@ -50,6 +50,8 @@ class Pkcs11KeyFinder {
   // Errors: kKeyUnavailable (there is a private key, but it bears no label of ours).
   absl::StatusOr<bool> DestroyObjects(Pkcs11Session& session, absl::string_view id);
 
+  // A key of which only the public half is left, by a destruction that was cut short, is one of
+  // them: DestroyKey takes it out.
   absl::StatusOr<KeyInventory> ListKeys(Pkcs11Session& session);
 
   // The public key that an object, private or public, tells; absent if it tells none.
@@ -69,6 +71,8 @@ class Pkcs11KeyFinder {
                                            const PublicKey& expected);
   absl::StatusOr<Verdict> Judge(Pkcs11Session& session, const Pkcs11PrivateKey& key, bool only_one,
                                 const Pkcs11KeyReference& reference, const PublicKey& expected);
+  // Adds the public halves of ours that have no private one.
+  absl::Status ListPublicRemains(Pkcs11Session& session, KeyInventory& inventory);
   absl::Status GoneReason(const Pkcs11KeyReference& reference) const;
   // Absent for keys that no algorithm of ours signs with.
   absl::StatusOr<absl::optional<ListedKey>> ToListedKey(Pkcs11Session& session,

@@ -159,6 +159,7 @@ def life(stack):
 
     said = dpkg("--remove", "smartkeyd")
     check("registrations: 1." in said and "stay" in said, f"a removal tells what stays\n{said}")
+    check("activated" not in said, "and no socket could have started the service again")
     check(os.path.exists(f"{STATE}/smartkeyd.db"), "and the database does")
     check(stack.ctl(ALICE, "list").code == 6, "smartkeyctl says that there is no smartkeyd")
     install("next")

@@ -22,14 +22,14 @@ def pieces_of(token):
 
 
 class Hygiene(ConformanceTest):
-    def assert_in_no_memory(self, token):
+    def assert_in_no_memory(self, token, in_core=False):
         if self.stack.sanitized():
             return  # what is freed is kept
         pid = self.stack.daemon_pid()
         left = []
 
         def gone():
-            left[:] = [place for piece in pieces_of(token) for place in places_in_memory(pid, piece)]
+            left[:] = [place for piece in pieces_of(token) for place in places_in_memory(pid, piece, in_core)]
             return not left
         wait_for(gone, f"the token's memory to be wiped: {left}", patience=60)
 
@@ -83,6 +83,12 @@ class Hygiene(ConformanceTest):
         for place, text in shown.items():
             for secret in secrets:
                 self.assertFalse(secret in text, f"{secret[:12]}.. is in {place}")
+
+    def test_item_56_ATokenThatIsCached_WouldBeInNoCoreFile(self):
+        self.enrolled()
+        token = self.token()
+        self.assert_in_no_memory(token, in_core=True)
+        self.assertEqual(self.token(), token)
 
     def test_item_56_ACrashLeavesNoCoreFile(self):
         self.enrolled()

@@ -268,6 +268,19 @@ class DamagedDatabase(StoreTest):
         self.ctl(ALICE, "store", "recover", code=1)  # the public socket does not know it
         self.ctl(ALICE, "token", SERVER)
         self.assertFalse(os.path.exists(os.path.join(self.stack.state, "set-aside")))
+        # What the package says when it is removed.
+        code, _, said = self.count()
+        self.assertEqual(code, 1)
+        self.assertIn("another smartkeyd", said)
+        self.stack.stop("smartkeyd")
+        self.assertEqual(self.count()[:2], (0, "1\n"))
+
+    def count(self):
+        process = self.stack.spawn(SERVICE, [os.path.join(self.stack.bin, "smartkeyd"), "--config", self.stack.config,
+                                             "--count-registrations"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, said = process.communicate(timeout=60)
+        return process.returncode, out, said
 
     def test_NewerSchema_IsSaidAndLeftAlone(self):
         self.start_with_a_registration_and_its_copy()

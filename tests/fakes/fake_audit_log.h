@@ -37,7 +37,7 @@ class FakeAuditLog : public AuditLog {
   }
   AuditCondition condition() const override {
     MutexLock lock(mu_);
-    AuditCondition condition;
+    AuditCondition condition = condition_;
     condition.writing = writable_;
     return condition;
   }
@@ -67,6 +67,10 @@ class FakeAuditLog : public AuditLog {
               absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override {
     AuditVerification found;
     found.entries = entries().size();
+    {
+      MutexLock lock(mu_);
+      if (verification_.has_value()) found = *verification_;
+    }
     done(std::move(found));
   }
 
@@ -87,6 +91,15 @@ class FakeAuditLog : public AuditLog {
     MutexLock lock(mu_);
     writable_ = std::move(status);
   }
+  // All of it but `writing`.
+  void set_condition(AuditCondition condition) {
+    MutexLock lock(mu_);
+    condition_ = std::move(condition);
+  }
+  void set_verification(AuditVerification found) {
+    MutexLock lock(mu_);
+    verification_ = std::move(found);
+  }
 
  private:
   void Keep(AuditEntry entry) {
@@ -98,6 +111,8 @@ class FakeAuditLog : public AuditLog {
   mutable Mutex mu_;
   std::vector<AuditEntry> entries_ ABSL_GUARDED_BY(mu_);
   absl::Status writable_ ABSL_GUARDED_BY(mu_);
+  AuditCondition condition_ ABSL_GUARDED_BY(mu_);
+  absl::optional<AuditVerification> verification_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace smartkey

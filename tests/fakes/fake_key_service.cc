@@ -104,8 +104,16 @@ KeyService::OperationId FakeKeyService::CheckKey(KeyReference key, PublicKey exp
 KeyService::OperationId FakeKeyService::Inspect(
     absl::AnyInvocable<void(absl::StatusOr<HardwareCondition>)> done) {
   auto shared = Share(std::move(done));
-  return Start([shared] { (*shared)(HardwareCondition()); },
-               [shared](absl::Status status) { (*shared)(std::move(status)); });
+  return Start(
+      [this, shared] {
+        HardwareCondition condition;
+        {
+          MutexLock lock(mu_);
+          condition = condition_;
+        }
+        (*shared)(condition);
+      },
+      [shared](absl::Status status) { (*shared)(std::move(status)); });
 }
 
 KeyService::OperationId FakeKeyService::ProvisionParent(
@@ -302,6 +310,11 @@ void FakeKeyService::set_create_status(absl::Status status) {
 void FakeKeyService::set_destroy_status(absl::Status status) {
   MutexLock lock(mu_);
   destroy_failures_.lasting = std::move(status);
+}
+
+void FakeKeyService::set_condition(HardwareCondition condition) {
+  MutexLock lock(mu_);
+  condition_ = condition;
 }
 
 void FakeKeyService::set_status(ProviderStatus status) {

@@ -53,6 +53,8 @@ class FakeKeyService : public KeyService {
   void set_create_status(absl::Status status);
   void set_destroy_status(absl::Status status);
   void set_status(ProviderStatus status);
+  // What Inspect answers.
+  void set_condition(HardwareCondition condition);
   // What ProvisionParent answers; kNotImplemented until then.
   void set_parent(absl::StatusOr<ProvisionedParent> parent);
   // Signatures come out with one bit wrong: hardware that lies.
@@ -109,6 +111,7 @@ class FakeKeyService : public KeyService {
   Failures create_failures_ ABSL_GUARDED_BY(mu_);
   Failures destroy_failures_ ABSL_GUARDED_BY(mu_);
   ProviderStatus status_ ABSL_GUARDED_BY(mu_);
+  HardwareCondition condition_ ABSL_GUARDED_BY(mu_);
   OperationId next_id_ ABSL_GUARDED_BY(mu_) = 1;
   int next_key_ ABSL_GUARDED_BY(mu_) = 1;
   std::vector<std::string> owner_auths_ ABSL_GUARDED_BY(mu_);

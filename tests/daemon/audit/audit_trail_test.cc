@@ -11,7 +11,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "daemon/audit/audit_key.h"
-#include "daemon/jose/jwk.h"
 #include "tests/daemon/audit/audit_samples.h"
 #include "tests/fakes/callers.h"
 #include "tests/fakes/fake_key_service.h"
@@ -47,6 +46,17 @@ class AuditTrailTest : public testing::Test {
         AwaitWake();
       }
     }
+  }
+  AuditVerification Verify(AuditTrail& trail) {
+    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+    absl::StatusOr<AuditVerification> found;
+    trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
+      found = std::move(outcome);
+      Wake();
+    });
+    AwaitWake();
+    EXPECT_TRUE(found.ok()) << found.status();
+    return found.ok() ? *found : AuditVerification();
   }
   void Wake() {
     MutexLock lock(mu_);
@@ -217,15 +227,9 @@ TEST_F(AuditTrailTest, ManyThreadsNote_EachLineIsThereAndTheChainFits) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Read(trail).size(), 2000u);
-  absl::optional<absl::StatusOr<AuditVerification>> found;
-  trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
-    found = std::move(outcome);
-    Wake();
-  });
-  AwaitWake();
-  ASSERT_TRUE(found->ok());
-  EXPECT_EQ((*found)->entries, 2001u);
-  EXPECT_FALSE((*found)->first_broken.has_value());
+  const AuditVerification found = Verify(trail);
+  EXPECT_EQ(found.entries, 2001u);
+  EXPECT_FALSE(found.first_broken.has_value());
 }
 
 TEST_F(AuditTrailTest, ReaderFollows_NewEntriesComeAsTheyAreWritten) {
@@ -284,19 +288,11 @@ TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
       const AuditCondition condition = trail.condition();
       return condition.checkpoint.has_value() && condition.signing.ok();
     });
-    // Until it is on disk.
-    absl::optional<absl::StatusOr<AuditVerification>> found;
-    ASSERT_TRUE(trail.Flush(absl::Seconds(60)));
-    trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
-      found = std::move(outcome);
-      Wake();
-    });
-    AwaitWake();
-    ASSERT_TRUE(found->ok());
-    EXPECT_GE((*found)->signed_checkpoints, 1u);
-    EXPECT_GE((*found)->signed_sequence, 2u);
-    ASSERT_EQ((*found)->key_thumbprints.size(), 1u);
-    thumbprint = (*found)->key_thumbprints[0];
+    const AuditVerification found = Verify(trail);
+    EXPECT_GE(found.signed_checkpoints, 1u);
+    EXPECT_GE(found.signed_sequence, 2u);
+    ASSERT_EQ(found.key_thumbprints.size(), 1u);
+    thumbprint = found.key_thumbprints[0];
   }
   // The key is found again, not made anew.
   AuditKey again(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
@@ -305,15 +301,7 @@ TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
   trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
   trail.Note(&alice_, "c", "reg-1", absl::OkStatus(), {});
   Await([&] { return trail.condition().checkpoint.has_value(); });
-  ASSERT_TRUE(trail.Flush(absl::Seconds(60)));
-  absl::optional<absl::StatusOr<AuditVerification>> found;
-  trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
-    found = std::move(outcome);
-    Wake();
-  });
-  AwaitWake();
-  ASSERT_TRUE(found->ok());
-  EXPECT_EQ((*found)->key_thumbprints, std::vector<std::string>{thumbprint});
+  EXPECT_EQ(Verify(trail).key_thumbprints, std::vector<std::string>{thumbprint});
 }
 
 TEST_F(AuditTrailTest, HardwareIsAway_TheHeadIsNotedWithoutASignature) {
@@ -323,75 +311,6 @@ TEST_F(AuditTrailTest, HardwareIsAway_TheHeadIsNotedWithoutASignature) {
   trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
   Await([&] { return trail.condition().checkpoint.has_value(); });
   EXPECT_EQ(ReasonOf(trail.condition().signing), Reason::kHardwareAbsent);
-}
-
-TEST_F(AuditTrailTest, AuditKeyIsLost_AnotherOneTakesItsPlace) {
-  FakeKeyService keys;
-  TimerThread scheduler(clock_);
-  mkdir(dir_.File("audit").c_str(), 0700);
-  AuditKey key(keys, scheduler, File("key.json"), "label");
-  const auto sign = [&](AuditKey& with) {
-    absl::optional<absl::StatusOr<AuditSignature>> made;
-    with.Sign("text", [&](absl::StatusOr<AuditSignature> signature) {
-      made = std::move(signature);
-      Wake();
-    });
-    AwaitWake();
-    return *made;
-  };
-  const absl::StatusOr<AuditSignature> first = sign(key);
-  ASSERT_TRUE(first.ok()) << first.status();
-  keys.FailNextSign(MakeError(Reason::kKeyLostTpmCleared, "cleared"));
-  AuditKey later(keys, scheduler, File("key.json"), "label");
-  const absl::StatusOr<AuditSignature> second = sign(later);
-  ASSERT_TRUE(second.ok()) << second.status();
-  EXPECT_NE(first->public_key, second->public_key);
-  EXPECT_TRUE(VerifySignature(second->public_key, second->algorithm, "text", second->signature));
-}
-
-TEST_F(AuditTrailTest, SeveralAskForASignatureAtOnce_OneKeyIsMade) {
-  FakeKeyService keys;
-  TimerThread scheduler(clock_);
-  mkdir(dir_.File("audit").c_str(), 0700);
-  AuditKey key(keys, scheduler, File("key.json"), "label");
-  std::atomic<int> made{0};
-  std::vector<std::string> thumbprints;
-  Mutex mu;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([&] {
-      key.Sign("text", [&](absl::StatusOr<AuditSignature> signature) {
-        MutexLock lock(mu);
-        thumbprints.push_back(signature.ok() ? JwkThumbprint(signature->public_key) : "none");
-        ++made;
-      });
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  Await([&] { return made == 8; });
-  MutexLock lock(mu);
-  EXPECT_EQ(thumbprints, std::vector<std::string>(8, thumbprints[0]));
-  EXPECT_NE(thumbprints[0], "none");
-}
-
-TEST_F(AuditTrailTest, HardwareFailsForAMoment_TheKeyStays) {
-  FakeKeyService keys;
-  TimerThread scheduler(clock_);
-  mkdir(dir_.File("audit").c_str(), 0700);
-  AuditKey key(keys, scheduler, File("key.json"), "label");
-  absl::optional<absl::StatusOr<AuditSignature>> made;
-  const auto done = [&](absl::StatusOr<AuditSignature> signature) {
-    made = std::move(signature);
-    Wake();
-  };
-  key.Sign("text", done);
-  AwaitWake();
-  const std::string kept = ReadFile(File("key.json"));
-  keys.FailNextSign(MakeError(Reason::kHardwareBusy, "busy"));
-  key.Sign("text", done);
-  AwaitWake();
-  EXPECT_EQ(ReasonOf(made->status()), Reason::kHardwareBusy);
-  EXPECT_EQ(ReadFile(File("key.json")), kept);
 }
 
 }  // namespace

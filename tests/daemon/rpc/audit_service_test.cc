@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the services tell the audit log, who may read it, and the diagnostics.
-#include <map>
-
+// What the services tell the audit log, and who may read it.
 #include "base/log.h"
 #include "tests/daemon/rpc/services_fixture.h"
 
@@ -144,74 +142,6 @@ TEST_F(AuditedServices, AdministratorSetsTheLogLevel_IsDoneToldAndNoted) {
   EXPECT_EQ(GetLogLevel(), LogLevel::kWarning);
   SetLogLevel(LogLevel::kInfo);
   EXPECT_EQ(audit_.entries("AdminService/SetLogLevel").size(), 1u);
-}
-
-class DiagnosedServices : public AuditedServices {
- protected:
-  std::map<uint32_t, v1::RunDiagnosticsResponse> Run(const std::string& area = "") {
-    auto client = Connect(Administrator());
-    auto stub = v1::AdminService::NewStub(client->channel);
-    grpc::ClientContext context;
-    v1::RunDiagnosticsRequest request;
-    request.set_area(area);
-    std::map<uint32_t, v1::RunDiagnosticsResponse> results;
-    v1::RunDiagnosticsResponse one;
-    auto reader = stub->RunDiagnostics(&context, request);
-    while (reader->Read(&one)) results.emplace(one.number(), one);
-    EXPECT_TRUE(reader->Finish().ok());
-    return results;
-  }
-};
-
-TEST_F(DiagnosedServices, KeyIsGone_TheRegistrationIsNamed) {
-  const std::string id = AddRegistration("mercy");
-  EXPECT_EQ(Run("hardware").at(44).outcome(), v1::RunDiagnosticsResponse::PASSED);
-  keys_.DestroyKey(store_.Find(id)->newest().key, [](absl::Status) {});
-  const auto results = Run("hardware");
-  EXPECT_EQ(results.at(44).outcome(), v1::RunDiagnosticsResponse::BROKEN);
-  EXPECT_NE(results.at(44).finding().find(id), std::string::npos);
-  EXPECT_FALSE(results.at(44).remedy().empty());
-}
-
-TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithTheGroupAndTheRestIsNotTried) {
-  ProviderStatus status;
-  status.state = ProviderState::kAbsent;
-  status.last_error = MakeError(Reason::kHardwareAbsent, "opening /dev/tpmrm0: Permission denied");
-  keys_.set_status(status);
-  const auto results = Run("hardware");
-  EXPECT_EQ(results.at(40).outcome(), v1::RunDiagnosticsResponse::BROKEN);
-  EXPECT_NE(results.at(40).remedy().find("group tss"), std::string::npos);
-  for (const uint32_t number : {42u, 43u, 44u}) {
-    EXPECT_EQ(results.at(number).outcome(), v1::RunDiagnosticsResponse::SKIPPED) << number;
-  }
-}
-
-TEST_F(DiagnosedServices, OwnersLoginIsAnotherNow_IsFound) {
-  AddRegistration("mercy", 1000, "alicia");
-  const auto results = Run("access");
-  EXPECT_EQ(results.at(31).outcome(), v1::RunDiagnosticsResponse::SUSPICIOUS);
-  EXPECT_NE(results.at(31).remedy().find("chown"), std::string::npos);
-}
-
-TEST_F(DiagnosedServices, AuditLogCannotBeWritten_IsFound) {
-  audit_.set_writable(MakeError(Reason::kStoreFull, "no space left"));
-  EXPECT_EQ(Run("audit").at(60).outcome(), v1::RunDiagnosticsResponse::BROKEN);
-}
-
-TEST_F(DiagnosedServices, StoreCannotBeRead_IsFoundAndRegistrationsAreNotJudged) {
-  store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "damaged"));
-  const auto results = Run();
-  EXPECT_EQ(results.at(80).outcome(), v1::RunDiagnosticsResponse::SKIPPED);
-}
-
-TEST_F(DiagnosedServices, ServersClockIsWrong_IsFound) {
-  http_.HandleAll([](const RecordedRequest&) -> FakeHttpClient::Result {
-    return FakeAnswer{.body = "{}", .headers = {{"date", "Tue, 01 Jan 2019 00:00:00 GMT"}}};
-  });
-  const auto results = Run("servers");
-  EXPECT_EQ(results.at(70).outcome(), v1::RunDiagnosticsResponse::PASSED);
-  EXPECT_EQ(results.at(71).outcome(), v1::RunDiagnosticsResponse::SUSPICIOUS);
-  EXPECT_EQ(results.at(72).outcome(), v1::RunDiagnosticsResponse::BROKEN);
 }
 
 }  // namespace

@@ -367,5 +367,24 @@ TEST_F(Pkcs11KeysTest, DestroyingCutShort_IsEndedByTheNextTry) {
   EXPECT_TRUE(provider_->DestroyKey(key.reference).ok()) << "absent is success";
 }
 
+TEST_F(Pkcs11KeysTest, PublicHalfWithoutItsPrivateOne_IsListedAndCanBeDestroyed) {
+  Open();
+  const CreatedKey whole = Made();
+  const CreatedKey cut_short = Made();
+  const CreatedKey of_others = Made();
+  module_.FailNext("C_DestroyObject", CKR_GENERAL_ERROR, 1, 1);
+  EXPECT_FALSE(provider_->DestroyKey(cut_short.reference).ok());
+  for (auto& [handle, object] : token_.objects) {
+    if (object.attributes[CKA_ID] == IdOf(of_others)) object.attributes[CKA_LABEL] = "web server";
+  }
+  const KeyInventory inventory = provider_->ListKeys().value();
+  ASSERT_EQ(inventory.keys.size(), 2u);
+  EXPECT_EQ(inventory.keys[0].reference, whole.reference);
+  EXPECT_EQ(inventory.keys[1].id, IdOf(cut_short));
+  EXPECT_TRUE(provider_->DestroyKey(inventory.keys[1].reference).ok());
+  EXPECT_EQ(provider_->ListKeys()->keys.size(), 1u);
+  EXPECT_EQ(token_.objects.size(), 4u);
+}
+
 }  // namespace
 }  // namespace smartkey
