@@ -14,6 +14,10 @@ _smartkeyctl() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     typed=${COMP_WORDS[i]}
     [[ $typed == = ]] && continue
+    if [[ $typed == : ]]; then  # bash splits user:bob in three
+      i=$((i + 1))
+      continue
+    fi
     if [[ $option ]]; then  # this is its value
       option=
       continue

@@ -31,6 +31,8 @@ constexpr Source kSources[] = {
     {"USER", Kind::kUsers, ""},
     {"--owner", Kind::kUsers, ""},
     {"--algorithm", Kind::kWords, "ES256 ES384 RS256 RS384"},
+    {"LEVEL", Kind::kWords, "error warning info debug"},
+    {"--output", Kind::kFiles, ""},
     {"--socket", Kind::kFiles, ""},
     {"--with-token-file", Kind::kFiles, ""},
     {"--owner-password-file", Kind::kFiles, ""},

@@ -11,10 +11,12 @@
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -109,18 +111,32 @@ int Serve(const std::string& file, const Config& config) {
   _exit(EXIT_SUCCESS);
 }
 
-// For who removes the package. Not while smartkeyd runs: the database is one process's alone.
-absl::StatusOr<size_t> CountRegistrations(const std::string& state_dir) {
+// "registrations: 2, hardware keys: 3 (tpm)", for who removes the package. Not while smartkeyd
+// runs: the database is one process's alone.
+absl::StatusOr<std::string> CountRegistrations(const std::string& state_dir) {
   const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(state_dir);
   if (!directory.ok()) return directory.status();
-  if (!directory->Exists(kDatabaseFile)) return 0;
-  const absl::StatusOr<DatabaseContents> contents = ReadContents(*directory, kDatabaseFile);
-  if (!contents.ok()) return contents.status();
-  return contents->registrations.size();
+  DatabaseContents contents;
+  if (directory->Exists(kDatabaseFile)) {
+    absl::StatusOr<DatabaseContents> read = ReadContents(*directory, kDatabaseFile);
+    if (!read.ok()) return read.status();
+    contents = *std::move(read);
+  }
+  size_t keys = 0;
+  std::set<std::string> providers;
+  for (const Registration& registration : contents.registrations) {
+    for (const Generation& generation : registration.generations) {
+      if (generation.key.blob.empty()) continue;
+      ++keys;
+      providers.insert(generation.key.provider);
+    }
+  }
+  return absl::StrCat("registrations: ", contents.registrations.size(), ", hardware keys: ", keys,
+                      keys == 0 ? "" : absl::StrCat(" (", absl::StrJoin(providers, ", "), ")"));
 }
 
 int PrintCount(const Config& config) {
-  const absl::StatusOr<size_t> count = CountRegistrations(config.daemon.state_dir);
+  const absl::StatusOr<std::string> count = CountRegistrations(config.daemon.state_dir);
   if (!count.ok()) {
     std::cerr << "smartkeyd: " << count.status().message() << "\n";
     return EXIT_FAILURE;
@@ -142,8 +158,10 @@ int Main(int argc, char** argv) {
   app.add_option("--config", file, "the configuration file")->capture_default_str();
   app.add_flag("--check-config", check, "say what is wrong with the configuration, and end");
   bool count = false;
-  app.add_flag("--count-registrations", count,
-               "say how many registrations the database holds, and end; not while smartkeyd runs");
+  app.add_flag(
+      "--count-registrations", count,
+      "say how many registrations and keys the database holds, and end; not while smartkeyd "
+      "runs");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

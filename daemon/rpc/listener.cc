@@ -77,7 +77,12 @@ absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& addre
 // Mode and group of the bound path. chmod, since bind() has applied the umask.
 absl::Status SetAccess(const Listener::Options& options) {
   mode_t mode = options.mode;
-  if (options.group.has_value() &&
+  struct stat made {};
+  // A directory with the setgid bit has given it to its own group already; the unit does not allow
+  // chown at all.
+  const bool is_groups = options.group.has_value() && lstat(options.path.c_str(), &made) == 0 &&
+                         made.st_gid == *options.group;
+  if (options.group.has_value() && !is_groups &&
       chown(options.path.c_str(), static_cast<uid_t>(-1), *options.group) != 0) {
     mode = options.mode_without_group;
     Log(LogLevel::kWarning,

@@ -167,7 +167,13 @@ absl::StatusOr<std::string> Pkcs11KeyCreation::SetId(Pkcs11Session& session,
   }
   absl::StatusOr<absl::optional<std::string>> id = session.ReadOctets(pair.private_half, CKA_ID);
   if (!id.ok()) return id.status();
-  if (id->has_value() && (**id == thumbprint || **id == first_id_)) return **std::move(id);
+  if (id->has_value() && (**id == thumbprint || **id == first_id_)) {
+    // What was reported as a failure may have been done all the same, to either half.
+    if (!status.ok() && pair.public_half != CK_INVALID_HANDLE) {
+      session.WriteOctets(pair.public_half, CKA_ID, **id).IgnoreError();
+    }
+    return **std::move(id);
+  }
   return MakeError(Reason::kHardwareError, "the token gave the new key an id of its own");
 }
 

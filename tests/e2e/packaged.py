@@ -105,9 +105,28 @@ def first_installation():
     exposure = subprocess.run(["systemd-analyze", "security", "--no-pager", "--threshold=15", "smartkeyd.service"],
                               check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     check(exposure.returncode == 0, f"systemd-analyze security: {exposure.stdout.strip().splitlines()[-1]}")
+    beside()
     said = dpkg("--purge", "smartkeyd", "smartkeyctl")
     check("registrations:" not in said, "who has no registration is told of none")
     check(not os.path.exists(STATE) and not os.path.exists("/etc/smartkeyd"), "a purge leaves nothing")
+
+
+def beside():
+    """The packages that smartkeyd does without."""
+    dpkg("--install", *sorted(glob.glob(f"{PACKAGES}/beside/*.deb")))
+    for path in ("/usr/include/smartkey.h", "/usr/share/man/man1/smartkeyctl.1.gz", "/usr/share/man/man8/smartkeyd.8.gz",
+                 "/usr/share/man/man5/smartkeyd.toml.5.gz", "/usr/share/bash-completion/completions/smartkeyctl",
+                 "/usr/share/zsh/vendor-completions/_smartkeyctl"):
+        check(os.path.exists(path), path)
+    loaded = subprocess.run([sys.executable, "-c", "import ctypes; ctypes.CDLL('libsmartkey.so.1').smartkey_client_connect"],
+                            check=False)
+    check(loaded.returncode == 0, "libsmartkey can be loaded")
+    ran = subprocess.run(
+        ["runuser", "-u", ALICE, "--", "smartkey-sandbox", "run", "--", "sh", "-c",
+         'smartkeyctl token "$SMARTKEY_SANDBOX_REGISTRATION"'],
+        check=False, text=True, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    check(ran.returncode == 0 and ran.stdout.strip(), f"alice has a sandbox {ran.stdout if ran.returncode else ''}")
+    dpkg("--purge", "smartkey-sandbox", "libsmartkey-dev", "libsmartkey1")
 
 
 def life(stack):
@@ -158,7 +177,7 @@ def life(stack):
     token_of(ALICE)
 
     said = dpkg("--remove", "smartkeyd")
-    check("registrations: 1." in said and "stay" in said, f"a removal tells what stays\n{said}")
+    check("registrations: 1, hardware keys: 1 (tpm)." in said and "stay" in said, f"a removal tells what stays\n{said}")
     check("activated" not in said, "and no socket could have started the service again")
     check(os.path.exists(f"{STATE}/smartkeyd.db"), "and the database does")
     check(stack.ctl(ALICE, "list").code == 6, "smartkeyctl says that there is no smartkeyd")
@@ -168,11 +187,13 @@ def life(stack):
     check(len(stack.requests("/register")) == 1, "there has been one registration from first to last")
 
     said = dpkg("--purge", "smartkeyd")
-    check("PKCS#11 token stay" in said, f"a purge tells what goes\n{said}")
+    check("hardware keys: 1 (tpm): every" in said and "PKCS#11 token stay" in said, f"a purge tells what goes\n{said}")
     check(not os.path.exists(STATE), "and it is gone")
     install("next")
-    stack.write_config(policy="")
+    metrics = "/run/smartkeyd-metrics/metrics.sock"
+    stack.write_config(policy="", extra=f'[metrics]\nsocket = "{metrics}"\n')
     stack.start_daemon()
+    check(mode_and_owners(metrics) == ("0660", SERVICE, "smartkey-admin"), "its metrics are for the administrators")
     check(list_of(ALICE) == [], "a new installation begins anew")
     check(stack.enroll(ALICE).code == 0, "and enrolls")
 

@@ -138,15 +138,18 @@ class Packages(unittest.TestCase):
         directory = tempfile.mkdtemp(prefix="smartkey-packages-")
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         root = f"{directory}/root"
-        packages = [p for p in build(directory) if os.path.basename(p).startswith(("smartkeyd_", "smartkeyctl_"))]
-        self.assertEqual(len(packages), 2, packages)
+        built = [p for p in build(directory) if "-dbgsym_" not in p]
+        self.assertEqual(len(built), 5, built)
+        packages = [p for p in built if os.path.basename(p).startswith(("smartkeyd_", "smartkeyctl_"))]
         installed = build_old(directory)
         old_programs = [f"{installed}/usr/sbin/smartkeyd", f"{installed}/usr/bin/smartkeyctl"]
-        self.make_root(root, [*NEEDED, *dependencies(packages), *libraries_of(old_programs)])
+        self.make_root(root, [*NEEDED, *dependencies(built), *libraries_of(old_programs)])
         version = subprocess.run(["dpkg-deb", "-f", packages[0], "Version"], check=True, text=True,
                                  stdout=subprocess.PIPE).stdout.strip()
-        for folder in ("old", "new", "next"):
+        for folder in ("old", "new", "next", "beside"):
             os.makedirs(f"{root}/packages/{folder}")
+        for package in set(built) - set(packages):
+            shutil.copy(package, f"{root}/packages/beside")
         for package in packages:
             name = os.path.basename(package)
             shutil.copy(package, f"{root}/packages/new/{name}")

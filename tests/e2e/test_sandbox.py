@@ -4,11 +4,12 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
 
-from stack import ALICE, ROOT, SERVER
+from stack import ALICE, ROOT, SERVER, wait_for
 
 BINARIES = os.environ.get("SMARTKEY_BINARIES", os.path.join(ROOT, "build/release"))
 
@@ -28,13 +29,23 @@ class Sandbox(unittest.TestCase):
         os.mkdir(self.temporary)
         os.chown(self.temporary, pwd.getpwnam(ALICE).pw_uid, -1)
 
-    def run_in_sandbox(self, *args, user=ALICE):
+    def begin(self, *args, user=ALICE, **options):
         entry = pwd.getpwnam(user)
-        return subprocess.run(
+        return subprocess.Popen(
             ["/usr/bin/python3", "-B", f"{self.dir}/sandbox/smartkey-sandbox", "run", "--binaries", self.dir, *args],
-            user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/", check=False, text=True, timeout=300,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={"PATH": f"{self.dir}/clients/ctl:/usr/bin:/bin", "TMPDIR": self.temporary})
+            user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/", text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={"PATH": f"{self.dir}/clients/ctl:/usr/bin:/bin", "TMPDIR": self.temporary},
+            **{"stdin": subprocess.DEVNULL, **options})
+
+    def run_in_sandbox(self, *args, user=ALICE):
+        process = self.begin(*args, user=user)
+        out, _ = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out)
+
+    def processes(self):
+        """Those that have to do with what is in the temporary directory."""
+        return subprocess.run(["pgrep", "-f", self.temporary], check=False, text=True, stdout=subprocess.PIPE).stdout
 
     def test_ACommand_HasARegistrationToUse_AndNothingIsLeft(self):
         done = self.run_in_sandbox(
@@ -43,8 +54,23 @@ class Sandbox(unittest.TestCase):
         self.assertIn('"resourceType"', done.stdout)
         self.assertEqual(done.returncode, 7, done)
         self.assertEqual(os.listdir(self.temporary), [])
-        left = subprocess.run(["pgrep", "-f", self.temporary], check=False, text=True, stdout=subprocess.PIPE)
-        self.assertEqual(left.stdout, "")
+        self.assertEqual(self.processes(), "")
+
+    def test_TheTerminalInterruptsIt_TheCommandEndsAsItLikesAndHasItsSmartkeydMeanwhile(self):
+        command = "trap 'smartkeyctl version; exit 3' INT; echo begun; while :; do sleep 0.1; done"
+        process = self.begin("--", "sh", "-c", command, start_new_session=True)
+        self.assertEqual(process.stdout.readline(), "begun\n")
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        out, _ = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 3, out)
+        self.assertIn("smartkeyd", out)
+
+    def test_ItIsKilled_NoPartOfItGoesOn(self):
+        process = self.begin("--no-enroll", "--", "sh", "-c", "echo begun; read -r never", stdin=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), "begun\n")
+        process.kill()
+        process.communicate()
+        wait_for(lambda: self.processes() == "", "all of it to end")
 
     def test_AnAppThatEnrollsByItself_CanDoSo(self):
         done = self.run_in_sandbox(

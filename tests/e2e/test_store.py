@@ -273,7 +273,7 @@ class DamagedDatabase(StoreTest):
         self.assertEqual(code, 1)
         self.assertIn("another smartkeyd", said)
         self.stack.stop("smartkeyd")
-        self.assertEqual(self.count()[:2], (0, "1\n"))
+        self.assertEqual(self.count()[:2], (0, "registrations: 1, hardware keys: 1 (tpm)\n"))
 
     def count(self):
         process = self.stack.spawn(SERVICE, [os.path.join(self.stack.bin, "smartkeyd"), "--config", self.stack.config,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads systemd/smartkeyd.service against systemd/README.md.
+"""Reads the units in systemd/ against its README.md.
 
 Usage: unit_lint.py [ROOT]       prints one line for each violation, exits 1 if there is any
 
@@ -23,6 +23,7 @@ DIRECTIVE = re.compile(r"^([A-Z]\w+)=", re.MULTILINE)
 NAMED = re.compile(r"`~?([A-Z]\w+)(\*?)[=`]")
 # For people and for `systemctl enable`.
 PLAIN = {"Description", "Documentation", "ExecStart", "WantedBy"}
+MAIN = "smartkeyd.service"
 
 
 def exposure(unit):
@@ -41,29 +42,29 @@ def exposure(unit):
 def check(root):
     """All violations, as text."""
     folder = pathlib.Path(root) / "systemd"
-    unit = folder / "smartkeyd.service"
-    directives = set(DIRECTIVE.findall(unit.read_text(encoding="utf-8")))
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    explained, _, left_out = readme.partition("## smartkeyd.service")[2].partition("Left out on purpose")
-    problems = [f"{name}= must stay off" for name in MUST_BE_OFF if name in directives]
-    known = [re.compile(re.escape(name) + (r"\w*" if star else "")) for name, star in NAMED.findall(explained)]
-    for name in sorted(directives - PLAIN):
-        if not any(pattern.fullmatch(name) for pattern in known):
-            problems.append(f"{name}= is not explained in systemd/README.md")
-    for name in re.findall(r"^\| `([A-Z]\w+)=", left_out, re.MULTILINE):
-        if name in directives:
-            problems.append(f"{name}= is in the unit, and in systemd/README.md left out on purpose")
-    found = exposure(unit)
-    if found is not None and found > MOST_EXPOSURE:
-        problems.append(f"systemd-analyze security says {found}, more than {MOST_EXPOSURE}")
+    problems = []
+    for unit in sorted([*folder.glob("*.service"), *folder.glob("*.socket")]):
+        directives = set(DIRECTIVE.findall(unit.read_text(encoding="utf-8")))
+        section = readme.partition(f"\n## {unit.name}\n")[2].partition("\n## ")[0]
+        explained, _, left_out = section.partition("Left out on purpose")
+        known = [re.compile(re.escape(name) + (r"\w*" if star else "")) for name, star in NAMED.findall(explained)]
+        problems += [f"{unit.name}: {name}= is not explained in systemd/README.md"
+                     for name in sorted(directives - PLAIN) if not any(pattern.fullmatch(name) for pattern in known)]
+        problems += [f"{unit.name}: {name}= is there, and in systemd/README.md left out on purpose"
+                     for name in re.findall(r"^\| `([A-Z]\w+)=", left_out, re.MULTILINE) if name in directives]
+        if unit.name == MAIN:
+            problems += [f"{unit.name}: {name}= must stay off" for name in MUST_BE_OFF if name in directives]
+            found = exposure(unit)
+            if found is not None and found > MOST_EXPOSURE:
+                problems.append(f"{unit.name}: systemd-analyze security says {found}, more than {MOST_EXPOSURE}")
     return problems
 
 
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2]
     problems = check(root)
-    print("\n".join(f"systemd/smartkeyd.service: {problem}" for problem in problems)
-          if problems else "unit_lint: the unit is explained, and closed as far as it can be")
+    print("\n".join(problems) if problems else "unit_lint: the units are explained, and closed as far as they can be")
     return 1 if problems else 0
 
 

@@ -12,7 +12,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # What the system needs, then what the programs of the tree are linked with (a package says so itself).
 SYSTEM = ("linux-image-amd64", "systemd-sysv", "udev", "dbus", "iproute2", "qemu-guest-agent", "python3", "tpm-udev")
 LIBRARIES = ("libcurl4", "libp11-kit0", "libspdlog1.10", "libsqlite3-0", "libsystemd0", "libtomlplusplus3",
-             "libtss2-esys-3.0.2-0", "libtss2-tctildr0", "libtss2-tcti-device0")
+             "libtss2-esys-3.0.2-0", "libtss2-tctildr0", "libtss2-tcti-device0", "libprometheus-cpp-core1.0",
+             "libcpp-httplib0.11")
 
 # With these three the kernel finds its disk; the rest is loaded from there.
 SMALL_INITRD = """mkdir -p "$1/etc/initramfs-tools/conf.d"

@@ -171,19 +171,37 @@ class Machine(Stack):
             return status.code == 0 and "HARDWARE_BUSY" not in status.out
         wait_for(ready, "smartkeyd to answer", PATIENCE)
 
+    def _order_end(self, how):
+        with contextlib.suppress(OSError):  # it may be gone before it has answered
+            self.inside("root", "systemctl", "--no-block", how)
+
     def reboot(self):
         """As its administrator does it. The TPM is reset, and keeps what it keeps."""
         begun = time.monotonic()
         earlier = self._boot_id()
-        self.inside("root", "systemctl", "--no-block", "reboot")
+        self._order_end("reboot")
         self._wait_for_boot(earlier)
         return time.monotonic() - begun
 
     def power_off(self):
-        self.inside("root", "systemctl", "--no-block", "poweroff")
+        self._order_end("poweroff")
         for name in ("qemu", "swtpm"):
             wait_for(lambda process=self.processes[name]: process.poll() is not None, f"{name} to end", PATIENCE)
             del self.processes[name]
+
+    def clear_tpm(self):
+        """What the firmware's menu does, while the machine is off."""
+        path = os.path.join(self.place, "tpm.sock")
+        self._spawn("swtpm", ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.tpm_state}",
+                              "--server", f"type=unixio,path={path}", "--ctrl", f"type=unixio,path={path}.ctrl",
+                              "--flags", "not-need-init,startup-clear"])
+        wait_for(lambda: os.path.exists(path) and os.path.exists(path + ".ctrl"), "swtpm's sockets")
+        clearing = self.spawn(SERVICE, ["tpm2_clear", "-T", f"swtpm:path={path}", "-c", "p"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said, _ = clearing.communicate(timeout=PATIENCE)
+        if clearing.returncode != 0:
+            raise Failed(f"tpm2_clear: {said}")
+        self.stop("swtpm")
 
     # What happens inside.
 

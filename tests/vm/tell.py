@@ -21,6 +21,8 @@ from machine import ALICE, BOB, Machine  # noqa: E402
 from stack import SERVER, Failed, wait_for  # noqa: E402
 
 LATEST = 2 * 3600  # seconds for the sessions
+# The kernel's resource manager of Debian 12 saves no further one beside one that is held (docs/hardware.md).
+MOST_SESSIONS = 65_000
 
 
 class Told:
@@ -94,26 +96,31 @@ class Told:
              f"--property=StandardOutput=file:{said}", "use_tpm_sessions", "device:/dev/tpmrm0", str(count), "--stay")
         shown = 0
 
+        def lines():
+            return told("cat", said).splitlines()
+
         def ended():
             nonlocal shown
             time.sleep(5)
             told("systemctl", "is-active", "other-program.service")
-            lines = told("cat", said).splitlines()
-            for line in lines[shown:]:
+            so_far = lines()
+            for line in so_far[shown:]:
                 if not line.endswith("000 sessions") or line.endswith("0000 sessions"):
                     self.story.show(f"{time.monotonic() - begun:5.0f} s  {line}")
-            shown = len(lines)
-            return lines and not lines[-1].endswith(" sessions")
+            shown = len(so_far)
+            return so_far and not so_far[-1].endswith(" sessions")
         wait_for(ended, "the sessions", LATEST)
+        made = max((int(line.split()[0]) for line in lines() if line.endswith(" sessions")), default=0)
+        self.story.check(made >= min(count, MOST_SESSIONS), f"{made:,} sessions were made beside the one that is held")
         self.story.show(self.machine.inside("root", "sh", "-c", "dmesg | grep 'tpm tpm[0-9]:' | tail -n 3").out)
 
     def tell_of_a_cleared_tpm(self):
-        # What fwupd, Windows or an administrator leave for the firmware to do at the next boot.
-        self.machine.told("sh", "-c", "echo 5 > /sys/class/tpm/tpm0/ppi/request")
-        seconds = self.machine.reboot()
+        self.machine.power_off()
+        self.machine.clear_tpm()
+        seconds = self.machine.power_on()
         self.story.tell("The TPM is cleared", f"""
-            The firmware was asked to (physical presence interface, operation 5) and did it at a reboot, which took
-            {seconds:.0f} s.""")
+            Between two boots, as the firmware's menu does it (TPM2_Clear with the platform's authorization). The boot
+            took {seconds:.0f} s.""")
         self.lost("KEY_LOST_TPM_CLEARED")
         self.log_in("renew")
         self.serves("a token with the new key")

@@ -62,6 +62,8 @@ class Words(unittest.TestCase):
         self.assertEqual(completed("enroll", "mercy", "--context", "v"), ["varies"])
         self.assertEqual(completed("--json", "enroll", "--algorithm", "=", "RS"), ["RS256", "RS384"])
         self.assertIn("root", completed("chown", "mercy", "ro"))
+        self.assertIn("root", completed("chown", "user", ":", "mercy", "ro"))  # as bash splits user:mercy
+        self.assertEqual(completed("log-level", "de"), ["debug"])
         self.assertEqual(completed("tpm", "pro"), ["provision"])
         self.assertEqual(completed("show", ""), [])  # no daemon, no names, no complaint
         self.assertEqual(completed("completion", ""), ["bash", "zsh"])

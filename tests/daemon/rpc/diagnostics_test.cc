@@ -98,7 +98,7 @@ TEST_F(DiagnosedServices, AShareIsNobodys_IsFound) {
         one.shares = {share};
         return absl::OkStatus();
       },
-      [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
+      [](absl::StatusOr<RegistrationStore::Snapshot> changed) { EXPECT_TRUE(changed.ok()); });
   const auto results = Run("access");
   EXPECT_EQ(results.at(30).outcome(), Result::SUSPICIOUS);
   EXPECT_NE(results.at(30).finding().find("user:carol"), std::string::npos);
