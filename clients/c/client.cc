@@ -49,18 +49,18 @@ using smartkey::capi::Text;
 using smartkey::capi::Try;
 using smartkey::client::Client;
 
-const char* smartkey_version(void) {
+const char* smartkey_version(void) noexcept {
   return SMARTKEY_VERSION;
 }
 
-smartkey_client* smartkey_client_connect(const char* socket_path, smartkey_error** error) {
+smartkey_client* smartkey_client_connect(const char* socket_path, smartkey_error** error) noexcept {
   auto client = Try(error, [&] { return Client::Connect(Text(socket_path)); });
   if (!client.ok()) return nullptr;
   smartkey::capi::connected = getpid();
   return new smartkey_client{*std::move(client)};
 }
 
-void smartkey_client_free(smartkey_client* client) {
+void smartkey_client_free(smartkey_client* client) noexcept {
   // In a child it stays, since taking gRPC down waits for its threads.
   if (smartkey::capi::CheckProcess().ok()) delete client;
 }

@@ -31,36 +31,36 @@ std::unique_ptr<smartkey_error> ErrorOf(const absl::optional<client::Cause>& cau
 
 }  // namespace smartkey::capi
 
-int smartkey_error_reason(const smartkey_error* error) {
+int smartkey_error_reason(const smartkey_error* error) noexcept {
   return error == nullptr ? 0 : static_cast<int>(error->reason);
 }
 
-const char* smartkey_error_reason_name(const smartkey_error* error) {
+const char* smartkey_error_reason_name(const smartkey_error* error) noexcept {
   // The table's names are literals.
   return error == nullptr ? "" : smartkey::RowFor(error->reason).name.data();
 }
 
-int smartkey_error_user_action(const smartkey_error* error) {
+int smartkey_error_user_action(const smartkey_error* error) noexcept {
   return error == nullptr ? SMARTKEY_ACTION_NONE
                           : static_cast<int>(smartkey::RowFor(error->reason).action);
 }
 
-const char* smartkey_error_message(const smartkey_error* error) {
+const char* smartkey_error_message(const smartkey_error* error) noexcept {
   return error == nullptr ? "" : error->message.c_str();
 }
 
-const char* smartkey_error_remedy(const smartkey_error* error) {
+const char* smartkey_error_remedy(const smartkey_error* error) noexcept {
   return error == nullptr ? "" : error->remedy.c_str();
 }
 
-int64_t smartkey_error_retry_after_ms(const smartkey_error* error) {
+int64_t smartkey_error_retry_after_ms(const smartkey_error* error) noexcept {
   return error == nullptr ? -1 : error->retry_after_ms;
 }
 
-int smartkey_error_exit_code(const smartkey_error* error) {
+int smartkey_error_exit_code(const smartkey_error* error) noexcept {
   return error == nullptr ? 0 : static_cast<int>(smartkey::RowFor(error->reason).exit_code);
 }
 
-void smartkey_error_free(smartkey_error* error) {
+void smartkey_error_free(smartkey_error* error) noexcept {
   delete error;
 }

@@ -18,7 +18,8 @@
 //
 // Errors. A function that can fail returns NULL or false then, and puts an error into `*error`, to
 // be freed with smartkey_error_free(). After success `*error` is NULL. `error` itself may be NULL.
-// Nothing is thrown. When memory runs out the process ends, as it does in gRPC below.
+// Nothing is thrown: where something would be, as when memory runs out, the process ends, as it
+// does in gRPC below.
 //
 // Threads. One smartkey_client serves a whole program: all calls on it may be made by many threads
 // at the same time, and each blocks its own thread until the answer or its deadline. What came back
@@ -45,6 +46,11 @@ extern "C" {
 #endif
 
 #define SMARTKEY_API __attribute__((visibility("default")))
+#ifdef __cplusplus
+#define SMARTKEY_NOEXCEPT noexcept
+#else
+#define SMARTKEY_NOEXCEPT
+#endif
 
 typedef struct smartkey_client smartkey_client;
 typedef struct smartkey_error smartkey_error;
@@ -57,7 +63,7 @@ typedef struct smartkey_enrollment_request smartkey_enrollment_request;
 typedef struct smartkey_enrollment smartkey_enrollment;
 
 // The library's version, as "0.1.0". Static.
-SMARTKEY_API const char* smartkey_version(void);
+SMARTKEY_API const char* smartkey_version(void) SMARTKEY_NOEXCEPT;
 
 // ---- Errors.
 
@@ -74,23 +80,23 @@ enum {
 };
 
 // The SMARTKEY_REASON_ number: what went wrong, in one closed vocabulary. 0 for NULL.
-SMARTKEY_API int smartkey_error_reason(const smartkey_error* error);
+SMARTKEY_API int smartkey_error_reason(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // The same as a word, as "NO_NETWORK". "" for NULL.
-SMARTKEY_API const char* smartkey_error_reason_name(const smartkey_error* error);
+SMARTKEY_API const char* smartkey_error_reason_name(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // The SMARTKEY_ACTION_ number. SMARTKEY_ACTION_NONE for NULL.
-SMARTKEY_API int smartkey_error_user_action(const smartkey_error* error);
+SMARTKEY_API int smartkey_error_user_action(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // What happened, for people: one line, no secret, fit for a terminal. "" for NULL, and where the
 // error says how something stands (smartkey_registration_cause() and the like).
-SMARTKEY_API const char* smartkey_error_message(const smartkey_error* error);
+SMARTKEY_API const char* smartkey_error_message(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // What to do next, for people: one line of at most 200 bytes. "" for NULL.
-SMARTKEY_API const char* smartkey_error_remedy(const smartkey_error* error);
+SMARTKEY_API const char* smartkey_error_remedy(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // When another try makes sense, in milliseconds from the call's end; -1 if nobody said so, and for
 // NULL.
-SMARTKEY_API int64_t smartkey_error_retry_after_ms(const smartkey_error* error);
+SMARTKEY_API int64_t smartkey_error_retry_after_ms(const smartkey_error* error) SMARTKEY_NOEXCEPT;
 // The exit code of smartkeyctl for it: 1 failed, 2 wrong usage, 3 not permitted, 4 a person must
 // act, 5 try later, 6 smartkeyd cannot be reached. 0 for NULL.
-SMARTKEY_API int smartkey_error_exit_code(const smartkey_error* error);
-SMARTKEY_API void smartkey_error_free(smartkey_error* error);
+SMARTKEY_API int smartkey_error_exit_code(const smartkey_error* error) SMARTKEY_NOEXCEPT;
+SMARTKEY_API void smartkey_error_free(smartkey_error* error) SMARTKEY_NOEXCEPT;
 
 // ---- The client.
 
@@ -107,29 +113,30 @@ SMARTKEY_API void smartkey_error_free(smartkey_error* error);
 // (the socket is not for this user), DEADLINE_EXCEEDED, SHUTTING_DOWN (the connection broke), and
 // what the daemon answers. Every `timeout_ms` of 0 or less means the call's default.
 SMARTKEY_API smartkey_client* smartkey_client_connect(const char* socket_path,
-                                                      smartkey_error** error);
+                                                      smartkey_error** error) SMARTKEY_NOEXCEPT;
 // Watches that were made with it go on: each has a free of its own.
-SMARTKEY_API void smartkey_client_free(smartkey_client* client);
+SMARTKEY_API void smartkey_client_free(smartkey_client* client) SMARTKEY_NOEXCEPT;
 
 // ---- Tokens.
 
 // Which token: that of the registration with this name or id; NULL or "": of the one that
 // smartkey_token_request_set_context() describes.
-SMARTKEY_API smartkey_token_request* smartkey_token_request_new(const char* registration);
+SMARTKEY_API smartkey_token_request* smartkey_token_request_new(const char* registration)
+    SMARTKEY_NOEXCEPT;
 // For an app that does not know its registration's name: the only usable one of this app (its
 // reverse-DNS id) at this FHIR base. `patient` is the patient's id at that server; NULL or "": any.
 // Without effect where a name or id was given. IDENTIFYING
 SMARTKEY_API void smartkey_token_request_set_context(smartkey_token_request* request,
                                                      const char* app, const char* fhir_base,
-                                                     const char* patient);
+                                                     const char* patient) SMARTKEY_NOEXCEPT;
 // Adds one scope, as "patient/*.rs". Without any: all that the caller may have.
 SMARTKEY_API void smartkey_token_request_add_scope(smartkey_token_request* request,
-                                                   const char* scope);
+                                                   const char* scope) SMARTKEY_NOEXCEPT;
 // For how many seconds the token has to be good yet, beyond the margin that is always kept; for a
 // watch: how long before its end the next one shall come. 0 or less: any time.
 SMARTKEY_API void smartkey_token_request_set_min_valid(smartkey_token_request* request,
-                                                       int64_t seconds);
-SMARTKEY_API void smartkey_token_request_free(smartkey_token_request* request);
+                                                       int64_t seconds) SMARTKEY_NOEXCEPT;
+SMARTKEY_API void smartkey_token_request_free(smartkey_token_request* request) SMARTKEY_NOEXCEPT;
 
 // A token that is good now: from the daemon's cache, or from the server. Ask before each batch of
 // requests instead of keeping one. Default deadline: 60 s.
@@ -138,54 +145,59 @@ SMARTKEY_API void smartkey_token_request_free(smartkey_token_request* request);
 // (a person renews it), SUSPENDED, SERVER_UNREACHABLE and others: go by the user action.
 SMARTKEY_API smartkey_token* smartkey_client_get_token(smartkey_client* client,
                                                        const smartkey_token_request* request,
-                                                       int64_t timeout_ms, smartkey_error** error);
+                                                       int64_t timeout_ms,
+                                                       smartkey_error** error) SMARTKEY_NOEXCEPT;
 
 // Tells that the FHIR server refused this token (401), and asks for another: exactly this one is
 // dropped, and the next smartkey_client_get_token() waits for the new one. True as well if another
 // one had replaced it already. Default deadline: 30 s.
 SMARTKEY_API bool smartkey_client_report_rejected(smartkey_client* client,
                                                   const smartkey_token* token, int64_t timeout_ms,
-                                                  smartkey_error** error);
+                                                  smartkey_error** error) SMARTKEY_NOEXCEPT;
 
 // The token itself, for the `Authorization` header. Printable ASCII without spaces. SENSITIVE
-SMARTKEY_API const char* smartkey_token_value(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_value(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // "Bearer" or "DPoP".
-SMARTKEY_API const char* smartkey_token_type(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_type(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // True if the token may be sent to this URL: one below its FHIR base, written as the base is, whose
 // path does not lead out of it again ("..", also encoded). Send it to no other URL, and follow no
 // redirect with it.
-SMARTKEY_API bool smartkey_token_allows_url(const smartkey_token* token, const char* url);
+SMARTKEY_API bool smartkey_token_allows_url(const smartkey_token* token,
+                                            const char* url) SMARTKEY_NOEXCEPT;
 // The base of the FHIR server that the token is for.
-SMARTKEY_API const char* smartkey_token_fhir_base(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_fhir_base(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // Time after which it is not to be used.
-SMARTKEY_API int64_t smartkey_token_expires_at(const smartkey_token* token);
+SMARTKEY_API int64_t smartkey_token_expires_at(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // Time from which on asking again may give a newer one.
-SMARTKEY_API int64_t smartkey_token_refresh_after(const smartkey_token* token);
+SMARTKEY_API int64_t smartkey_token_refresh_after(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // What the server granted; what the registration has if it did not say.
-SMARTKEY_API const char* smartkey_token_scope(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_scope(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // True if something that was asked for is not among what was granted.
-SMARTKEY_API bool smartkey_token_scope_narrowed(const smartkey_token* token);
+SMARTKEY_API bool smartkey_token_scope_narrowed(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // True if it is good for less time than was asked for, since the server's tokens are.
-SMARTKEY_API bool smartkey_token_min_valid_unmet(const smartkey_token* token);
+SMARTKEY_API bool smartkey_token_min_valid_unmet(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // The patient's id at the FHIR server. IDENTIFYING
-SMARTKEY_API const char* smartkey_token_patient(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_patient(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // The URL of the person who logged in (`fhirUser`). IDENTIFYING
-SMARTKEY_API const char* smartkey_token_fhir_user(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_fhir_user(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // What else the server said with it (encounter, location, ...), a JSON object. IDENTIFYING
-SMARTKEY_API const char* smartkey_token_launch_context(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_launch_context(const smartkey_token* token)
+    SMARTKEY_NOEXCEPT;
 // The id of its registration, and the number of the generation that fetched it.
-SMARTKEY_API const char* smartkey_token_registration_id(const smartkey_token* token);
-SMARTKEY_API uint32_t smartkey_token_generation(const smartkey_token* token);
+SMARTKEY_API const char* smartkey_token_registration_id(const smartkey_token* token)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API uint32_t smartkey_token_generation(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // Why the daemon could not get a newer one, where it tried; NULL if all is well. The token is good
 // all the same.
-SMARTKEY_API const smartkey_error* smartkey_token_refresh_error(const smartkey_token* token);
+SMARTKEY_API const smartkey_error* smartkey_token_refresh_error(const smartkey_token* token)
+    SMARTKEY_NOEXCEPT;
 
 // A second one with the same content, to be freed by itself: keeps what a watch has lent.
-SMARTKEY_API smartkey_token* smartkey_token_copy(const smartkey_token* token);
+SMARTKEY_API smartkey_token* smartkey_token_copy(const smartkey_token* token) SMARTKEY_NOEXCEPT;
 // The last one with this content overwrites the token's value before the memory is given back. What
 // the program copied out of it is its own affair, and the buffers of gRPC, which it came through,
 // are not overwritten.
-SMARTKEY_API void smartkey_token_free(smartkey_token* token);
+SMARTKEY_API void smartkey_token_free(smartkey_token* token) SMARTKEY_NOEXCEPT;
 
 // ---- Watching a token.
 
@@ -207,14 +219,15 @@ typedef bool (*smartkey_token_watch_fn)(const smartkey_token* token, const smart
 // A token that is always current: the first call comes at once, or as soon as a token was fetched,
 // and then whenever another token is to be used, or another error says why there is none. There is
 // no need to be fast: only the latest state waits to be read. `function` may be called before this
-// returns. No deadline.
+// returns. The thread takes none of the program's signals. No deadline.
 //
-// Errors: INTERNAL if no thread can be started. What smartkeyd has to say comes by `function`.
+// Errors: INVALID_ARGUMENT without a function, INTERNAL if no thread can be started. What smartkeyd
+// has to say comes by `function`.
 SMARTKEY_API smartkey_token_watch* smartkey_client_watch_token(
     smartkey_client* client, const smartkey_token_request* request,
-    smartkey_token_watch_fn function, void* user_data, smartkey_error** error);
+    smartkey_token_watch_fn function, void* user_data, smartkey_error** error) SMARTKEY_NOEXCEPT;
 // Stops it. When this returns `function` has returned, and is not called again.
-SMARTKEY_API void smartkey_token_watch_free(smartkey_token_watch* watch);
+SMARTKEY_API void smartkey_token_watch_free(smartkey_token_watch* watch) SMARTKEY_NOEXCEPT;
 
 // ---- Registrations.
 
@@ -240,56 +253,73 @@ enum {
 // Default deadline: 30 s.
 SMARTKEY_API smartkey_registration_list* smartkey_client_list_registrations(
     smartkey_client* client, const char* app, const char* server, const char* fhir_base,
-    int64_t timeout_ms, smartkey_error** error);
-SMARTKEY_API size_t smartkey_registration_list_size(const smartkey_registration_list* list);
+    int64_t timeout_ms, smartkey_error** error) SMARTKEY_NOEXCEPT;
+SMARTKEY_API size_t smartkey_registration_list_size(const smartkey_registration_list* list)
+    SMARTKEY_NOEXCEPT;
 // Lent. NULL if `index` is not below the size.
 SMARTKEY_API const smartkey_registration* smartkey_registration_list_at(
-    const smartkey_registration_list* list, size_t index);
-SMARTKEY_API void smartkey_registration_list_free(smartkey_registration_list* list);
+    const smartkey_registration_list* list, size_t index) SMARTKEY_NOEXCEPT;
+SMARTKEY_API void smartkey_registration_list_free(smartkey_registration_list* list)
+    SMARTKEY_NOEXCEPT;
 
 // The one with this name or id. Default deadline: 30 s. Errors: REGISTRATION_NOT_FOUND.
-SMARTKEY_API smartkey_registration* smartkey_client_get_registration(smartkey_client* client,
-                                                                     const char* registration,
-                                                                     int64_t timeout_ms,
-                                                                     smartkey_error** error);
+SMARTKEY_API smartkey_registration* smartkey_client_get_registration(
+    smartkey_client* client, const char* registration, int64_t timeout_ms,
+    smartkey_error** error) SMARTKEY_NOEXCEPT;
 // Only for one that was given, not for one of a list.
-SMARTKEY_API void smartkey_registration_free(smartkey_registration* registration);
+SMARTKEY_API void smartkey_registration_free(smartkey_registration* registration) SMARTKEY_NOEXCEPT;
 
-SMARTKEY_API const char* smartkey_registration_id(const smartkey_registration* registration);
+SMARTKEY_API const char* smartkey_registration_id(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // Unique among those of one owner. IDENTIFYING
-SMARTKEY_API const char* smartkey_registration_name(const smartkey_registration* registration);
+SMARTKEY_API const char* smartkey_registration_name(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // Free text of the owner. IDENTIFYING
-SMARTKEY_API const char* smartkey_registration_label(const smartkey_registration* registration);
-SMARTKEY_API uint32_t smartkey_registration_owner_uid(const smartkey_registration* registration);
+SMARTKEY_API const char* smartkey_registration_label(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API uint32_t smartkey_registration_owner_uid(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // "" if the uid has no name.
-SMARTKEY_API const char* smartkey_registration_owner_name(
-    const smartkey_registration* registration);
+SMARTKEY_API const char* smartkey_registration_owner_name(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // True if it is the caller's own; false if it is shared with him.
-SMARTKEY_API bool smartkey_registration_is_own(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_app(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_server(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_fhir_base(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_scopes(const smartkey_registration* registration);
+SMARTKEY_API bool smartkey_registration_is_own(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_app(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_server(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_fhir_base(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_scopes(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // IDENTIFYING, both.
-SMARTKEY_API const char* smartkey_registration_patient(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_fhir_user(const smartkey_registration* registration);
+SMARTKEY_API const char* smartkey_registration_patient(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_fhir_user(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // The SMARTKEY_STATE_ number, the same as a word ("ACTIVE"), and in words for people ("working",
 // "needs you: renew").
-SMARTKEY_API int smartkey_registration_state(const smartkey_registration* registration);
-SMARTKEY_API const char* smartkey_registration_state_name(
-    const smartkey_registration* registration);
+SMARTKEY_API int smartkey_registration_state(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_registration_state_name(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 SMARTKEY_API const char* smartkey_registration_state_words(
-    const smartkey_registration* registration);
+    const smartkey_registration* registration) SMARTKEY_NOEXCEPT;
 // The SMARTKEY_ACTION_ number: who has to do something about it.
-SMARTKEY_API int smartkey_registration_user_action(const smartkey_registration* registration);
+SMARTKEY_API int smartkey_registration_user_action(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // Why it stands so. NULL: there is nothing to say.
 SMARTKEY_API const smartkey_error* smartkey_registration_cause(
-    const smartkey_registration* registration);
+    const smartkey_registration* registration) SMARTKEY_NOEXCEPT;
 // True if somebody has stopped its tokens, whatever its state.
-SMARTKEY_API bool smartkey_registration_suspended(const smartkey_registration* registration);
-SMARTKEY_API int64_t smartkey_registration_created_at(const smartkey_registration* registration);
+SMARTKEY_API bool smartkey_registration_suspended(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API int64_t smartkey_registration_created_at(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 // When the access will probably end: a reason to renew before, never a certainty.
-SMARTKEY_API int64_t smartkey_registration_expected_end(const smartkey_registration* registration);
+SMARTKEY_API int64_t smartkey_registration_expected_end(const smartkey_registration* registration)
+    SMARTKEY_NOEXCEPT;
 
 // ---- Enrollment.
 
@@ -299,82 +329,90 @@ SMARTKEY_API int64_t smartkey_registration_expected_end(const smartkey_registrat
 
 // What a new registration shall be; at the server with this configured name. NULL or "": at the one
 // of smartkey_enrollment_request_set_fhir_base(), or of the registration that is renewed.
-SMARTKEY_API smartkey_enrollment_request* smartkey_enrollment_request_new(const char* server);
+SMARTKEY_API smartkey_enrollment_request* smartkey_enrollment_request_new(const char* server)
+    SMARTKEY_NOEXCEPT;
 // The FHIR base of a configured server, where its name is not known.
-SMARTKEY_API void smartkey_enrollment_request_set_fhir_base(smartkey_enrollment_request* request,
-                                                            const char* fhir_base);
+SMARTKEY_API void smartkey_enrollment_request_set_fhir_base(
+    smartkey_enrollment_request* request, const char* fhir_base) SMARTKEY_NOEXCEPT;
 // The app's id. Not set: the only one configured for the server.
 SMARTKEY_API void smartkey_enrollment_request_set_app(smartkey_enrollment_request* request,
-                                                      const char* app);
+                                                      const char* app) SMARTKEY_NOEXCEPT;
 // Adds one scope. Without any: the app's own.
 SMARTKEY_API void smartkey_enrollment_request_add_scope(smartkey_enrollment_request* request,
-                                                        const char* scope);
+                                                        const char* scope) SMARTKEY_NOEXCEPT;
 // Its name: 1 to 64 letters, digits, dots, dashes, underscores. Not set: the server's. IDENTIFYING
 SMARTKEY_API void smartkey_enrollment_request_set_name(smartkey_enrollment_request* request,
-                                                       const char* name);
+                                                       const char* name) SMARTKEY_NOEXCEPT;
 // Free text, at most 200 bytes. IDENTIFYING
 SMARTKEY_API void smartkey_enrollment_request_set_label(smartkey_enrollment_request* request,
-                                                        const char* label);
+                                                        const char* label) SMARTKEY_NOEXCEPT;
 // The key's JOSE algorithm: "ES256", "ES384", "RS256" or "RS384". Not set: the best that hardware
 // and server share.
-SMARTKEY_API void smartkey_enrollment_request_set_algorithm(smartkey_enrollment_request* request,
-                                                            const char* algorithm);
+SMARTKEY_API void smartkey_enrollment_request_set_algorithm(
+    smartkey_enrollment_request* request, const char* algorithm) SMARTKEY_NOEXCEPT;
 // Its tokens may be for any patient and user. False: for those of the first token only.
 SMARTKEY_API void smartkey_enrollment_request_set_context_varies(
-    smartkey_enrollment_request* request, bool varies);
+    smartkey_enrollment_request* request, bool varies) SMARTKEY_NOEXCEPT;
 // Renews the registration with this name or id instead of making one. `new_patient`: it may be for
 // another patient than before; all its shares are dropped then.
 SMARTKEY_API void smartkey_enrollment_request_set_renews(smartkey_enrollment_request* request,
                                                          const char* registration,
-                                                         bool new_patient);
+                                                         bool new_patient) SMARTKEY_NOEXCEPT;
 // Chosen by the caller, at most 64 printable characters: a second begin with the same one finds the
 // first enrollment.
-SMARTKEY_API void smartkey_enrollment_request_set_request_id(smartkey_enrollment_request* request,
-                                                             const char* request_id);
+SMARTKEY_API void smartkey_enrollment_request_set_request_id(
+    smartkey_enrollment_request* request, const char* request_id) SMARTKEY_NOEXCEPT;
 // For how long the person means to allow the access, to be warned before its end. 0 or less: not
 // said.
 SMARTKEY_API void smartkey_enrollment_request_set_access_for(smartkey_enrollment_request* request,
-                                                             int64_t seconds);
-SMARTKEY_API void smartkey_enrollment_request_free(smartkey_enrollment_request* request);
+                                                             int64_t seconds) SMARTKEY_NOEXCEPT;
+SMARTKEY_API void smartkey_enrollment_request_free(smartkey_enrollment_request* request)
+    SMARTKEY_NOEXCEPT;
 
 // Begins. `redirect_uri` is where the caller listens, with its real port; it has to be one that the
 // app has registered. Default deadline: 60 s.
 SMARTKEY_API smartkey_enrollment* smartkey_client_begin_enrollment(
     smartkey_client* client, const smartkey_enrollment_request* request, const char* redirect_uri,
-    int64_t timeout_ms, smartkey_error** error);
+    int64_t timeout_ms, smartkey_error** error) SMARTKEY_NOEXCEPT;
 // Makes the key, exchanges the code, registers, and gets the first token. `redirect_query` is what
 // stands behind the '?' of the redirect, as it came: SENSITIVE, so wipe it afterwards. Default
 // deadline: 5 min, since some hardware needs minutes for a key.
-SMARTKEY_API smartkey_registration* smartkey_client_complete_enrollment(smartkey_client* client,
-                                                                        const char* enrollment_id,
-                                                                        const char* redirect_query,
-                                                                        int64_t timeout_ms,
-                                                                        smartkey_error** error);
+SMARTKEY_API smartkey_registration* smartkey_client_complete_enrollment(
+    smartkey_client* client, const char* enrollment_id, const char* redirect_query,
+    int64_t timeout_ms, smartkey_error** error) SMARTKEY_NOEXCEPT;
 // Gives it up; without effect on one that has ended. Default deadline: 30 s.
 SMARTKEY_API bool smartkey_client_cancel_enrollment(smartkey_client* client,
                                                     const char* enrollment_id, int64_t timeout_ms,
-                                                    smartkey_error** error);
+                                                    smartkey_error** error) SMARTKEY_NOEXCEPT;
 
-SMARTKEY_API const char* smartkey_enrollment_id(const smartkey_enrollment* enrollment);
+SMARTKEY_API const char* smartkey_enrollment_id(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
 // Of the registration in the making, or of the one that is renewed.
-SMARTKEY_API const char* smartkey_enrollment_registration_id(const smartkey_enrollment* enrollment);
+SMARTKEY_API const char* smartkey_enrollment_registration_id(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
 // To be opened in the person's own browser, as it is.
 SMARTKEY_API const char* smartkey_enrollment_authorization_url(
-    const smartkey_enrollment* enrollment);
+    const smartkey_enrollment* enrollment) SMARTKEY_NOEXCEPT;
 // Where the browser will come back to.
-SMARTKEY_API const char* smartkey_enrollment_redirect_uri(const smartkey_enrollment* enrollment);
+SMARTKEY_API const char* smartkey_enrollment_redirect_uri(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
 // When it ends by itself.
-SMARTKEY_API int64_t smartkey_enrollment_expires_at(const smartkey_enrollment* enrollment);
+SMARTKEY_API int64_t smartkey_enrollment_expires_at(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
 // What to show before the browser is opened: the hosts where the person logs in and where the code
 // goes, what is asked for, and what the person should know ("SAME_APP_SAME_SERVER"), several
 // separated by spaces.
 SMARTKEY_API const char* smartkey_enrollment_authorization_host(
-    const smartkey_enrollment* enrollment);
-SMARTKEY_API const char* smartkey_enrollment_token_host(const smartkey_enrollment* enrollment);
-SMARTKEY_API const char* smartkey_enrollment_fhir_base(const smartkey_enrollment* enrollment);
-SMARTKEY_API const char* smartkey_enrollment_scopes(const smartkey_enrollment* enrollment);
-SMARTKEY_API const char* smartkey_enrollment_warnings(const smartkey_enrollment* enrollment);
-SMARTKEY_API void smartkey_enrollment_free(smartkey_enrollment* enrollment);
+    const smartkey_enrollment* enrollment) SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_enrollment_token_host(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_enrollment_fhir_base(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_enrollment_scopes(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API const char* smartkey_enrollment_warnings(const smartkey_enrollment* enrollment)
+    SMARTKEY_NOEXCEPT;
+SMARTKEY_API void smartkey_enrollment_free(smartkey_enrollment* enrollment) SMARTKEY_NOEXCEPT;
 
 // ---- Reasons, as smartkeyd's smartkey.v1.ErrorDetail.Reason has them.
 

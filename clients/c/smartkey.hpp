@@ -170,6 +170,13 @@ class TokenWatch {
         watch_(internal::Checked([&](smartkey_error** error) {
           return smartkey_client_watch_token(client, request.get(), &Call, function_.get(), error);
         })) {}
+  TokenWatch(TokenWatch&& other) noexcept = default;
+  // Ends the watch that was here before its function goes, in which its thread may be.
+  TokenWatch& operator=(TokenWatch&& other) noexcept {
+    watch_ = std::move(other.watch_);
+    function_ = std::move(other.function_);
+    return *this;
+  }
 
  private:
   static bool Call(const smartkey_token* token, const smartkey_error* error, bool ended,

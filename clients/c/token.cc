@@ -32,39 +32,40 @@ smartkey_token::smartkey_token(smartkey::client::AccessToken from) {
 
 // ---- Asking.
 
-smartkey_token_request* smartkey_token_request_new(const char* registration) {
+smartkey_token_request* smartkey_token_request_new(const char* registration) noexcept {
   return new smartkey_token_request{{.registration = Text(registration)}};
 }
 
 void smartkey_token_request_set_context(smartkey_token_request* request, const char* app,
-                                        const char* fhir_base, const char* patient) {
+                                        const char* fhir_base, const char* patient) noexcept {
   request->wish.app = Text(app);
   request->wish.fhir_base = Text(fhir_base);
   request->wish.patient = Text(patient);
 }
 
-void smartkey_token_request_add_scope(smartkey_token_request* request, const char* scope) {
+void smartkey_token_request_add_scope(smartkey_token_request* request, const char* scope) noexcept {
   request->wish.scopes.push_back(Text(scope));
 }
 
-void smartkey_token_request_set_min_valid(smartkey_token_request* request, int64_t seconds) {
+void smartkey_token_request_set_min_valid(smartkey_token_request* request,
+                                          int64_t seconds) noexcept {
   request->wish.min_valid = absl::Seconds(std::max<int64_t>(seconds, 0));
 }
 
-void smartkey_token_request_free(smartkey_token_request* request) {
+void smartkey_token_request_free(smartkey_token_request* request) noexcept {
   delete request;
 }
 
 smartkey_token* smartkey_client_get_token(smartkey_client* client,
                                           const smartkey_token_request* request, int64_t timeout_ms,
-                                          smartkey_error** error) {
+                                          smartkey_error** error) noexcept {
   auto token =
       Try(error, [&] { return client->client->GetAccessToken(request->wish, Within(timeout_ms)); });
   return token.ok() ? new smartkey_token(*std::move(token)) : nullptr;
 }
 
 bool smartkey_client_report_rejected(smartkey_client* client, const smartkey_token* token,
-                                     int64_t timeout_ms, smartkey_error** error) {
+                                     int64_t timeout_ms, smartkey_error** error) noexcept {
   const Secret value = Secret::CopyOf(smartkey_token_value(token));
   return Try(error,
              [&] {
@@ -76,70 +77,70 @@ bool smartkey_client_report_rejected(smartkey_client* client, const smartkey_tok
 
 // ---- What a token is.
 
-const char* smartkey_token_value(const smartkey_token* token) {
+const char* smartkey_token_value(const smartkey_token* token) noexcept {
   return token->content->value.RevealSecret().data();
 }
 
-const char* smartkey_token_type(const smartkey_token* token) {
+const char* smartkey_token_type(const smartkey_token* token) noexcept {
   return token->content->rest.type.c_str();
 }
 
-bool smartkey_token_allows_url(const smartkey_token* token, const char* url) {
+bool smartkey_token_allows_url(const smartkey_token* token, const char* url) noexcept {
   return url != nullptr && smartkey::capi::IsBelow(token->content->rest.fhir_base, url);
 }
 
-const char* smartkey_token_fhir_base(const smartkey_token* token) {
+const char* smartkey_token_fhir_base(const smartkey_token* token) noexcept {
   return token->content->rest.fhir_base.c_str();
 }
 
-int64_t smartkey_token_expires_at(const smartkey_token* token) {
+int64_t smartkey_token_expires_at(const smartkey_token* token) noexcept {
   return UnixSeconds(token->content->rest.expires_at);
 }
 
-int64_t smartkey_token_refresh_after(const smartkey_token* token) {
+int64_t smartkey_token_refresh_after(const smartkey_token* token) noexcept {
   return UnixSeconds(token->content->rest.refresh_after);
 }
 
-const char* smartkey_token_scope(const smartkey_token* token) {
+const char* smartkey_token_scope(const smartkey_token* token) noexcept {
   return token->content->rest.scope.c_str();
 }
 
-bool smartkey_token_scope_narrowed(const smartkey_token* token) {
+bool smartkey_token_scope_narrowed(const smartkey_token* token) noexcept {
   return token->content->rest.scope_narrowed;
 }
 
-bool smartkey_token_min_valid_unmet(const smartkey_token* token) {
+bool smartkey_token_min_valid_unmet(const smartkey_token* token) noexcept {
   return token->content->rest.min_valid_unmet;
 }
 
-const char* smartkey_token_patient(const smartkey_token* token) {
+const char* smartkey_token_patient(const smartkey_token* token) noexcept {
   return token->content->rest.patient.c_str();
 }
 
-const char* smartkey_token_fhir_user(const smartkey_token* token) {
+const char* smartkey_token_fhir_user(const smartkey_token* token) noexcept {
   return token->content->rest.fhir_user.c_str();
 }
 
-const char* smartkey_token_launch_context(const smartkey_token* token) {
+const char* smartkey_token_launch_context(const smartkey_token* token) noexcept {
   return token->content->rest.launch_context.c_str();
 }
 
-const char* smartkey_token_registration_id(const smartkey_token* token) {
+const char* smartkey_token_registration_id(const smartkey_token* token) noexcept {
   return token->content->rest.registration.c_str();
 }
 
-uint32_t smartkey_token_generation(const smartkey_token* token) {
+uint32_t smartkey_token_generation(const smartkey_token* token) noexcept {
   return token->content->rest.generation;
 }
 
-const smartkey_error* smartkey_token_refresh_error(const smartkey_token* token) {
+const smartkey_error* smartkey_token_refresh_error(const smartkey_token* token) noexcept {
   return token->content->refresh_error.get();
 }
 
-smartkey_token* smartkey_token_copy(const smartkey_token* token) {
+smartkey_token* smartkey_token_copy(const smartkey_token* token) noexcept {
   return new smartkey_token(*token);
 }
 
-void smartkey_token_free(smartkey_token* token) {
+void smartkey_token_free(smartkey_token* token) noexcept {
   delete token;
 }

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pthread.h>
+#include <signal.h>
+
 #include <atomic>
 #include <memory>
 #include <system_error>
@@ -13,6 +16,28 @@ using smartkey::capi::Try;
 using smartkey::client::TokenState;
 using smartkey::client::TokenWatch;
 
+namespace {
+
+// A thread in which no handler of the program's runs: its signals are for its own threads. What a
+// thread's own fault raises stays as it is.
+template <typename Run>
+std::thread StartWithoutSignals(Run run) {
+  sigset_t all, before;
+  sigfillset(&all);
+  for (const int fault : {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP}) {
+    sigdelset(&all, fault);
+  }
+  struct Restored {
+    ~Restored() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+    const sigset_t& mask;
+  };
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const Restored restored{before};
+  return std::thread(std::move(run));
+}
+
+}  // namespace
+
 // The states of a watch, handed to a function by a thread of its own.
 struct smartkey_token_watch {
   smartkey_token_watch(std::shared_ptr<smartkey::client::Client> client,
@@ -22,7 +47,7 @@ struct smartkey_token_watch {
         states_(std::move(states)),
         function_(function),
         user_data_(user_data),
-        thread_([this] { Run(); }) {}
+        thread_(StartWithoutSignals([this] { Run(); })) {}
 
   ~smartkey_token_watch() {
     stopped_ = true;
@@ -68,7 +93,11 @@ struct smartkey_token_watch {
 smartkey_token_watch* smartkey_client_watch_token(smartkey_client* client,
                                                   const smartkey_token_request* request,
                                                   smartkey_token_watch_fn function, void* user_data,
-                                                  smartkey_error** error) {
+                                                  smartkey_error** error) noexcept {
+  if (function == nullptr) {
+    smartkey::capi::Report(MakeError(Reason::kInvalidArgument, "a watch needs a function"), error);
+    return nullptr;
+  }
   auto states = Try(error, [&] { return client->client->WatchAccessToken(request->wish); });
   if (!states.ok()) return nullptr;
   try {
@@ -79,7 +108,7 @@ smartkey_token_watch* smartkey_client_watch_token(smartkey_client* client,
   }
 }
 
-void smartkey_token_watch_free(smartkey_token_watch* watch) {
+void smartkey_token_watch_free(smartkey_token_watch* watch) noexcept {
   // In a child it stays: its thread is not there.
   if (smartkey::capi::CheckProcess().ok()) delete watch;
 }

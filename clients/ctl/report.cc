@@ -6,16 +6,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/unique_fd.h"
+#include "clients/ctl/aliases.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/diagnosis.h"
 #include "clients/ctl/json_output.h"
@@ -25,27 +24,10 @@ namespace {
 
 using nlohmann::json;
 
-// Puts words in the place of what names somebody or something of this machine: the same word for
-// the same thing throughout, so that a reader can follow it.
-class Aliases {
- public:
-  void Add(const std::string& kind, const std::string& value) {
-    // Shorter ones would be found inside of everything.
-    if (value.size() < 2 || aliases_.count(value) > 0) return;
-    aliases_[value] = absl::StrCat("<", kind, "-", ++counts_[kind], ">");
-  }
-
-  // Of several that begin at the same place the longest counts.
-  std::string Apply(const std::string& text) const {
-    std::vector<std::pair<absl::string_view, absl::string_view>> pairs(aliases_.begin(),
-                                                                       aliases_.end());
-    return absl::StrReplaceAll(text, pairs);
-  }
-
- private:
-  std::map<std::string, std::string> aliases_;
-  std::map<std::string, int> counts_;
-};
+// As in docs/doctor.md.
+constexpr uint32_t kSocketCheck = 1;
+constexpr uint32_t kUnitCheck = 2;
+constexpr uint32_t kAdminCheck = 5;
 
 std::string HostOf(const std::string& url) {
   const size_t begin = url.find("://");
@@ -76,6 +58,50 @@ json RegistrationFacts(const client::Registration& one) {
   return out;
 }
 
+// Texts that may name anybody, while it is not known who there is: all but those of the socket and
+// the unit, which are asked for first when nothing works.
+void LeaveTextsOut(json& report) {
+  for (json& result : report["diagnosis"]) {
+    const uint32_t number = result["number"];
+    if (number == kSocketCheck || number == kUnitCheck || number == kAdminCheck) continue;
+    if (absl::StartsWith(result["check"].get_ref<const std::string&>(), "server ")) {
+      result["check"] = "server";
+    }
+    result["finding"] = "left out";
+    result.erase("remedy");
+  }
+  report.erase("status");
+  report.erase("metrics");
+  report["left_out"] =
+      "the texts of findings, status and metrics: without the lists of registrations and servers "
+      "it is not known which names are in them";
+}
+
+// False if it is not known afterwards who and what there is.
+bool CollectFromDaemon(client::AdminClient& admin, json& report, Aliases& aliases) {
+  if (const auto status = admin.GetStatus(); status.ok()) {
+    report["status"] = ToJson(*status);
+    for (const auto& server : status->servers) aliases.Add("server", server.name);
+  }
+  if (const auto metrics = admin.GetMetrics(); metrics.ok()) report["metrics"] = *metrics;
+  const auto servers = admin.ListServers();
+  if (servers.ok()) {
+    for (const client::Server& server : *servers) {
+      aliases.Add("server", server.name);
+      aliases.Add("url", server.fhir_base);
+      aliases.Add("host", HostOf(server.fhir_base));
+    }
+  }
+  const auto all = admin.ListRegistrations();
+  if (all.ok()) {
+    for (const client::Registration& one : *all) {
+      AddRegistration(one, aliases);
+      report["registrations"].push_back(RegistrationFacts(one));
+    }
+  }
+  return servers.ok() && all.ok();
+}
+
 json Collect(const Session& session, Aliases& aliases) {
   utsname system{};
   uname(&system);
@@ -88,26 +114,11 @@ json Collect(const Session& session, Aliases& aliases) {
   Diagnose(session, DiagnosisOptions(), [&](const client::DiagnosticResult& result) {
     report["diagnosis"].push_back(ToJson(result));
   });
-  auto admin = session.ConnectAdmin();
-  if (!admin.ok()) return report;
-  if (const auto status = (*admin)->GetStatus(); status.ok()) {
-    report["status"] = ToJson(*status);
-    for (const auto& server : status->servers) aliases.Add("server", server.name);
-  }
-  if (const auto servers = (*admin)->ListServers(); servers.ok()) {
-    for (const client::Server& server : *servers) {
-      aliases.Add("server", server.name);
-      aliases.Add("url", server.fhir_base);
-      aliases.Add("host", HostOf(server.fhir_base));
-    }
-  }
-  if (const auto all = (*admin)->ListRegistrations(); all.ok()) {
-    for (const client::Registration& one : *all) {
-      AddRegistration(one, aliases);
-      report["registrations"].push_back(RegistrationFacts(one));
-    }
-  }
-  if (const auto metrics = (*admin)->GetMetrics(); metrics.ok()) report["metrics"] = *metrics;
+  const auto known = [&]() -> bool {
+    auto admin = session.ConnectAdmin();
+    return admin.ok() && CollectFromDaemon(**admin, report, aliases);
+  };
+  if (!known()) LeaveTextsOut(report);
   return report;
 }
 
@@ -122,8 +133,10 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 
 absl::Status RunReport(const Session& session, std::string path) {
   Aliases aliases;
-  const json report = Collect(session, aliases);
-  const std::string text = aliases.Apply(ToJsonDocument(report));
+  json report = Collect(session, aliases);
+  const bool left_out = report.contains("left_out");
+  aliases.Apply(report);
+  const std::string text = ToJsonDocument(std::move(report));
   if (path == "-") {
     session.out << text;
     return session.out ? absl::OkStatus() : OutputFailure();
@@ -133,8 +146,13 @@ absl::Status RunReport(const Session& session, std::string path) {
   }
   if (absl::Status status = WriteFile(path, text); !status.ok()) return status;
   session.out << "Wrote " << path
-              << ". Registrations, users, servers and hosts have other words in "
-              << "it.\nRead it before you send it to anybody.\n";
+              << ". Registrations, users, servers and hosts have other words in it.\n";
+  if (left_out) {
+    session.out
+        << "Most texts are left out: smartkeyd did not say which names may be in them. Run it "
+        << "as root, if you have not.\n";
+  }
+  session.out << "Read it before you send it to anybody.\n";
   return absl::OkStatus();
 }
 

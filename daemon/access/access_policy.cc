@@ -38,7 +38,18 @@ bool IsUser(absl::string_view written, uid_t uid, absl::string_view name) {
   return (!name.empty() && written == name) || written == absl::StrCat("uid:", uid);
 }
 
-// Of those that an answer may have: is it about what the caller may do?
+// Looking at what there is needs no line.
+bool ChangesSomething(Operation operation) {
+  return operation != Operation::kSee && operation != Operation::kJwks;
+}
+
+// Whom the kernel tells apart from others at all.
+bool IsSomebody(const Caller& caller) {
+  return caller.uid != kNobody && caller.uid != kNoUid;
+}
+
+}  // namespace
+
 bool IsRefusal(Reason reason) {
   switch (reason) {
     case Reason::kNotPermitted:
@@ -56,18 +67,6 @@ bool IsRefusal(Reason reason) {
       return false;
   }
 }
-
-// Looking at what there is needs no line.
-bool ChangesSomething(Operation operation) {
-  return operation != Operation::kSee && operation != Operation::kJwks;
-}
-
-// Whom the kernel tells apart from others at all.
-bool IsSomebody(const Caller& caller) {
-  return caller.uid != kNobody && caller.uid != kNoUid;
-}
-
-}  // namespace
 
 absl::Status AccessPolicy::CheckCaller(const Caller& caller) const {
   if (!IsSomebody(caller)) {
@@ -91,6 +90,12 @@ absl::Status AccessPolicy::NotVisible(const Caller& caller) const {
 }
 
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
+  absl::Status status = CheckEnrollUnnoted(caller);
+  if (status.ok()) status = CheckWritable();
+  return Noted(std::move(status), caller, "enroll", "");
+}
+
+absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller) const {
   if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
   if (caller.admin) {
     return MakeError(Reason::kNotPermitted,
@@ -98,6 +103,10 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   }
   // Before a person is sent through a login for nothing.
   return store_.availability();
+}
+
+absl::Status AccessPolicy::CheckWritable() const {
+  return audit_ != nullptr ? audit_->CheckWritable() : absl::OkStatus();
 }
 
 absl::Status AccessPolicy::Noted(absl::Status status, const Caller& caller,
@@ -112,13 +121,13 @@ absl::Status AccessPolicy::Noted(absl::Status status, const Caller& caller,
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller, absl::string_view server_name,
                                        absl::string_view app_id) const {
   absl::Status status = CheckEnrollUnnoted(caller, server_name, app_id);
-  if (status.ok() && audit_ != nullptr) status = audit_->CheckWritable();
+  if (status.ok()) status = CheckWritable();
   return Noted(std::move(status), caller, "enroll", "");
 }
 
 absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller, absl::string_view server_name,
                                               absl::string_view app_id) const {
-  if (absl::Status status = CheckEnroll(caller); !status.ok()) return status;
+  if (absl::Status status = CheckEnrollUnnoted(caller); !status.ok()) return status;
   const std::shared_ptr<const Catalog> catalog = catalog_.Get();
   if (absl::Status status = CheckEnrollByPolicy(*catalog, caller, server_name, app_id);
       !status.ok()) {
@@ -214,15 +223,24 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
                                                                absl::string_view name_or_id,
                                                                Operation operation,
                                                                const Admission& admit) const {
+  absl::StatusOr<RegistrationStore::Snapshot> found =
+      FindNoted(caller, name_or_id, operation, admit);
+  if (found.ok() && ChangesSomething(operation)) {
+    if (absl::Status status = CheckWritable(); !status.ok()) return status;
+  }
+  return found;
+}
+
+absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::FindNoted(const Caller& caller,
+                                                                    absl::string_view name_or_id,
+                                                                    Operation operation,
+                                                                    const Admission& admit) const {
   RegistrationStore::Snapshot meant;
   absl::StatusOr<RegistrationStore::Snapshot> found =
       LookUp(caller, name_or_id, operation, admit, meant);
   if (!found.ok()) {
     return Noted(found.status(), caller, OperationName(operation),
                  meant != nullptr ? meant->id : std::string());
-  }
-  if (audit_ != nullptr && ChangesSomething(operation)) {
-    if (absl::Status status = audit_->CheckWritable(); !status.ok()) return status;
   }
   return found;
 }
@@ -288,13 +306,22 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
 
 absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
     const Caller& caller, const RegistrationTarget& target) const {
-  using Kind = RegistrationTarget::Kind;
-  if (target.kind == Kind::kRegistration) {
+  if (target.kind == RegistrationTarget::Kind::kRegistration) {
     absl::StatusOr<RegistrationStore::Snapshot> one =
-        Find(caller, target.value, Operation::kManage);
+        FindNoted(caller, target.value, Operation::kManage, nullptr);
     if (!one.ok()) return one.status();
     return std::vector<RegistrationStore::Snapshot>{*std::move(one)};
   }
+  absl::StatusOr<std::vector<RegistrationStore::Snapshot>> selected = SelectUnnoted(caller, target);
+  if (!selected.ok()) {
+    return Noted(selected.status(), caller, OperationName(Operation::kManage), "");
+  }
+  return selected;
+}
+
+absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::SelectUnnoted(
+    const Caller& caller, const RegistrationTarget& target) const {
+  using Kind = RegistrationTarget::Kind;
   if (target.kind == Kind::kOwner && !caller.admin &&
       !IsUser(target.value, caller.uid, caller.user_name)) {
     return MakeError(Reason::kNotPermitted,
@@ -319,6 +346,16 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
 absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
                                                        const Registration& registration,
                                                        const Share& share) const {
+  absl::StatusOr<std::string> made_under = CheckShareByUnnoted(caller, registration, share);
+  if (!made_under.ok()) {
+    return Noted(made_under.status(), caller, OperationName(Operation::kManage), registration.id);
+  }
+  return made_under;
+}
+
+absl::StatusOr<std::string> AccessPolicy::CheckShareByUnnoted(const Caller& caller,
+                                                              const Registration& registration,
+                                                              const Share& share) const {
   if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
     return status;
   }
@@ -351,13 +388,13 @@ absl::StatusOr<std::string> AccessPolicy::CheckShareBy(const Caller& caller,
 
 absl::Status AccessPolicy::CheckOwnerSays(const Caller& caller,
                                           const Registration& registration) const {
-  if (absl::Status status = Check(caller, registration, Operation::kManage); !status.ok()) {
-    return status;
+  absl::Status status = Check(caller, registration, Operation::kManage);
+  if (status.ok() && RightTo(caller, registration).relation == Right::Relation::kShared) {
+    status = MakeError(Reason::kNotPermitted,
+                       "its name, and whether the owner's programs need a share, is the owner's to "
+                       "say");
   }
-  if (RightTo(caller, registration).relation != Right::Relation::kShared) return absl::OkStatus();
-  return MakeError(Reason::kNotPermitted,
-                   "its name, and whether the owner's programs need a share, is the owner's to "
-                   "say");
+  return Noted(std::move(status), caller, OperationName(Operation::kManage), registration.id);
 }
 
 std::vector<RegistrationStore::Snapshot> AccessPolicy::List(const Caller& caller) const {

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "daemon/access/audit_log.h"
 #include "daemon/access/share_rules.h"
 #include "daemon/model/access_token.h"
@@ -26,6 +27,9 @@ struct Right {
   absl::optional<ScopeSet> scopes;  // of its tokens; nullopt: all that it has
 };
 
+// Of the reasons that an answer may have: is it one about what the caller may do?
+bool IsRefusal(Reason reason);
+
 // Which registrations an order is about: one, all of a server or an owner, or all there are.
 struct RegistrationTarget {
   enum class Kind { kRegistration, kServer, kOwner, kAll };
@@ -37,9 +41,11 @@ struct RegistrationTarget {
 // policy takes effect on live connections. Reads the store's memory only; never blocks.
 // Thread-safe.
 //
-// Find, CheckEnroll, NarrowScopes and CheckDelivery, which stand before everything that is done,
-// note what they refuse in the audit log; and where the configuration wants nothing done that
-// cannot be written there, they refuse it (kAuditUnavailable).
+// What stands before everything that is done (Find, Select, CheckEnroll, CheckShareBy,
+// CheckOwnerSays, NarrowScopes, CheckDelivery) notes what it refuses in the audit log; whoever
+// refuses with what the others say, or by a rule of his own, does so with Noted. Where the
+// configuration wants nothing done that cannot be written down, Find (for what changes something
+// or is given out), CheckEnroll and CheckDelivery refuse it (kAuditUnavailable).
 //
 // The owner (uid and user name, both) may do everything with his registrations, unless he made one
 // private: then even his programs get tokens and signatures only by a share. Whoever has a share
@@ -60,9 +66,9 @@ class AccessPolicy {
   // user name), kContainerDenied.
   absl::Status CheckCaller(const Caller& caller) const;
 
-  // May it begin an enrollment, and own what comes of it? Errors: those of CheckCaller,
-  // kNotPermitted for a caller on the admin socket (a registration belongs to a person), those of
-  // the store's availability().
+  // May it begin an enrollment, or go on with one, and own what comes of it? Errors: those of
+  // CheckCaller, kNotPermitted for a caller on the admin socket (a registration belongs to a
+  // person), those of the store's availability(), kAuditUnavailable.
   absl::Status CheckEnroll(const Caller& caller) const;
 
   // The same for a new registration of that app at that server, which the configuration may
@@ -94,9 +100,11 @@ class AccessPolicy {
                                                    Operation operation,
                                                    const Admission& admit = nullptr) const;
 
-  // Those of `target` that the caller may manage, by creation time; at least one. Errors: as for
-  // Find, kRegistrationNotFound also when a server or owner has none; kNotPermitted for another
-  // owner's on the public socket, whether he has any or not.
+  // Those of `target` that the caller may manage, by creation time; at least one. Does not ask
+  // whether it can be written down: what takes rights away for a while has to work at any time, and
+  // what gives them back asks CheckWritable. Errors: as for Find, kRegistrationNotFound also when a
+  // server or owner has none; kNotPermitted for another owner's on the public socket, whether he
+  // has any or not.
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> Select(
       const Caller& caller, const RegistrationTarget& target) const;
 
@@ -138,21 +146,36 @@ class AccessPolicy {
   absl::Status CheckDelivery(const Caller& caller, const std::string& registration_id,
                              const ScopeSet& asked, const AccessToken& token) const;
 
+  // May something be done that has to be in the audit log? Errors: kAuditUnavailable.
+  absl::Status CheckWritable() const;
+
+  // Gives `status`, having noted it if it is a refusal of the caller.
+  absl::Status Noted(absl::Status status, const Caller& caller, absl::string_view operation,
+                     absl::string_view registration_id) const;
+
  private:
   // What is said of a registration to which the caller has no right, be there one or not.
   absl::Status NotVisible(const Caller& caller) const;
-  // Find without a note; `meant` is the registration that was meant, also where it is refused.
+  // Find without asking whether it can be written down.
+  absl::StatusOr<RegistrationStore::Snapshot> FindNoted(const Caller& caller,
+                                                        absl::string_view name_or_id,
+                                                        Operation operation,
+                                                        const Admission& admit) const;
+  // The same without a note; `meant` is the registration that was meant, also where it is refused.
   absl::StatusOr<RegistrationStore::Snapshot> LookUp(const Caller& caller,
                                                      absl::string_view name_or_id,
                                                      Operation operation, const Admission& admit,
                                                      RegistrationStore::Snapshot& meant) const;
+  absl::StatusOr<std::vector<RegistrationStore::Snapshot>> SelectUnnoted(
+      const Caller& caller, const RegistrationTarget& target) const;
+  absl::Status CheckEnrollUnnoted(const Caller& caller) const;
   absl::Status CheckEnrollUnnoted(const Caller& caller, absl::string_view server_name,
                                   absl::string_view app_id) const;
+  absl::StatusOr<std::string> CheckShareByUnnoted(const Caller& caller,
+                                                  const Registration& registration,
+                                                  const Share& share) const;
   absl::Status CheckTokenScope(const Right& right, const ScopeSet& asked,
                                const AccessToken& token) const;
-  // Gives `status`, having noted it if it is a refusal of the caller.
-  absl::Status Noted(absl::Status status, const Caller& caller, absl::string_view operation,
-                     absl::string_view registration_id) const;
 
   const RegistrationStore& store_;
   const CurrentCatalog& catalog_;

@@ -309,6 +309,7 @@ void AccessRequests::Core::Approve(const Caller& caller, const std::string& requ
                                    absl::AnyInvocable<void(absl::StatusOr<Approval>)> done) {
   const absl::StatusOr<AccessRequest> request = FindFor(caller, request_id);
   if (!request.ok()) return done(request.status());
+  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
   Share share = ShareFor(request->from);
   share.id = terms.id;
   share.created_at = terms.created_at;
@@ -355,6 +356,7 @@ void AccessRequests::Core::Deny(const Caller& caller, const std::string& request
                                 absl::AnyInvocable<void(absl::StatusOr<AccessRequest>)> done) {
   const absl::StatusOr<AccessRequest> request = FindFor(caller, request_id);
   if (!request.ok()) return done(request.status());
+  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
   const absl::Time now = clock_.Now();
   const Denial denial = {request->from.uid, request->from.user_name, now,
                          always ? absl::InfiniteFuture() : now + kSilence};
@@ -363,7 +365,9 @@ void AccessRequests::Core::Deny(const Caller& caller, const std::string& request
       [self = shared_from_this(), caller, request_id, denial,
        now](Registration& changed) -> absl::Status {
         if (absl::Status status = self->CheckOpen(request_id); !status.ok()) return status;
-        if (absl::Status status = self->access_.Check(caller, changed, Operation::kManage);
+        if (absl::Status status =
+                self->access_.Noted(self->access_.Check(caller, changed, Operation::kManage),
+                                    caller, OperationName(Operation::kManage), changed.id);
             !status.ok()) {
           return status;
         }

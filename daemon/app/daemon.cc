@@ -333,6 +333,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   ConnectionServer::Options server_options;
   server_options.hold_callers = config.access.peer_pidfd;
   server_options.calls = &running.metrics;
+  server_options.on_refused_admin = [&audit = p.services->audit](const Caller& caller,
+                                                                 const absl::Status& refusal) {
+    audit.NoteRefusal(caller, "access/administer", "", refusal);
+  };
   // The watchdog lives on the accept thread and the store's: a chip that hangs must not end the
   // process that still has good tokens.
   server_options.heartbeat = [&store = *p.store, &clock, next = BootTime()]() mutable {

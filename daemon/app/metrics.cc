@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/metrics.h"
 
+#include <google/protobuf/descriptor.h>
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/histogram.h>
@@ -12,9 +13,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/types/optional.h"
 #include "base/mutex.h"
+#include "smartkey/v1/enrollment.pb.h"
+#include "smartkey/v1/registration.pb.h"
+#include "smartkey/v1/server_info.pb.h"
+#include "smartkey/v1/sharing.pb.h"
+#include "smartkey/v1/signing.pb.h"
+#include "smartkey/v1/token.pb.h"
 
 namespace smartkey {
 namespace {
@@ -33,6 +39,8 @@ const Histogram::BucketBoundaries kSeconds = {0.0001, 0.00025, 0.0005, 0.001, 0.
                                               0.025,  0.05,    0.1,    0.25,  0.5,    1,     2.5,
                                               5,      10,      30,     60,    180};
 
+const std::string kUnknownMethod = "unknown";
+
 constexpr const char* kCodes[] = {
     "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
     "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
@@ -44,11 +52,31 @@ const char* CodeName(grpc::StatusCode code) {
   return index < std::size(kCodes) ? kCodes[index] : "UNKNOWN";
 }
 
-// "TokenService/GetAccessToken" of a method as gRPC has it; the health service's with its package.
-std::string MethodName(absl::string_view path) {
-  absl::ConsumePrefix(&path, "/");
-  absl::ConsumePrefix(&path, "smartkey.v1.");
-  return std::string(path);
+// The methods there are, as gRPC has them, with what stands for them in a label:
+// "TokenService/GetAccessToken"; the health service's with its package.
+absl::flat_hash_map<std::string, std::string> MethodNames() {
+  absl::flat_hash_map<std::string, std::string> names = {
+      {"/grpc.health.v1.Health/Check", "grpc.health.v1.Health/Check"},
+      {"/grpc.health.v1.Health/Watch", "grpc.health.v1.Health/Watch"}};
+  const google::protobuf::FileDescriptor* const files[] = {
+      v1::GetStatusRequest::descriptor()->file(),
+      v1::BeginEnrollmentRequest::descriptor()->file(),
+      v1::GetRegistrationRequest::descriptor()->file(),
+      v1::GetServerInfoRequest::descriptor()->file(),
+      v1::ShareRegistrationRequest::descriptor()->file(),
+      v1::SignClientAssertionRequest::descriptor()->file(),
+      v1::GetAccessTokenRequest::descriptor()->file()};
+  for (const auto* file : files) {
+    for (int i = 0; i < file->service_count(); ++i) {
+      const google::protobuf::ServiceDescriptor& service = *file->service(i);
+      for (int j = 0; j < service.method_count(); ++j) {
+        const std::string& method = service.method(j)->name();
+        names[absl::StrCat("/", service.full_name(), "/", method)] =
+            absl::StrCat(service.name(), "/", method);
+      }
+    }
+  }
+  return names;
 }
 
 std::string OutcomeName(Reason reason) {
@@ -212,6 +240,9 @@ struct Metrics::Parts {
   Family<Histogram>& http_duration =
       Histograms(registry, "smartkeyd_http_duration_seconds", "How long requests to servers took");
 
+  // Callers make up names of methods without end, and a series once made stays.
+  const absl::flat_hash_map<std::string, std::string> method_names = MethodNames();
+
   mutable Mutex mu;
   absl::flat_hash_map<std::string, Method> methods ABSL_GUARDED_BY(mu);
   absl::optional<HardwareCondition::Lockout> lockout ABSL_GUARDED_BY(mu);
@@ -224,16 +255,17 @@ void Metrics::OnCallEnded(absl::string_view method, bool unary, grpc::StatusCode
                           absl::Duration took) {
   Counter* calls = nullptr;
   Histogram* duration = nullptr;
+  const auto known = parts_->method_names.find(method);
+  const std::string& name = known != parts_->method_names.end() ? known->second : kUnknownMethod;
   {
     MutexLock lock(parts_->mu);
-    // Only methods that exist come here, so their number is bounded.
-    Parts::Method& entry = parts_->methods[method];
+    Parts::Method& entry = parts_->methods[name];
     Counter*& counter = entry.calls[code];
     if (counter == nullptr) {
-      counter = &parts_->rpc_calls.Add({{"method", MethodName(method)}, {"code", CodeName(code)}});
+      counter = &parts_->rpc_calls.Add({{"method", name}, {"code", CodeName(code)}});
     }
     if (unary && entry.duration == nullptr) {
-      entry.duration = &parts_->rpc_duration.Add({{"method", MethodName(method)}}, kSeconds);
+      entry.duration = &parts_->rpc_duration.Add({{"method", name}}, kSeconds);
     }
     calls = counter;
     duration = entry.duration;

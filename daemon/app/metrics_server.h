@@ -10,7 +10,8 @@
 namespace smartkey {
 
 // Serves `GET /metrics` by HTTP on a unix socket, on a thread of its own. Whoever may open the
-// socket may read them.
+// socket may read them. Takes one connection after the other, each for two seconds at most; the
+// others wait in the kernel and cost no descriptor here.
 class MetricsServer {
  public:
   // `text` is called for each request, on that thread.

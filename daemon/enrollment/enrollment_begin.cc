@@ -145,8 +145,9 @@ void EnrollmentManager::Core::PrepareOnHardware(const Caller& caller, Enrollment
     renewed = *std::move(found);
     if (request.new_patient &&
         parts_.access.RightTo(caller, *renewed).relation != Right::Relation::kOwner) {
-      return done(
-          MakeError(Reason::kNotPermitted, "whose record it is about is its owner's to say"));
+      return done(parts_.access.Noted(
+          MakeError(Reason::kNotPermitted, "whose record it is about is its owner's to say"),
+          caller, OperationName(Operation::kManage), renewed->id));
     }
     if (absl::Status taken = TakeOver(*renewed, *catalog, request); !taken.ok()) {
       return done(taken);

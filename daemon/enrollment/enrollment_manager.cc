@@ -185,7 +185,9 @@ RegistrationStore::Snapshot EnrollmentManager::Core::FindFinished(
 absl::Status EnrollmentManager::Core::CheckStillManages(const PendingEnrollment& pending,
                                                         const Registration& registration) const {
   if (!pending.renewal) return absl::OkStatus();
-  return parts_.access.Check(pending.begun_by, registration, Operation::kManage);
+  return parts_.access.Noted(
+      parts_.access.Check(pending.begun_by, registration, Operation::kManage), pending.begun_by,
+      OperationName(Operation::kManage), registration.id);
 }
 
 absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {

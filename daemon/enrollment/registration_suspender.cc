@@ -84,6 +84,7 @@ void RegistrationSuspender::Resume(const Caller& caller, const RegistrationTarge
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> selected =
       access_.Select(caller, target);
   if (!selected.ok()) return done(selected.status());
+  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
   auto order = std::make_shared<Order>();
   order->caller = caller;
   for (auto it = selected->rbegin(); it != selected->rend(); ++it) order->left.push_back((*it)->id);
@@ -91,9 +92,13 @@ void RegistrationSuspender::Resume(const Caller& caller, const RegistrationTarge
     return Lift(admin, now, registration);
   };
   const bool one = target.kind == RegistrationTarget::Kind::kRegistration;
-  order->done = [one, done = std::move(done)](absl::Status status, Resumed resumed) mutable {
+  order->done = [this, caller, one, done = std::move(done)](absl::Status status,
+                                                            Resumed resumed) mutable {
     if (!status.ok()) return done(status);
-    if (one && !resumed.still_suspended.empty()) return done(SuspendedByAdministrator());
+    if (one && !resumed.still_suspended.empty()) {
+      return done(access_.Noted(SuspendedByAdministrator(), caller,
+                                OperationName(Operation::kManage), resumed.still_suspended[0]));
+    }
     done(std::move(resumed));
   };
   ChangeNext(std::move(order));
@@ -107,9 +112,10 @@ void RegistrationSuspender::ChangeNext(std::shared_ptr<Order> order) {
       id,
       [this, order](Registration& registration) {
         // Who had the right when it was ordered may have lost it in between.
-        if (!access_.Check(order->caller, registration, Operation::kManage).ok()) {
-          return NothingToChange();
-        }
+        const absl::Status still =
+            access_.Noted(access_.Check(order->caller, registration, Operation::kManage),
+                          order->caller, OperationName(Operation::kManage), registration.id);
+        if (!still.ok()) return NothingToChange();
         return order->change(registration);
       },
       [this, order, id](absl::StatusOr<RegistrationStore::Snapshot> changed) {

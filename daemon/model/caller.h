@@ -36,7 +36,9 @@ struct Caller {
   absl::optional<uid_t> login_uid;
   std::string login_name;
 
-  // An observation for the audit log; never a reason to allow anything.
+  // An observation for the audit log; never a reason to allow anything. The executable's path, or
+  // "[name]" where that cannot be read: the name that the process goes by, and may have given to
+  // itself.
   std::string observed_executable;
 };
 

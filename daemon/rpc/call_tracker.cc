@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/rpc/call_tracker.h"
 
+#include <string>
 #include <utility>
 
 namespace smartkey {
@@ -10,8 +11,11 @@ class TrackingInterceptor : public grpc::experimental::Interceptor {
  public:
   TrackingInterceptor(std::shared_ptr<CallTracker> tracker,
                       const grpc::experimental::ServerRpcInfo& info)
-      : tracker_(std::move(tracker)), info_(info), begun_(tracker_->BeginCall()) {}
-  ~TrackingInterceptor() override { tracker_->EndCall(info_, code_, begun_); }
+      : tracker_(std::move(tracker)),
+        method_(info.method()),
+        unary_(info.type() == grpc::experimental::ServerRpcInfo::Type::UNARY),
+        begun_(tracker_->BeginCall()) {}
+  ~TrackingInterceptor() override { tracker_->EndCall(method_, unary_, code_, begun_); }
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(
             grpc::experimental::InterceptionHookPoints::PRE_SEND_STATUS)) {
@@ -22,7 +26,9 @@ class TrackingInterceptor : public grpc::experimental::Interceptor {
 
  private:
   const std::shared_ptr<CallTracker> tracker_;
-  const grpc::experimental::ServerRpcInfo& info_;  // owns this
+  // A copy: of a method that gRPC does not know, its text is gone before this is.
+  const std::string method_;
+  const bool unary_;
   const BootTime begun_;
   grpc::StatusCode code_ = grpc::StatusCode::CANCELLED;  // what a call without an answer is
 };
@@ -38,7 +44,7 @@ BootTime CallTracker::BeginCall() {
   return now;
 }
 
-void CallTracker::EndCall(const grpc::experimental::ServerRpcInfo& info, grpc::StatusCode code,
+void CallTracker::EndCall(absl::string_view method, bool unary, grpc::StatusCode code,
                           BootTime begun) {
   const BootTime now = clock_.Boot();
   std::function<void()> idle;
@@ -47,11 +53,7 @@ void CallTracker::EndCall(const grpc::experimental::ServerRpcInfo& info, grpc::S
     last_activity_ = now;
     if (--active_ == 0) idle = std::exchange(idle_, nullptr);
   }
-  if (observer_ != nullptr) {
-    observer_->OnCallEnded(info.method(),
-                           info.type() == grpc::experimental::ServerRpcInfo::Type::UNARY, code,
-                           now - begun);
-  }
+  if (observer_ != nullptr) observer_->OnCallEnded(method, unary, code, now - begun);
   if (idle) idle();
 }
 

@@ -19,7 +19,8 @@ namespace smartkey {
 class CallObserver {
  public:
   virtual ~CallObserver() = default;
-  // `method` as "/smartkey.v1.TokenService/GetAccessToken"; `unary` false: a stream, which takes as
+  // `method` as "/smartkey.v1.TokenService/GetAccessToken", but as the client wrote it: there may
+  // be none of that name, and any number of such names. `unary` false: a stream, which takes as
   // long as its client likes.
   virtual void OnCallEnded(absl::string_view method, bool unary, grpc::StatusCode code,
                            absl::Duration took) = 0;
@@ -36,8 +37,7 @@ class CallTracker {
 
   // Gives the time, for EndCall.
   BootTime BeginCall();
-  void EndCall(const grpc::experimental::ServerRpcInfo& info, grpc::StatusCode code,
-               BootTime begun);
+  void EndCall(absl::string_view method, bool unary, grpc::StatusCode code, BootTime begun);
 
   // Calls `idle` once, as soon as no call is running: now, or from the thread that ends the last
   // one.

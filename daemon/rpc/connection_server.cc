@@ -78,11 +78,8 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
       refuse_unidentified_(RefusalFor(Reason::kCallerUnidentified,
                                       "the caller's uid has no meaning on this system")),
       refuse_too_many_(RefusalFor(Reason::kTooManyConnections, "too many connections are open")),
-      refuse_not_admin_(RefusalFor(WithRemedy(
-          MakeError(Reason::kNotPermitted, "the admin socket is for root and the admin group"),
-          "be root, or a member of the administrators' group"))),
-      refuse_container_(RefusalFor(Reason::kContainerDenied,
-                                   "a process in a container cannot administer the host")),
+      refuse_not_admin_(RefusalFor(NotForAdmin())),
+      refuse_container_(RefusalFor(ContainerNotForAdmin())),
       refuse_no_user_database_(RefusalFor(UserDatabaseSilent())),
       refuse_too_fast_(RefusalFor(
           WithRetryAfter(WithRemedy(MakeError(Reason::kTooManyConnections,
@@ -96,6 +93,16 @@ ConnectionServer::ConnectionServer(std::vector<Endpoint> endpoints, Options opti
   MutexLock lock(mu_);
   next_id_ = kFirstConnectionId;
   health_[""] = true;
+}
+
+absl::Status ConnectionServer::NotForAdmin() {
+  return WithRemedy(
+      MakeError(Reason::kNotPermitted, "the admin socket is for root and the admin group"),
+      "be root, or a member of the administrators' group");
+}
+
+absl::Status ConnectionServer::ContainerNotForAdmin() {
+  return MakeError(Reason::kContainerDenied, "a process in a container cannot administer the host");
 }
 
 absl::Status ConnectionServer::Init() {
@@ -157,6 +164,7 @@ void ConnectionServer::Build(BuildJob job) {
     return Forget(job.id);
   }
   if (endpoint.admin && caller->in_container) {
+    if (options_.on_refused_admin) options_.on_refused_admin(*caller, ContainerNotForAdmin());
     HandToRefusal(std::move(job.socket), refuse_container_);
     return Forget(job.id);
   }

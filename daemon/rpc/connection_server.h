@@ -79,6 +79,9 @@ class ConnectionServer {
     UserLookup user = [](uid_t uid) { return LookUpUserEntry(uid); };
     // Told how calls end; outlives the server. Null: nobody.
     CallObserver* calls = nullptr;
+    // Told who was kept from an admin endpoint, and why; on the accept thread too, where nobody has
+    // been looked up yet: that caller has no name. Must not block. Empty: nobody.
+    std::function<void(const Caller&, const absl::Status&)> on_refused_admin;
     // Called on every turn of the accept thread, at least every five seconds: for a watchdog.
     std::function<void()> heartbeat;
   };
@@ -158,6 +161,8 @@ class ConnectionServer {
 
   void BuildLoop();
   void Build(BuildJob job);
+  static absl::Status NotForAdmin();
+  static absl::Status ContainerNotForAdmin();
   bool TakeStrangersPlace(uint64_t id);
   void NoteFailedLookup(const absl::Status& error);
   void ReapLoop();

@@ -91,6 +91,13 @@ void ConnectionServer::AcceptFrom(size_t endpoint) {
     if (!peer.ok()) {
       Refuse(std::move(socket), refuse_unidentified_);
     } else if (endpoints_[endpoint].admin && !MayAdminister(endpoints_[endpoint], *peer)) {
+      if (options_.on_refused_admin) {
+        Caller caller;
+        caller.uid = peer->uid;
+        caller.gid = peer->gid;
+        caller.pid = peer->pid;
+        options_.on_refused_admin(caller, NotForAdmin());
+      }
       Refuse(std::move(socket), refuse_not_admin_);
     } else {
       Admit(endpoint, std::move(socket), *std::move(peer));

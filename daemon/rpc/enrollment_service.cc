@@ -103,6 +103,10 @@ AuditFacts EnrollmentFacts(absl::string_view enrollment_id, const Caller& caller
 }  // namespace
 
 absl::Status EnrollmentService::CheckOwner(const std::string& owner) const {
+  return parts_.access.Noted(CheckOwnerUnnoted(owner), caller_, "enroll", "");
+}
+
+absl::Status EnrollmentService::CheckOwnerUnnoted(const std::string& owner) const {
   if (!caller_.admin) {
     if (owner.empty()) return absl::OkStatus();
     return WithRemedy(MakeError(Reason::kNotPermitted, "only root enrolls for another user"),
@@ -186,12 +190,16 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
   }
   auto call = PendingUnaryCall<v1::CompleteEnrollmentResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
+  const Caller acting = Acting(request->enrollment_id());
+  // What is no enrollment of his may be any text of any length: it is not written down.
+  const absl::optional<Caller> begun = parts_.enrollments.BegunBy(request->enrollment_id());
+  const bool his = begun.has_value() && begun->uid == acting.uid;
   parts_.enrollments.Complete(
-      Acting(request->enrollment_id()), request->enrollment_id(),
-      Secret::CopyOf(request->redirect_query()),
-      [call, caller = caller_, id = request->enrollment_id(),
+      acting, request->enrollment_id(), Secret::CopyOf(request->redirect_query()),
+      [call, caller = caller_, id = request->enrollment_id(), his,
        &parts = parts_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
-        if (ReasonOf(enrolled.status()) != Reason::kEnrollmentNotFound) {
+        // A refusal was noted, and counted, where it was decided.
+        if (enrolled.ok() || (his && !IsRefusal(ReasonOf(enrolled.status())))) {
           parts.audit.Note(&caller, "EnrollmentService/CompleteEnrollment",
                            enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
                            EnrollmentFacts(id, caller, caller));
@@ -289,9 +297,11 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
                 *owner, std::move(translated), std::move(token), expires_in,
                 [call, caller, owner = *owner, &parts,
                  renewal](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
-                  parts.audit.Note(&caller, "EnrollmentService/EnrollWithInitialToken",
-                                   enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
-                                   EnrollmentFacts("", caller, owner));
+                  if (!IsRefusal(ReasonOf(enrolled.status()))) {
+                    parts.audit.Note(&caller, "EnrollmentService/EnrollWithInitialToken",
+                                     enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
+                                     EnrollmentFacts("", caller, owner));
+                  }
                   call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
                     FillRegistration(**enrolled, caller, parts.access, parts.standings,
                                      answer.mutable_registration());

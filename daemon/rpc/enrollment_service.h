@@ -46,6 +46,7 @@ class EnrollmentService final : public v1::EnrollmentService::CallbackService {
  private:
   // Whether the caller may enroll for `owner`; empty: for himself. Errors: kNotPermitted.
   absl::Status CheckOwner(const std::string& owner) const;
+  absl::Status CheckOwnerUnnoted(const std::string& owner) const;
   // Gives `then` who owns what comes of it, checked before: the caller, at once, or the user whom
   // root names, once he has been looked up.
   void AsOwner(const std::string& owner,

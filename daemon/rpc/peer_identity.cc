@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
+#include "base/log.h"
 
 // Linux 6.5; Debian 12's headers are older.
 #ifndef SO_PEERPIDFD
@@ -171,7 +172,12 @@ PeerIdentifier::Observation PeerIdentifier::Observe(pid_t pid) const {
   seen.loginuid = ReadFile(absl::StrCat(pid, "/loginuid"));
   char link[4096];
   const ssize_t length = readlink(absl::StrCat(proc_, "/", pid, "/exe").c_str(), link, sizeof link);
-  if (length > 0) seen.executable.assign(link, length);  // other users' only with CAP_SYS_PTRACE
+  if (length > 0) {
+    seen.executable.assign(link, length);
+  } else if (const auto name = ReadFile(absl::StrCat(pid, "/comm"))) {
+    // Other users' links are read with CAP_SYS_PTRACE only, which smartkeyd has not.
+    seen.executable = absl::StrCat("[", Printable(absl::StripSuffix(*name, "\n")), "]");
+  }
   return seen;
 }
 

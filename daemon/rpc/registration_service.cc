@@ -68,7 +68,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
   if (all.empty()) {
     // An empty list would say that there are none.
     if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) {
-      return FinishNow(context, status);
+      return FinishNow(context, parts_.access.Noted(std::move(status), caller_,
+                                                    OperationName(Operation::kSee), ""));
     }
   }
   all.erase(std::remove_if(all.begin(), all.end(),
@@ -141,7 +142,10 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
       [name, label, access_for, shares_only, caller = caller_, &access = parts_.access,
        now = parts_.clock.Now()](Registration& changed) {
         // The right may have ended since it was looked at.
-        if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
+        if (absl::Status status =
+                access.Noted(access.Check(caller, changed, Operation::kManage), caller,
+                             OperationName(Operation::kManage), changed.id);
+            !status.ok()) {
           return status;
         }
         // A name that is taken would tell a grantee which others the owner has.
@@ -190,14 +194,17 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
   // The right may have ended since it was looked at.
   const auto may = [caller = caller_, &access = parts_.access](const Registration& one) {
-    return access.Check(caller, one, Operation::kManage);
+    return access.Noted(access.Check(caller, one, Operation::kManage), caller,
+                        OperationName(Operation::kManage), one.id);
   };
   parts_.remover.Remove(
       id, may,
       [call, id, known_there, caller = caller_, &audit = parts_.audit,
        slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
         slot.Release();
-        audit.Note(&caller, "RegistrationService/DeleteRegistration", id, removed.status());
+        if (!IsRefusal(ReasonOf(removed.status()))) {
+          audit.Note(&caller, "RegistrationService/DeleteRegistration", id, removed.status());
+        }
         call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
           answer.set_registration_id(id);
           answer.set_server_may_still_list(known_there);

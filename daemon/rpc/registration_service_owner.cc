@@ -50,7 +50,8 @@ absl::Status GiveTo(const Caller& owner, Registration& registration) {
 grpc::ServerUnaryReactor* RegistrationService::ChangeOwner(
     grpc::CallbackServerContext* context, const v1::UpdateRegistrationRequest* request,
     RegistrationStore::Snapshot registration, v1::UpdateRegistrationResponse* response) {
-  absl::Status status = CheckMayChangeOwner(caller_);
+  absl::Status status = parts_.access.Noted(CheckMayChangeOwner(caller_), caller_,
+                                            OperationName(Operation::kManage), registration->id);
   if (status.ok()) status = CheckAlone(*request);
   if (!status.ok()) return FinishNow(context, status);
   absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);

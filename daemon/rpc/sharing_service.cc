@@ -141,7 +141,10 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
       (*registration)->id,
       [text = share.principal, caller = caller_,
        &access = parts_.access](Registration& changed) -> absl::Status {
-        if (absl::Status status = access.Check(caller, changed, Operation::kManage); !status.ok()) {
+        if (absl::Status status =
+                access.Noted(access.Check(caller, changed, Operation::kManage), caller,
+                             OperationName(Operation::kManage), changed.id);
+            !status.ok()) {
           return status;
         }
         for (const Share& one : access.SharesOf(changed)) {
@@ -176,8 +179,10 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
     return FinishNow(context, absl::OkStatus());
   }
   if (!manages) {
-    return FinishNow(context,
-                     MakeError(Reason::kNotPermitted, "what others may do is the owner's to know"));
+    return FinishNow(
+        context, parts_.access.Noted(
+                     MakeError(Reason::kNotPermitted, "what others may do is the owner's to know"),
+                     caller_, OperationName(Operation::kManage), (*registration)->id));
   }
   if (request->principals_size() > kMostPrincipals) {
     return FinishNow(context, MakeError(Reason::kInvalidArgument, "too many principals"));

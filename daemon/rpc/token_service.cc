@@ -52,9 +52,13 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     KeepFitting(wanted, fitting);
   }
   absl::Status lacks;
+  std::string refused_for;
   std::erase_if(fitting, [&](const Snapshot& one) {
     const absl::Status status = parts_.access.Check(caller_, *one, Operation::kToken);
-    lacks.Update(status);
+    if (lacks.ok() && !status.ok()) {
+      lacks = status;
+      refused_for = one->id;
+    }
     return !status.ok();
   });
   if (fitting.size() > 1) {
@@ -65,9 +69,9 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     }
   }
   if (fitting.empty()) {
-    if (!lacks.ok()) return lacks;
-    if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) return status;
-    return RegistrationNotFound();
+    if (lacks.ok()) lacks = parts_.access.WhyNone(caller_);
+    if (lacks.ok()) lacks = RegistrationNotFound();
+    return parts_.access.Noted(lacks, caller_, OperationName(Operation::kToken), refused_for);
   }
   if (fitting.size() > 1) {
     return MakeError(Reason::kRegistrationAmbiguous,
@@ -128,8 +132,12 @@ grpc::ServerUnaryReactor* TokenService::GetAccessToken(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
     grpc::CallbackServerContext* context, const v1::ReportRejectedTokenRequest* request,
     v1::ReportRejectedTokenResponse* response) {
-  absl::StatusOr<RegistrationStore::Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kToken, limits_->Admission(caller_.uid));
+  // Counted for the owner too: what is no token of ours costs him nothing further down.
+  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  absl::StatusOr<RegistrationStore::Snapshot> registration =
+      parts_.access.Find(caller_, request->registration(), Operation::kToken);
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (request->access_token().empty() || request->www_authenticate().size() > kMaxChallenge) {
     return FinishNow(context, MakeError(Reason::kInvalidArgument,
@@ -148,12 +156,13 @@ grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
   const absl::StatusOr<TokenManager::Rejection> rejection = parts_.tokens.ReportRejected(
       (*registration)->id, caller_.uid, Secret::CopyOf(request->access_token()));
   if (!rejection.ok()) return FinishNow(context, rejection.status());
-  Log(LogLevel::kInfo, "an app reported a token as rejected",
-      {{"registration", (*registration)->id},
-       {"uid", caller_.uid},
-       {"dropped", rejection->dropped}});
-  parts_.audit.Note(&caller_, "TokenService/ReportRejectedToken", (*registration)->id,
-                    absl::OkStatus(), {{"dropped", rejection->dropped ? "yes" : "no"}});
+  // Who says it of what is no token of ours, or of one that is gone already, has changed nothing.
+  if (rejection->dropped) {
+    Log(LogLevel::kInfo, "an app reported a token as rejected",
+        {{"registration", (*registration)->id}, {"uid", caller_.uid}});
+    parts_.audit.Note(&caller_, "TokenService/ReportRejectedToken", (*registration)->id,
+                      absl::OkStatus(), {{"dropped", "yes"}});
+  }
   response->set_dropped(rejection->dropped);
   response->set_refreshing(rejection->refreshing);
   return FinishNow(context, absl::OkStatus());

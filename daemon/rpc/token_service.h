@@ -12,7 +12,8 @@ namespace smartkey {
 
 // smartkey.v1.TokenService for one caller. Every call asks AccessPolicy before it asks for a token,
 // cached or not, and again before one is handed out. A cached token is not counted, unless others'
-// registrations must be looked through to find which one is meant. Thread-safe.
+// registrations must be looked through to find which one is meant; a token that is reported as
+// rejected is. Thread-safe.
 class TokenService final : public v1::TokenService::CallbackService {
  public:
   // `limits` is shared by all connections of the socket.

@@ -2,6 +2,7 @@
 // ConnectionServer over real unix sockets, with real users: who is attested, who is refused, what
 // happens to connections whose peer goes, stays silent, or waits for a handler that never ends.
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -279,7 +280,14 @@ TEST_F(RpcConnections, OnAKernelThatHoldsNoCallers_UsersAndContainersAreToldApar
 }
 
 TEST_F(RpcConnections, TheAdminSocketIsForRootAndItsGroupOnTheHost) {
-  StartServer();
+  Mutex mu;
+  std::vector<std::pair<uid_t, Reason>> refused;
+  ConnectionServer::Options options;
+  options.on_refused_admin = [&](const Caller& caller, const absl::Status& refusal) {
+    MutexLock lock(mu);
+    refused.emplace_back(caller.uid, ReasonOf(refusal));
+  };
+  StartServer(std::move(options));
   const std::string admitted = "right=1 wrong=0 failed=0 container=0 admin=1 denied=0\n";
   const std::string denied = "right=0 wrong=0 failed=0 container=0 admin=0 denied=1\n";
   EXPECT_EQ(Output(StartAs(0, 1, 1, "", 0, true)), admitted);
@@ -288,6 +296,10 @@ TEST_F(RpcConnections, TheAdminSocketIsForRootAndItsGroupOnTheHost) {
   EXPECT_EQ(Output(StartAs(0, 1, 1, "pidns", 0, true)), denied);
   // Root on the public socket is an ordinary user.
   EXPECT_EQ(Output(StartAs(0, 1, 1)), "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  MutexLock lock(mu);
+  EXPECT_THAT(refused, testing::AllOf(
+                           testing::Contains(std::make_pair(kAlice, Reason::kNotPermitted)),
+                           testing::Contains(std::make_pair(uid_t{0}, Reason::kContainerDenied))));
 }
 
 TEST_F(RpcConnections, HandlersThatNeverEndDoNotStopTheReapingOfOthers) {

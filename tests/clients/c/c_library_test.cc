@@ -116,6 +116,9 @@ TEST_F(CLibrary, ATokenGoesToUrlsBelowItsBaseOnly) {
       "https://ehr.example.com/fhir/./Patient",
       "https://ehr.example.com/fhir/%2e%2E/admin",
       "https://ehr.example.com/fhir/.%2e/admin",
+      "https://ehr.example.com/fhir/..;/admin",
+      "https://ehr.example.com/fhir/..;a=b/admin",
+      "https://ehr.example.com/fhir/%2e.%3B/admin",
       "https://ehr.example.com/fhir/..%2Fadmin",
       "https://ehr.example.com/fhir/..%5cadmin",
       "https://ehr.example.com/fhir/..\\admin",
@@ -209,6 +212,17 @@ TEST_F(CLibrary, AWatchThatIsFreedWhileItWaitsIsNotCalledAgain) {
   const Outcome outcome = Probe({"watch-and-stop"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, Not(HasSubstr("ended 1")));
+}
+
+TEST_F(CLibrary, WatchWithoutAFunction_IsRefused) {
+  const Outcome outcome = Probe({"watch-without-function"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.out, StartsWith("error 1 INVALID_ARGUMENT, "));
+}
+
+TEST_F(CLibrary, SignalsOfTheProgram_AreNotTakenByTheThreadOfAWatch) {
+  daemon_.Hang();
+  EXPECT_EQ(Probe({"watch-signals"}).out, "SIGTERM blocked: there 1, here 0\n");
 }
 
 // ---- Enrollment.
@@ -313,7 +327,8 @@ TEST_F(CLibrary, TheHeaderForCxxHasTheSameCallsAndThrows) {
               StartsWith("Bearer fake-access-token-7f3a 4102444800 0\n10\n"
                          "2 registrations\nmercy\nenrolled r-1\n"
                          "well\nSERVER_UNREACHABLE\nSERVER_UNREACHABLE\nSHUTTING_DOWN\n"
-                         "kept fake-access-token-7f3a\n"));
+                         "kept fake-access-token-7f3a\n"
+                         "replaced, its function was there: 1\n"));
   EXPECT_THAT(outcome.out, HasSubstr("\nREGISTRATION_NOT_FOUND 6 0\n"));
   EXPECT_EQ(daemon_.rejected().access_token(), FakeDaemon::kToken);
 }

@@ -3,6 +3,7 @@
 // ARGUMENT...`
 
 #include <pthread.h>
+#include <signal.h>
 #include <smartkey.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,47 @@ static int WatchAndStop(char** arguments) {
   return last ? 1 : 0;
 }
 
+static int WatchWithoutFunction(char** arguments) {
+  (void)arguments;
+  smartkey_error* error = NULL;
+  smartkey_token_request* request = smartkey_token_request_new("mercy");
+  smartkey_token_watch* watch = smartkey_client_watch_token(client, request, NULL, NULL, &error);
+  smartkey_token_request_free(request);
+  return watch == NULL ? Failed(error) : 100;
+}
+
+static bool BlocksSigterm(void) {
+  sigset_t blocked;
+  pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+  return sigismember(&blocked, SIGTERM) == 1;
+}
+
+static bool LookAtSignals(const smartkey_token* token, const smartkey_error* error, bool ended,
+                          void* user_data) {
+  (void)token, (void)error, (void)ended;
+  pthread_mutex_lock(&mutex);
+  *(bool*)user_data = BlocksSigterm();
+  last = true;
+  pthread_cond_signal(&changed);
+  pthread_mutex_unlock(&mutex);
+  return false;
+}
+
+static int WatchSignals(char** arguments) {
+  (void)arguments;
+  bool there = false;
+  smartkey_token_request* request = smartkey_token_request_new("mercy");
+  smartkey_token_watch* watch =
+      smartkey_client_watch_token(client, request, LookAtSignals, &there, NULL);
+  smartkey_token_request_free(request);
+  pthread_mutex_lock(&mutex);
+  while (!last) pthread_cond_wait(&changed, &mutex);
+  pthread_mutex_unlock(&mutex);
+  smartkey_token_watch_free(watch);
+  printf("SIGTERM blocked: there %d, here %d\n", there, BlocksSigterm());
+  return 0;
+}
+
 // ---- Enrollment.
 
 static int Enroll(char** arguments) {
@@ -328,6 +370,8 @@ int main(int argc, char** argv) {
       {"show", Show},
       {"watch", Watch},
       {"watch-and-stop", WatchAndStop},
+      {"watch-without-function", WatchWithoutFunction},
+      {"watch-signals", WatchSignals},
       {"enroll", Enroll},
       {"threads", Threads},
       {"fork", Fork},

@@ -62,6 +62,50 @@ void Watch(const smartkey::Client& client) {
   std::cout << "kept " << kept->value() << '\n';
 }
 
+static_assert(noexcept(smartkey_version()), "nothing is thrown into a caller");
+
+// Another watch in the place of one whose thread is in its function.
+void Replace(const smartkey::Client& client) {
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool inside = false;
+    bool gone = false;
+    bool gone_inside = false;
+  };
+  // What the function holds, and goes with it.
+  struct Held {
+    explicit Held(Shared& shared) : shared(shared) {}
+    ~Held() {
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      shared.gone = true;
+      shared.gone_inside = shared.inside;
+      shared.changed.notify_all();
+    }
+    Shared& shared;
+  };
+  Shared shared;
+  const smartkey::TokenRequest request("mercy");
+  {
+    smartkey::TokenWatch watch = client.WatchToken(request, [held = std::make_shared<Held>(shared)](
+                                                                auto, auto, bool) {
+      Shared& shared = held->shared;
+      std::unique_lock<std::mutex> lock(shared.mutex);
+      shared.inside = true;
+      shared.changed.notify_all();
+      shared.changed.wait_for(lock, std::chrono::milliseconds(200), [&] { return shared.gone; });
+      shared.inside = false;
+      return true;
+    });
+    {
+      std::unique_lock<std::mutex> lock(shared.mutex);
+      shared.changed.wait(lock, [&] { return shared.inside; });
+    }
+    watch = client.WatchToken(request, [](auto, auto, bool) { return true; });
+  }
+  std::cout << "replaced, its function was there: " << (shared.gone && !shared.gone_inside) << '\n';
+}
+
 }  // namespace
 
 int main() {
@@ -71,6 +115,7 @@ int main() {
     Registrations(client);
     Enrollment(client);
     Watch(client);
+    Replace(client);
     client.GetToken(smartkey::TokenRequest("other"));
   } catch (const smartkey::Error& error) {
     std::cout << error.what() << '\n'

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the services tell the audit log, and who may read it.
+#include <thread>
+
 #include "base/log.h"
 #include "tests/daemon/rpc/services_fixture.h"
 
@@ -15,6 +17,17 @@ class AuditedServices : public Services {
     v1::GetAccessTokenResponse response;
     request.set_registration(registration);
     return stub->GetAccessToken(&context, request, &response);
+  }
+
+  static v1::ErrorDetail::Reason Complete(Client& client, const std::string& enrollment) {
+    grpc::ClientContext context;
+    v1::CompleteEnrollmentRequest request;
+    v1::CompleteEnrollmentResponse response;
+    request.set_enrollment_id(enrollment);
+    request.set_redirect_query("code=1&state=2");
+    return DetailOf(v1::EnrollmentService::NewStub(client.channel)
+                        ->CompleteEnrollment(&context, request, &response))
+        .reason();
   }
 
   template <typename Stub>
@@ -80,6 +93,193 @@ TEST_F(AuditedServices, NothingCanBeWritten_NothingIsGivenOutAndLookingGoesOn) {
   request.set_label("mine");
   EXPECT_EQ(DetailOf(stub->UpdateRegistration(&context, request, &response)).reason(),
             v1::ErrorDetail::AUDIT_UNAVAILABLE);
+}
+
+TEST_F(AuditedServices, NothingCanBeWritten_NoEnrollmentGoesOn) {
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the audit log cannot be written"));
+  auto client = Connect(alice_);
+  EXPECT_EQ(Complete(*client, "some-id"), v1::ErrorDetail::AUDIT_UNAVAILABLE);
+}
+
+TEST_F(AuditedServices, NothingCanBeWritten_SuspendingGoesOnAndResumingDoesNot) {
+  AddRegistration("mercy");
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the audit log cannot be written"));
+  auto client = Connect(alice_);
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  const auto fill = {
+      +[](v1::SuspensionTarget* target) { target->set_registration("mercy"); },
+      +[](v1::SuspensionTarget* target) { target->set_server("mercy"); },
+      +[](v1::SuspensionTarget* target) { target->set_owner("alice"); },
+      +[](v1::SuspensionTarget* target) { target->set_all(true); },
+  };
+  for (const auto target : fill) {
+    {
+      grpc::ClientContext context;
+      v1::SuspendRegistrationsRequest request;
+      v1::SuspendRegistrationsResponse response;
+      target(request.mutable_target());
+      EXPECT_TRUE(stub->SuspendRegistrations(&context, request, &response).ok());
+    }
+    grpc::ClientContext context;
+    v1::ResumeRegistrationsRequest request;
+    v1::ResumeRegistrationsResponse response;
+    target(request.mutable_target());
+    EXPECT_EQ(DetailOf(stub->ResumeRegistrations(&context, request, &response)).reason(),
+              v1::ErrorDetail::AUDIT_UNAVAILABLE);
+  }
+  EXPECT_TRUE(store_.List()[0]->suspension.has_value());
+}
+
+TEST_F(AuditedServices, WhatIsNoTokenOfOursIsReported_LeavesNoLineAndIsLimitedForTheOwnerToo) {
+  AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  v1::ReportRejectedTokenRequest request;
+  request.set_registration("mercy");
+  request.set_access_token("made-up");
+  grpc::Status status;
+  for (int i = 0; i < 5000 && status.ok(); ++i) {
+    grpc::ClientContext context;
+    v1::ReportRejectedTokenResponse response;
+    status = stub->ReportRejectedToken(&context, request, &response);
+  }
+  EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::RATE_LIMITED);
+  EXPECT_TRUE(audit_.entries().empty());
+}
+
+TEST_F(AuditedServices, ContainerCompletesWhatItMadeUp_ItsTextIsNotWrittenDown) {
+  Caller contained = alice_;
+  contained.in_container = true;
+  auto client = Connect(contained);
+  EXPECT_EQ(Complete(*client, std::string(100'000, '\x01')), v1::ErrorDetail::CONTAINER_DENIED);
+  const std::vector<AuditEntry> noted = audit_.entries();
+  ASSERT_EQ(noted.size(), 1u);
+  EXPECT_EQ(noted[0].operation, "access/enroll");
+  EXPECT_EQ(noted[0].outcome, Reason::kContainerDenied);
+  EXPECT_EQ(noted[0].facts, (AuditFacts{{"container", "yes"}}));
+}
+
+TEST_F(AuditedServices, StoreIsAway_WhatSomebodyCallsAnEnrollmentIsNotWrittenDown) {
+  store_.BeUnavailable(MakeError(Reason::kStoreUnavailable, "the database is away"));
+  auto client = Connect(alice_);
+  EXPECT_EQ(Complete(*client, std::string(100'000, 'x')), v1::ErrorDetail::STORE_UNAVAILABLE);
+  EXPECT_TRUE(audit_.entries().empty());
+}
+
+TEST_F(AuditedServices, ContainerEnrollsWithAnInitialToken_IsARefusalAndNothingElse) {
+  Caller contained = alice_;
+  contained.in_container = true;
+  auto client = Connect(contained);
+  grpc::ClientContext context;
+  v1::EnrollWithInitialTokenRequest request;
+  v1::EnrollWithInitialTokenResponse response;
+  request.set_server("mercy");
+  request.set_initial_access_token("an-initial-token");
+  EXPECT_EQ(DetailOf(v1::EnrollmentService::NewStub(client->channel)
+                         ->EnrollWithInitialToken(&context, request, &response))
+                .reason(),
+            v1::ErrorDetail::CONTAINER_DENIED);
+  ASSERT_EQ(audit_.entries().size(), 1u);
+  EXPECT_EQ(audit_.entries("access/enroll").size(), 1u);
+}
+
+TEST_F(AuditedServices, OwnerOfAPrivateOneAsksByContext_IsNotedAsARefusal) {
+  const std::string id = AddRegistration("mercy");
+  store_.Update(
+      id,
+      [](Registration& changed) {
+        changed.shares_only = true;
+        return absl::OkStatus();
+      },
+      [](const absl::StatusOr<RegistrationStore::Snapshot>& updated) {
+        EXPECT_TRUE(updated.ok()) << updated.status();
+      });
+  auto client = Connect(alice_);
+  auto stub = v1::TokenService::NewStub(client->channel);
+  v1::GetAccessTokenRequest request;
+  v1::GetAccessTokenResponse response;
+  request.mutable_context()->set_app("org.example.viewer");
+  request.mutable_context()->set_fhir_base("https://ehr.example/fhir");
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(DetailOf(stub->GetAccessToken(&context, request, &response)).reason(),
+              v1::ErrorDetail::NOT_PERMITTED);
+  }
+  request.mutable_context()->set_fhir_base("https://elsewhere.example/fhir");
+  grpc::ClientContext context;
+  EXPECT_EQ(DetailOf(stub->GetAccessToken(&context, request, &response)).reason(),
+            v1::ErrorDetail::REGISTRATION_NOT_FOUND);
+  const std::vector<AuditEntry> noted = audit_.entries("access/token");
+  ASSERT_EQ(noted.size(), 2u);
+  EXPECT_EQ(noted[0].registration_id, id);
+  EXPECT_EQ(noted[0].outcome, Reason::kNotPermitted);
+  EXPECT_EQ(noted[1].registration_id, "");
+}
+
+TEST_F(AuditedServices, RefusedByWhatTheServicesDecide_IsNotedToo) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(alice_);
+  auto registrations = v1::RegistrationService::NewStub(client->channel);
+  {
+    grpc::ClientContext context;
+    v1::UpdateRegistrationRequest request;
+    v1::UpdateRegistrationResponse response;
+    request.set_registration("mercy");
+    request.set_owner("bob");
+    EXPECT_FALSE(registrations->UpdateRegistration(&context, request, &response).ok());
+  }
+  {
+    grpc::ClientContext context;
+    v1::SuspendRegistrationsRequest request;
+    v1::SuspendRegistrationsResponse response;
+    request.mutable_target()->set_owner("bob");
+    EXPECT_FALSE(registrations->SuspendRegistrations(&context, request, &response).ok());
+  }
+  const std::vector<AuditEntry> noted = audit_.entries("access/manage");
+  ASSERT_EQ(noted.size(), 2u);
+  EXPECT_EQ(noted[0].registration_id, id);
+  EXPECT_EQ(noted[1].registration_id, "");
+
+  grpc::ClientContext context;
+  v1::BeginEnrollmentRequest request;
+  v1::BeginEnrollmentResponse response;
+  request.set_server("mercy");
+  request.set_owner("bob");
+  EXPECT_FALSE(v1::EnrollmentService::NewStub(client->channel)
+                   ->BeginEnrollment(&context, request, &response)
+                   .ok());
+  ASSERT_EQ(audit_.entries("access/enroll").size(), 1u);
+  EXPECT_EQ(audit_.entries("access/enroll")[0].outcome, Reason::kNotPermitted);
+}
+
+TEST_F(AuditedServices, ManagementEndsInTheMiddleOfAChange_IsNoted) {
+  const std::string id = AddRegistration("mercy");
+  auto client = Connect(alice_);
+  store_.Hold();
+  store_.Update(
+      id,
+      [](Registration& changed) {
+        changed.owner_uid = 1001;
+        changed.owner_name = "bob";
+        return absl::OkStatus();
+      },
+      [](const absl::StatusOr<RegistrationStore::Snapshot>&) {});
+  std::thread change([&] {
+    grpc::ClientContext context;
+    v1::UpdateRegistrationRequest request;
+    v1::UpdateRegistrationResponse response;
+    request.set_registration("mercy");
+    request.set_label("mine");
+    EXPECT_EQ(DetailOf(v1::RegistrationService::NewStub(client->channel)
+                           ->UpdateRegistration(&context, request, &response))
+                  .reason(),
+              v1::ErrorDetail::REGISTRATION_NOT_FOUND);
+  });
+  while (store_.waiting() < 2) std::this_thread::yield();
+  store_.Release();
+  change.join();
+  ASSERT_EQ(audit_.entries("access/manage").size(), 1u);
+  EXPECT_EQ(audit_.entries("access/manage")[0].registration_id, id);
 }
 
 TEST_F(AuditedServices, OwnerReads_SeesWhatIsAboutHisRegistrationsOnly) {

@@ -246,6 +246,16 @@ TEST(PeerIdentifier, ACallerWhoseNameCannotBeLookedUpIsNoCallerWithoutAName) {
   EXPECT_FALSE(caller.in_container);
 }
 
+TEST(PeerIdentifier, ItsProgramCannotBeRead_TheNameThatItGoesByIsSaidToBeOne) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  proc.Write("77/comm", "view\ner\n");
+  const PeerIdentifier identifier(proc.root(), [](uid_t) { return UserEntry{"alice", "", 1000}; });
+  EXPECT_EQ(identifier.Identify(Unpinned()).value().observed_executable, "[view\\x0aer]");
+  std::filesystem::create_symlink("/usr/bin/viewer", proc.root() + "/77/exe");
+  EXPECT_EQ(identifier.Identify(Unpinned()).value().observed_executable, "/usr/bin/viewer");
+}
+
 class SocketPair : public testing::Test {
  protected:
   void SetUp() override {
