@@ -17,6 +17,7 @@
 #include "daemon/access/registration_feed.h"
 #include "daemon/access/share_ends.h"
 #include "daemon/app/config_reloads.h"
+#include "daemon/app/journal.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
 #include "daemon/app/metrics.h"
@@ -76,6 +77,7 @@ AuditTrail::Options MakeAuditOptions(const Config& config) {
   options.files.max_size = uint64_t{1} << 20;
   options.files.max_size *= static_cast<uint64_t>(config.audit.max_size_mb);
   options.deny_when_full = config.audit.on_full == "deny";
+  options.publish = PublishAuditHead;
   return options;
 }
 
