@@ -59,7 +59,6 @@ constexpr absl::Duration kAuditMayBeWritten = absl::Seconds(1);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 constexpr absl::Duration kHardwareInterval = absl::Minutes(5);
 constexpr char kAuditInStateDir[] = "/audit";
-constexpr char kAuditKeyInStateDir[] = "/audit/key.json";
 
 // The socket that systemd passed under that name, or one of our own.
 absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl::string_view name,
@@ -233,8 +232,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.measured_keys = std::make_unique<MeasuredKeys>(p.metrics, *p.hardware_watch);
   p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
                                        KeyWorker::Options(), p.measured_keys.get());
-  p.audit_key = std::make_unique<AuditKey>(*p.keys, *p.scheduler,
-                                           config.daemon.state_dir + kAuditKeyInStateDir,
+  p.audit_key = std::make_unique<AuditKey>(*p.keys, *p.scheduler, *p.audit,
+                                           config.daemon.state_dir + kAuditInStateDir,
                                            KeyLabel(p.store->instance_id(), kAuditKeyOwner, 1));
   p.audit->SignWith(*p.audit_key);
   p.signer = std::make_unique<JwtSigner>(*p.keys);

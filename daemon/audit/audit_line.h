@@ -41,6 +41,9 @@ inline constexpr char kAuditFileRemoved[] = "removed";
 // The operation of the line that says how many lines of a user were only counted.
 inline constexpr char kAuditCounted[] = "smartkeyd/audit-counted";
 
+// The operation of the line that says that a key for checkpoints was made.
+inline constexpr char kAuditKeyMade[] = "smartkeyd/audit-key";
+
 // The operation of a checkpoint, and its facts.
 inline constexpr char kAuditCheckpoint[] = "smartkeyd/audit-checkpoint";
 inline constexpr char kCheckpointHead[] = "head";

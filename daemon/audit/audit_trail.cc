@@ -476,7 +476,16 @@ void AuditTrail::Verify(absl::optional<AuditHead> anchor,
                         absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) {
   reader_->RunAfter(
       absl::ZeroDuration(), [this, anchor = std::move(anchor), done = std::move(done)]() mutable {
-        AuditCheck::Expected expected{.written = condition().head, .anchor = std::move(anchor)};
+        const AuditSigner* signer = nullptr;
+        {
+          MutexLock lock(mu_);
+          signer = signer_;
+        }
+        AuditCheck::Expected expected{
+            .written = condition().head,
+            .anchor = std::move(anchor),
+            .key = signer == nullptr ? absl::nullopt : signer->thumbprint(),
+        };
         VerifyNext(std::make_shared<AuditCheck>(options_.files.directory, std::move(expected)),
                    std::move(done));
       });

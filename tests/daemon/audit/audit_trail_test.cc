@@ -16,6 +16,7 @@
 #include "daemon/audit/audit_line.h"
 #include "tests/daemon/audit/audit_samples.h"
 #include "tests/fakes/callers.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_key_service.h"
 
 namespace smartkey {
@@ -86,6 +87,7 @@ class AuditTrailTest : public testing::Test {
   Mutex mu_;
   CondVar changed_;
   bool woken_ = false;
+  FakeAuditLog key_log_;
 };
 
 TEST_F(AuditTrailTest, CallerBecameAnother_BothAreInTheLine) {
@@ -467,7 +469,7 @@ TEST_F(AuditTrailTest, HeadCannotBeSentOut_IsTheCheckpointsErrorAndItIsTriedAgai
   };
   FakeKeyService keys;
   TimerThread scheduler(clock_);
-  AuditKey key(keys, scheduler, File("key.json"), "label");
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "label");
   AuditTrail trail(options, clock_);
   trail.SignWith(key);
   const auto sent = [&] {
@@ -483,7 +485,7 @@ TEST_F(AuditTrailTest, HardwareDoesNotAnswer_LinesStayUncovered) {
   FakeKeyService keys;
   keys.set_hold(true);
   TimerThread scheduler(clock_);
-  AuditKey key(keys, scheduler, File("key.json"), "label");
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "label");
   AuditTrail::Options options = Options();
   options.checkpoint_every = absl::Milliseconds(50);
   AuditTrail trail(options, clock_);
@@ -500,7 +502,7 @@ TEST_F(AuditTrailTest, HardwareDoesNotAnswer_LinesStayUncovered) {
 TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
   FakeKeyService keys;
   TimerThread scheduler(clock_);
-  AuditKey key(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "smartkeyd:instance:audit:1");
   AuditTrail::Options options = Options();
   options.checkpoint_every = absl::Milliseconds(50);
   std::string thumbprint;
@@ -519,7 +521,7 @@ TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
     thumbprint = found.key_thumbprints[0];
   }
   // The key is found again, not made anew.
-  AuditKey again(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditKey again(keys, scheduler, key_log_, dir_.File(""), "smartkeyd:instance:audit:1");
   AuditTrail trail(options, clock_);
   trail.SignWith(again);
   trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
