@@ -22,7 +22,8 @@ class AuditLog {
   virtual ~AuditLog() = default;
 
   // Something that is worth a line each time: a share, a step of an enrollment, an assertion, what
-  // an administrator did. `caller` null: smartkeyd did it by itself.
+  // an administrator did. `caller` null: smartkeyd did it by itself. Facts are cut to 256 bytes; of
+  // a user who makes very many lines only their number is written.
   virtual void Note(const Caller* caller, absl::string_view operation,
                     absl::string_view registration_id, const absl::Status& outcome,
                     AuditFacts facts = {}) = 0;
@@ -32,9 +33,9 @@ class AuditLog {
   virtual void NoteDelivery(const Caller& caller, absl::string_view registration_id,
                             absl::string_view token_hash) = 0;
 
-  // A caller may not do something. A line the first time for this user, registration and reason;
-  // what follows is counted likewise. `registration_id` is what was meant, also if the caller is
-  // told that there is none.
+  // A caller may not do something. A line the first time for this user (and whom he logged in as),
+  // operation, registration and reason; what follows is counted likewise. `registration_id` is what
+  // was meant, also if the caller is told that there is none.
   virtual void NoteRefusal(const Caller& caller, absl::string_view operation,
                            absl::string_view registration_id, const absl::Status& refusal) = 0;
 
@@ -49,6 +50,8 @@ class AuditLog {
     absl::Time since = absl::InfinitePast();
     bool follow = false;
     bool administrator = false;
+    uid_t uid = 0;                // the reader's
+    std::string registration_id;  // entries about others need not be asked for; empty: all
     // Asked for each entry of the period, on the log's reading thread.
     std::function<bool(const AuditEntry&)> wanted;
   };
@@ -57,13 +60,14 @@ class AuditLog {
    public:
     virtual ~Reading() = default;
     // The next entry; nullopt: none now, `wake` is called when there may be one. After the last
-    // entry, unless it follows, kCancelled. Other errors: kStoreUnavailable for files that cannot
-    // be read. One thread at a time.
+    // entry, unless it follows, kCancelled. What cannot be read is passed over. One thread at a
+    // time.
     virtual absl::StatusOr<absl::optional<AuditEntry>> Next() = 0;
     // `wake` is not called again, but for a call under way.
     virtual void Stop() = 0;
   };
-  // Errors: kRateLimited for too many readers at once; an administrator is never one too many.
+  // Errors: kRateLimited for too many readers at once, of all users or of this one; an
+  // administrator is never one too many.
   virtual absl::StatusOr<std::shared_ptr<Reading>> Read(Query query,
                                                         std::function<void()> wake) = 0;
 

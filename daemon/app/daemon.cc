@@ -17,6 +17,7 @@
 #include "daemon/access/registration_feed.h"
 #include "daemon/access/share_ends.h"
 #include "daemon/app/config_reloads.h"
+#include "daemon/app/journal.h"
 #include "daemon/app/key_provider_factory.h"
 #include "daemon/app/machine_identity.h"
 #include "daemon/app/metrics.h"
@@ -58,7 +59,6 @@ constexpr absl::Duration kAuditMayBeWritten = absl::Seconds(1);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 constexpr absl::Duration kHardwareInterval = absl::Minutes(5);
 constexpr char kAuditInStateDir[] = "/audit";
-constexpr char kAuditKeyInStateDir[] = "/audit/key.json";
 
 // The socket that systemd passed under that name, or one of our own.
 absl::StatusOr<Listener> MakeListener(std::vector<InheritedFd>& inherited, absl::string_view name,
@@ -76,6 +76,7 @@ AuditTrail::Options MakeAuditOptions(const Config& config) {
   options.files.max_size = uint64_t{1} << 20;
   options.files.max_size *= static_cast<uint64_t>(config.audit.max_size_mb);
   options.deny_when_full = config.audit.on_full == "deny";
+  options.publish = PublishAuditHead;
   return options;
 }
 
@@ -231,8 +232,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
   p.measured_keys = std::make_unique<MeasuredKeys>(p.metrics, *p.hardware_watch);
   p.keys = std::make_unique<KeyWorker>(*std::move(provider), clock, *p.scheduler,
                                        KeyWorker::Options(), p.measured_keys.get());
-  p.audit_key = std::make_unique<AuditKey>(*p.keys, *p.scheduler,
-                                           config.daemon.state_dir + kAuditKeyInStateDir,
+  p.audit_key = std::make_unique<AuditKey>(*p.keys, *p.scheduler, *p.audit,
+                                           config.daemon.state_dir + kAuditInStateDir,
                                            KeyLabel(p.store->instance_id(), kAuditKeyOwner, 1));
   p.audit->SignWith(*p.audit_key);
   p.signer = std::make_unique<JwtSigner>(*p.keys);

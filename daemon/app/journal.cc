@@ -7,12 +7,16 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/log.h"
 
 namespace smartkey {
@@ -32,7 +36,7 @@ int PriorityOf(LogLevel level) {
   return LOG_ERR;
 }
 
-void Send(LogLevel level, absl::string_view line, const std::vector<LogField>& fields) {
+int SendFields(LogLevel level, absl::string_view line, const std::vector<LogField>& fields) {
   std::vector<std::string> entries = {absl::StrCat("MESSAGE=", line),
                                       absl::StrCat("PRIORITY=", PriorityOf(level)),
                                       "SYSLOG_IDENTIFIER=smartkeyd"};
@@ -42,7 +46,11 @@ void Send(LogLevel level, absl::string_view line, const std::vector<LogField>& f
   }
   std::vector<iovec> parts;
   for (std::string& entry : entries) parts.push_back({entry.data(), entry.size()});
-  sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+  return sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+}
+
+void Send(LogLevel level, absl::string_view line, const std::vector<LogField>& fields) {
+  SendFields(level, line, fields);
 }
 
 bool StderrIsTheJournal() {
@@ -56,6 +64,22 @@ bool StderrIsTheJournal() {
 
 void LogToJournal() {
   if (StderrIsTheJournal()) SetLogSink(Send);
+}
+
+absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbprint) {
+  const std::string line =
+      absl::StrCat("checkpoint of the audit log audit_head=", head.ToString(), " key=", thumbprint);
+  int result;
+  if (StderrIsTheJournal()) {
+    result =
+        SendFields(LogLevel::kInfo, line, {{"audit_head", head.ToString()}, {"key", thumbprint}});
+  } else {
+    result = dprintf(STDERR_FILENO, "%s\n", line.c_str()) < 0 ? -errno : 0;
+  }
+  if (result >= 0) return absl::OkStatus();
+  return MakeError(
+      Reason::kStoreUnavailable,
+      absl::StrCat("sending the audit log's head to the journal: ", strerror(-result)));
 }
 
 }  // namespace smartkey

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "daemon/audit/audit_line.h"
 #include "daemon/jose/jwk.h"
 
 namespace smartkey {
@@ -33,31 +34,43 @@ struct StoredAuditKey {
   PublicKey public_key;
 };
 
-absl::optional<StoredAuditKey> ReadKey(const std::string& path) {
+// nullopt: there is none. Whatever else is wrong is no reason to make another one.
+absl::StatusOr<absl::optional<StoredAuditKey>> ReadKey(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return absl::nullopt;
+  if (!fd && errno == ENOENT) return absl::optional<StoredAuditKey>();
   std::string text(kLongestFile, '\0');
-  const ssize_t size = read(fd.get(), text.data(), text.size());
-  text.resize(std::max<ssize_t>(size, 0));
+  const ssize_t size = fd ? read(fd.get(), text.data(), text.size()) : -1;
+  if (size < 0) {
+    return MakeError(Reason::kStoreUnavailable,
+                     absl::StrCat("reading ", path, ": ", strerror(errno)));
+  }
+  text.resize(static_cast<size_t>(size));
+  const absl::Status damaged =
+      WithRemedy(MakeError(Reason::kStoreUnavailable, absl::StrCat(path, " is damaged")),
+                 "restore it, or move it away: then a new key is made");
   const absl::StatusOr<nlohmann::json> json = ParseJson(text);
-  if (!json.ok() || !json->is_object() || !json->contains("key")) return absl::nullopt;
+  if (!json.ok() || !json->is_object() || !json->contains("key")) return damaged;
   const auto blob = Base64UrlDecode(FindString(*json, "blob").value_or(""));
   const auto algorithm = AlgorithmFromName(FindString(*json, "algorithm").value_or(""));
   absl::StatusOr<PublicKey> key = ParseJwk((*json)["key"]);
-  if (!blob.ok() || blob->empty() || !algorithm.has_value() || !key.ok()) return absl::nullopt;
-  return StoredAuditKey{
-      {FindString(*json, "provider").value_or(""), *blob}, *algorithm, *std::move(key)};
+  if (!blob.ok() || blob->empty() || !algorithm.has_value() || !key.ok()) return damaged;
+  return absl::make_optional(StoredAuditKey{
+      {FindString(*json, "provider").value_or(""), *blob}, *algorithm, *std::move(key)});
 }
 
-absl::Status WriteKey(const std::string& path, const StoredAuditKey& key) {
+absl::Status WriteKey(const std::string& directory, const std::string& path,
+                      const StoredAuditKey& key) {
   const std::string text = ToJsonText({{"provider", key.reference.provider},
                                        {"blob", Base64UrlEncode(key.reference.blob)},
                                        {"algorithm", std::string(AlgorithmName(key.algorithm))},
                                        {"key", ToJwk(key.public_key, key.algorithm)}});
   const std::string next = absl::StrCat(path, ".new");
-  UniqueFd fd(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      fsync(fd.get()) != 0 || rename(next.c_str(), path.c_str()) != 0) {
+  const UniqueFd fd(
+      open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const UniqueFd folder(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || !folder ||
+      write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      fsync(fd.get()) != 0 || rename(next.c_str(), path.c_str()) != 0 || fsync(folder.get()) != 0) {
     return MakeError(Reason::kStoreUnavailable,
                      absl::StrCat("writing ", path, ": ", strerror(errno)));
   }
@@ -83,8 +96,13 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<AuditSignature>)>;
 
-  Core(KeyService& keys, Scheduler& scheduler, std::string path, std::string label)
-      : keys_(keys), scheduler_(scheduler), path_(std::move(path)), label_(std::move(label)) {}
+  Core(KeyService& keys, Scheduler& scheduler, AuditLog& log, std::string directory,
+       std::string label)
+      : keys_(keys),
+        scheduler_(scheduler),
+        log_(log),
+        directory_(std::move(directory)),
+        label_(std::move(label)) {}
 
   // One at a time: a second one could find no key, too, and make another.
   void Enqueue(std::string text, Done done) {
@@ -94,6 +112,18 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
       if (std::exchange(busy_, true)) return;
     }
     Next();
+  }
+
+  absl::optional<std::string> thumbprint() {
+    const std::string provider = Provider();
+    if (provider.empty()) return absl::nullopt;
+    {
+      MutexLock lock(mu_);
+      if (signer_.first == provider) return signer_.second;
+    }
+    const auto kept = ReadKey(PathFor(provider));
+    if (!kept.ok() || !kept->has_value()) return absl::nullopt;
+    return JwkThumbprint((*kept)->public_key);
   }
 
  private:
@@ -131,20 +161,39 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
       });
       return;
     }
-    if (!key_.has_value()) key_ = ReadKey(path_);
-    if (key_.has_value() && !IsOfOtherProvider()) {
+    // Another kind of hardware may be configured now. That another token is in the reader is no
+    // such thing: the key is in the right one, which may be put back.
+    const std::string provider = Provider();
+    if (key_.has_value() && !provider.empty() && key_->reference.provider != provider) {
+      key_.reset();
+      made_ = false;
+    }
+    if (key_.has_value()) return Sign(std::move(text), std::move(done));
+    if (provider.empty()) return done(NoHardware());
+    absl::StatusOr<absl::optional<StoredAuditKey>> kept = ReadKey(PathFor(provider));
+    if (!kept.ok()) return done(kept.status());
+    key_ = *std::move(kept);
+    if (key_.has_value()) {
       Sign(std::move(text), std::move(done));
     } else {
-      Make(std::move(text), std::move(done));
+      Make("there was none", std::move(text), std::move(done));
     }
   }
 
-  // Another kind of hardware is configured now. That another token is in the reader is no such
-  // thing: the key is in the right one, which may be put back.
-  bool IsOfOtherProvider() const {
+  // Empty while the hardware has not been seen.
+  std::string Provider() const {
     const ProviderStatus status = keys_.status();
-    return status.capabilities.has_value() &&
-           status.capabilities->provider != key_->reference.provider;
+    return status.capabilities.has_value() ? status.capabilities->provider : "";
+  }
+
+  std::string PathFor(absl::string_view provider) const {
+    return absl::StrCat(directory_, "/key-", provider, ".json");
+  }
+
+  absl::Status NoHardware() const {
+    const absl::Status error = keys_.status().last_error;
+    return error.ok() ? MakeError(Reason::kHardwareAbsent, "no hardware for the audit log's key")
+                      : error;
   }
 
   void Sign(std::string text, Done done) {
@@ -160,10 +209,12 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
             {{"reason", ReasonName(ReasonOf(signature.status()))},
              {"thumbprint", JwkThumbprint(self->key_->public_key)}});
         // Not from the hardware's own call.
-        self->scheduler_.RunAfter(absl::ZeroDuration(),
-                                  [self, text = std::move(text), done = std::move(done)]() mutable {
-                                    self->Make(std::move(text), std::move(done));
-                                  });
+        self->scheduler_.RunAfter(
+            absl::ZeroDuration(),
+            [self, why = std::string(ReasonName(ReasonOf(signature.status()))),
+             text = std::move(text), done = std::move(done)]() mutable {
+              self->Make(std::move(why), std::move(text), std::move(done));
+            });
         return;
       }
       if (!signature.ok()) return done(signature.status());
@@ -172,60 +223,80 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
         return done(
             MakeError(Reason::kSignatureWrong, "the hardware signed the audit log wrongly"));
       }
+      {
+        MutexLock lock(self->mu_);
+        self->signer_ = {self->key_->reference.provider, JwkThumbprint(self->key_->public_key)};
+      }
       done(AuditSignature{self->key_->algorithm, self->key_->public_key, *std::move(signature)});
     });
   }
 
-  void Make(std::string text, Done done) {
+  void Make(std::string why, std::string text, Done done) {
     const ProviderStatus status = keys_.status();
     if (!status.capabilities.has_value() || status.capabilities->algorithms.empty()) {
-      return done(status.last_error.ok()
-                      ? MakeError(Reason::kHardwareAbsent, "no hardware for the audit log's key")
-                      : status.last_error);
+      return done(NoHardware());
     }
     KeyService::CreateRequest request;
     request.algorithm = status.capabilities->algorithms.front();
     request.label = label_;
-    keys_.CreateKey(std::move(request), [self = shared_from_this(), text = std::move(text),
-                                         done = std::move(done)](
+    keys_.CreateKey(std::move(request), [self = shared_from_this(), why = std::move(why),
+                                         provider = status.capabilities->provider,
+
+                                         text = std::move(text), done = std::move(done)](
                                             absl::StatusOr<CreatedKey> created) mutable {
       if (!created.ok()) return done(created.status());
-      self->key_ =
-          StoredAuditKey{created->reference, created->algorithm, std::move(created->public_key)};
-      self->made_ = true;
-      if (absl::Status status = WriteKey(self->path_, *self->key_); !status.ok()) {
-        // Good for as long as this process lives.
-        Log(LogLevel::kWarning, "the audit log's key cannot be kept",
-            {{"error", status.message()}});
-      }
-      Log(LogLevel::kInfo, "a key for the audit log was made",
-          {{"thumbprint", JwkThumbprint(self->key_->public_key)}});
-      self->scheduler_.RunAfter(absl::ZeroDuration(),
-                                [self, text = std::move(text), done = std::move(done)]() mutable {
-                                  self->Sign(std::move(text), std::move(done));
-                                });
+      StoredAuditKey key{created->reference, created->algorithm, std::move(created->public_key)};
+      // The disk is not to be waited for in the hardware's own call.
+      self->scheduler_.RunAfter(
+          absl::ZeroDuration(),
+          [self, why = std::move(why), provider = std::move(provider), key = std::move(key),
+           text = std::move(text), done = std::move(done)]() mutable {
+            self->TakeUp(why, provider, std::move(key));
+            self->Sign(std::move(text), std::move(done));
+          });
     });
+  }
+
+  void TakeUp(const std::string& why, const std::string& provider, StoredAuditKey key) {
+    const std::string before = key_.has_value() ? JwkThumbprint(key_->public_key) : "none";
+    key_ = std::move(key);
+    made_ = true;
+    const std::string thumbprint = JwkThumbprint(key_->public_key);
+    if (absl::Status status = WriteKey(directory_, PathFor(provider), *key_); !status.ok()) {
+      // Good for as long as this process lives.
+      Log(LogLevel::kWarning, "the audit log's key cannot be kept", {{"error", status.message()}});
+    }
+    Log(LogLevel::kInfo, "a key for the audit log was made", {{"thumbprint", thumbprint}});
+    log_.Note(nullptr, kAuditKeyMade, "", absl::OkStatus(),
+              {{"old", before}, {"new", thumbprint}, {"reason", why}});
   }
 
   KeyService& keys_;
   Scheduler& scheduler_;
-  const std::string path_;
+  AuditLog& log_;
+  const std::string directory_;
   const std::string label_;
 
   Mutex mu_;
   bool busy_ ABSL_GUARDED_BY(mu_) = false;  // an order is under way
   std::deque<Order> waiting_ ABSL_GUARDED_BY(mu_);
+  std::pair<std::string, std::string> signer_ ABSL_GUARDED_BY(mu_);  // provider and thumbprint
   // Of the order that is under way: it goes from one thread to the next.
   absl::optional<StoredAuditKey> key_;
   bool made_ = false;  // by this process: another loss is not answered with another key
 };
 
-AuditKey::AuditKey(KeyService& keys, Scheduler& scheduler, std::string path, std::string label)
-    : core_(std::make_shared<Core>(keys, scheduler, std::move(path), std::move(label))) {}
+AuditKey::AuditKey(KeyService& keys, Scheduler& scheduler, AuditLog& log, std::string directory,
+                   std::string label)
+    : core_(std::make_shared<Core>(keys, scheduler, log, std::move(directory), std::move(label))) {}
 
 void AuditKey::Sign(std::string text,
                     absl::AnyInvocable<void(absl::StatusOr<AuditSignature>)> done) {
   core_->Enqueue(std::move(text), std::move(done));
+}
+
+absl::optional<std::string> AuditKey::thumbprint() const {
+  return core_->thumbprint();
 }
 
 }  // namespace smartkey

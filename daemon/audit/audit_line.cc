@@ -103,6 +103,13 @@ absl::StatusOr<AuditEntry> ParseAuditLine(absl::string_view line) {
   return entry;
 }
 
+std::string FactOf(const AuditEntry& entry, absl::string_view name) {
+  for (const auto& [key, value] : entry.facts) {
+    if (key == name) return value;
+  }
+  return "";
+}
+
 bool FitsAfter(absl::string_view previous_hash, absl::string_view line) {
   return line.size() > kHashDigits + 1 &&
          line.substr(0, kHashDigits) == HashOf(previous_hash, line.substr(kHashDigits + 1));

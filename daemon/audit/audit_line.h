@@ -24,6 +24,9 @@ std::string ToAuditLine(const AuditHead& previous, AuditEntry& entry);
 // kInvalidArgument.
 absl::StatusOr<AuditEntry> ParseAuditLine(absl::string_view line);
 
+// The fact of that name; empty if there is none.
+std::string FactOf(const AuditEntry& entry, absl::string_view name);
+
 // Whether the line's hash is that of a line after `previous_hash`.
 bool FitsAfter(absl::string_view previous_hash, absl::string_view line);
 
@@ -32,6 +35,14 @@ inline constexpr char kAuditFileBegins[] = "smartkeyd/audit-file";
 inline constexpr char kAuditFilePrevious[] = "previous";
 // What the line says, too, if what was there before it is damaged.
 inline constexpr char kAuditFileAfterDamage[] = "after_damage";
+// And if older files had been kept long enough: the head of the last line that went with them.
+inline constexpr char kAuditFileRemoved[] = "removed";
+
+// The operation of the line that says how many lines of a user were only counted.
+inline constexpr char kAuditCounted[] = "smartkeyd/audit-counted";
+
+// The operation of the line that says that a key for checkpoints was made.
+inline constexpr char kAuditKeyMade[] = "smartkeyd/audit-key";
 
 // The operation of a checkpoint, and its facts.
 inline constexpr char kAuditCheckpoint[] = "smartkeyd/audit-checkpoint";

@@ -4,7 +4,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "daemon/audit/audit_line.h"
 
 namespace smartkey {
@@ -14,6 +17,18 @@ constexpr int kLinesAtOnce = 512;
 
 }  // namespace
 
+AuditReading::AuditReading(std::string directory, AuditLog::Query query, Scheduler& scheduler,
+                           std::function<void()> wake)
+    : directory_(std::move(directory)),
+      query_(std::move(query)),
+      // As nlohmann::json writes it.
+      only_(query_.registration_id.empty()
+                ? ""
+                : absl::StrCat("\"registration\":",
+                               ToJsonText(nlohmann::json(query_.registration_id)))),
+      scheduler_(scheduler),
+      wake_(std::move(wake)) {}
+
 absl::StatusOr<absl::optional<AuditEntry>> AuditReading::Next() {
   MutexLock lock(mu_);
   if (stopped_) return MakeError(Reason::kCancelled, "the reading was ended");
@@ -22,7 +37,6 @@ absl::StatusOr<absl::optional<AuditEntry>> AuditReading::Next() {
     ready_.pop_front();
     return absl::make_optional(std::move(entry));
   }
-  if (!error_.ok()) return error_;
   if (at_end_ && !query_.follow) return MakeError(Reason::kCancelled, "that was the last entry");
   waiting_ = true;
   if (!at_end_) Schedule();
@@ -56,16 +70,16 @@ void AuditReading::ReadAhead() {
     written_ = false;
   }
   std::vector<AuditEntry> entries;
-  absl::Status error;
   bool at_end = false;
   for (int i = 0; i < kLinesAtOnce; ++i) {
-    const absl::StatusOr<absl::optional<absl::string_view>> line = NextLine();
-    if (!line.ok()) error = line.status();
-    if (!line.ok() || !line->has_value()) {
+    const absl::optional<absl::string_view> line = NextLine();
+    if (!line.has_value()) {
       at_end = true;
       break;
     }
-    absl::StatusOr<AuditEntry> entry = ParseAuditLine(**line);
+    // Parsing is what takes time.
+    if (!only_.empty() && !absl::StrContains(*line, only_)) continue;
+    absl::StatusOr<AuditEntry> entry = ParseAuditLine(*line);
     // A damaged line is for the check to find.
     if (!entry.ok() || entry->time < query_.since) continue;
     if (!query_.wanted || query_.wanted(*entry)) entries.push_back(*std::move(entry));
@@ -74,10 +88,9 @@ void AuditReading::ReadAhead() {
   {
     MutexLock lock(mu_);
     reading_ = false;
-    error_ = error;
     at_end_ = at_end && !written_;
     for (AuditEntry& entry : entries) ready_.push_back(std::move(entry));
-    const bool something = !ready_.empty() || !error_.ok() || (at_end_ && !query_.follow);
+    const bool something = !ready_.empty() || (at_end_ && !query_.follow);
     if (something) {
       wake = std::exchange(waiting_, false);
     } else if (!at_end_ && waiting_) {
@@ -97,12 +110,9 @@ bool AuditReading::IsTooOldBefore(const AuditFile& next) const {
   return begins.ok() && begins->time < query_.since;
 }
 
-absl::StatusOr<absl::optional<absl::string_view>> AuditReading::NextLine() {
+absl::optional<absl::string_view> AuditReading::NextLine() {
   while (true) {
-    if (file_.has_value()) {
-      absl::StatusOr<absl::optional<absl::string_view>> line = file_->Next();
-      if (!line.ok() || line->has_value()) return line;
-    }
+    if (const auto line = LineOfFile(); line.has_value()) return line;
     // At its end: is there a later one?
     bool next = false;
     const std::vector<AuditFile> files = ListAuditFiles(directory_);
@@ -111,19 +121,23 @@ absl::StatusOr<absl::optional<absl::string_view>> AuditReading::NextLine() {
       if (file_.has_value() && file.first_sequence <= file_begins_) continue;
       if (!file_.has_value() && i + 1 < files.size() && IsTooOldBefore(files[i + 1])) continue;
       absl::StatusOr<AuditFileReader> opened = AuditFileReader::Open(file.path);
-      if (!opened.ok()) return opened.status();
-      if (file_.has_value()) {
-        // What was written to the last one between its end and now.
-        absl::StatusOr<absl::optional<absl::string_view>> line = file_->Next();
-        if (!line.ok() || line->has_value()) return line;
-      }
+      if (!opened.ok()) continue;
+      // What was written to the last one between its end and now.
+      if (const auto line = LineOfFile(); line.has_value()) return line;
       file_ = *std::move(opened);
       file_begins_ = file.first_sequence;
       next = true;
       break;
     }
-    if (!next) return absl::optional<absl::string_view>();
+    if (!next) return absl::nullopt;
   }
+}
+
+// A file that cannot be read is for the check to find: what comes after it is read.
+absl::optional<absl::string_view> AuditReading::LineOfFile() {
+  if (!file_.has_value()) return absl::nullopt;
+  const absl::StatusOr<absl::optional<absl::string_view>> line = file_->Next();
+  return line.ok() ? *line : absl::nullopt;
 }
 
 }  // namespace smartkey

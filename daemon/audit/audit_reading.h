@@ -19,11 +19,7 @@ class AuditReading : public AuditLog::Reading, public std::enable_shared_from_th
  public:
   // `scheduler` outlives this and its tasks.
   AuditReading(std::string directory, AuditLog::Query query, Scheduler& scheduler,
-               std::function<void()> wake)
-      : directory_(std::move(directory)),
-        query_(std::move(query)),
-        scheduler_(scheduler),
-        wake_(std::move(wake)) {}
+               std::function<void()> wake);
 
   absl::StatusOr<absl::optional<AuditEntry>> Next() override;
   void Stop() override;
@@ -37,10 +33,12 @@ class AuditReading : public AuditLog::Reading, public std::enable_shared_from_th
   // Whether all lines of the file before `next` are older than what is wanted.
   bool IsTooOldBefore(const AuditFile& next) const;
   // The next line, over the ends of files; nullopt: none yet.
-  absl::StatusOr<absl::optional<absl::string_view>> NextLine();
+  absl::optional<absl::string_view> NextLine();
+  absl::optional<absl::string_view> LineOfFile();
 
   const std::string directory_;
   const AuditLog::Query query_;
+  const std::string only_;  // what a line has that is wanted; empty: anything
   Scheduler& scheduler_;
   const std::function<void()> wake_;
 
@@ -55,7 +53,6 @@ class AuditReading : public AuditLog::Reading, public std::enable_shared_from_th
   bool written_ ABSL_GUARDED_BY(mu_) = false;  // something was, since the task began
   bool waiting_ ABSL_GUARDED_BY(mu_) = false;  // Next found nothing
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  absl::Status error_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace smartkey

@@ -22,6 +22,36 @@ constexpr absl::Duration kTryAgain = absl::Seconds(1);
 constexpr absl::Duration kSyncEvery = absl::Seconds(1);
 constexpr absl::Duration kForgetAfter = absl::Hours(2);  // a repeat that did not come again
 constexpr size_t kBatch = 256;
+constexpr size_t kLongestFact = 256;
+constexpr char kNoKey[] = "none";
+
+// Not within a character.
+void Cut(std::string& text) {
+  if (text.size() <= kLongestFact) return;
+  size_t end = kLongestFact;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+}
+
+// Of what callers can choose freely, no more than fits into a line.
+AuditEntry MakeEntry(const Caller* caller, absl::string_view operation,
+                     absl::string_view registration_id, Reason outcome, absl::Time now,
+                     AuditFacts facts) {
+  AuditEntry entry = MakeAuditEntry(caller, operation, registration_id, outcome, now);
+  entry.facts.insert(entry.facts.end(), std::make_move_iterator(facts.begin()),
+                     std::make_move_iterator(facts.end()));
+  for (auto& [name, value] : entry.facts) Cut(value);
+  Cut(entry.registration_id);
+  return entry;
+}
+
+// What may be another one's each time that the same is done again.
+AuditEntry WithoutProcess(AuditEntry entry) {
+  entry.pid = 0;
+  entry.executable.clear();
+  entry.facts.clear();
+  return entry;
+}
 
 }  // namespace
 
@@ -29,6 +59,8 @@ AuditTrail::AuditTrail(Options options, const Clock& clock)
     : options_(std::move(options)),
       clock_(clock),
       writer_(options_.files),
+      synced_(clock.Boot()),
+      next_checkpoint_(clock.Boot() + options_.checkpoint_every),
       next_sum_(clock.Boot() + options_.sum_up_every),
       reader_(std::make_unique<TimerThread>(clock)) {
   thread_ = std::thread([this] { Run(); });
@@ -49,45 +81,73 @@ void AuditTrail::SignWith(AuditSigner& signer) {
   signer_ = &signer;
 }
 
-void AuditTrail::Push(AuditEntry entry) {
+bool AuditTrail::Push(AuditEntry entry) {
   if (ring_.size() >= options_.ring) {
     ++lost_;
     ++lost_ever_;
-    return;
+    return false;
   }
   ring_.push_back(std::move(entry));
   changed_.NotifyOne();
+  return true;
+}
+
+bool AuditTrail::IsWithin(size_t Budget::*kind, const AuditEntry& entry) {
+  if (!entry.user.has_value() || entry.admin) return true;
+  Budget& budget = budgets_[entry.user->uid];
+  if (++(budget.*kind) <= options_.lines_per_user) return true;
+  budget.user = *entry.user;
+  budget.beyond += std::max<uint64_t>(entry.repeats, 1);
+  return false;
+}
+
+void AuditTrail::SumUpBudgets() {
+  for (const auto& [uid, budget] : budgets_) {
+    if (budget.beyond == 0) continue;
+    AuditEntry entry =
+        MakeAuditEntry(nullptr, kAuditCounted, "", Reason::kRateLimited, clock_.Now());
+    entry.user = budget.user;
+    entry.repeats = budget.beyond;
+    Push(std::move(entry));
+  }
+  budgets_.clear();
 }
 
 void AuditTrail::Note(const Caller* caller, absl::string_view operation,
                       absl::string_view registration_id, const absl::Status& outcome,
                       AuditFacts facts) {
-  AuditEntry entry =
-      MakeAuditEntry(caller, operation, registration_id, ReasonOf(outcome), clock_.Now());
-  entry.facts.insert(entry.facts.end(), std::make_move_iterator(facts.begin()),
-                     std::make_move_iterator(facts.end()));
+  AuditEntry entry = MakeEntry(caller, operation, registration_id, ReasonOf(outcome), clock_.Now(),
+                               std::move(facts));
   MutexLock lock(mu_);
-  Push(std::move(entry));
+  if (IsWithin(&Budget::lines, entry)) Push(std::move(entry));
 }
 
+// The keys are without the executable: whoever can write files could make any number of those.
 void AuditTrail::NoteDelivery(const Caller& caller, absl::string_view registration_id,
                               absl::string_view token_hash) {
-  // Without the executable: whoever can write files could make any number of those.
-  NoteRepeated(absl::StrCat("d", caller.uid, "/", caller.login_uid.value_or(caller.uid), "/",
-                            caller.system_unit, "/", registration_id, "/", token_hash),
-               caller, kDelivery, registration_id, Reason::kUnspecified,
-               {{"token", std::string(token_hash)}});
+  AuditEntry entry = MakeEntry(&caller, kDelivery, registration_id, Reason::kUnspecified,
+                               clock_.Now(), {{"token", std::string(token_hash)}});
+  AuditEntry common = WithoutProcess(entry);
+  common.facts = {{"token", FactOf(entry, "token")}};
+  NoteRepeated(
+      absl::StrCat("d", caller.admin, "/", caller.uid, "/", caller.login_uid.value_or(caller.uid),
+                   "/", caller.system_unit, "/", registration_id, "/", token_hash),
+      std::move(entry), std::move(common));
 }
 
 void AuditTrail::NoteRefusal(const Caller& caller, absl::string_view operation,
                              absl::string_view registration_id, const absl::Status& refusal) {
   const Reason reason = ReasonOf(refusal);
-  NoteRepeated(absl::StrCat("r", caller.uid, "/", registration_id, "/", static_cast<int>(reason)),
-               caller, operation, registration_id, reason, {});
+  AuditEntry entry = MakeEntry(&caller, operation, registration_id, reason, clock_.Now(), {});
+  AuditEntry common = WithoutProcess(entry);
+  common.unit.clear();
+  NoteRepeated(
+      absl::StrCat("r", caller.admin, "/", caller.uid, "/", caller.login_uid.value_or(caller.uid),
+                   "/", operation, "/", registration_id, "/", static_cast<int>(reason)),
+      std::move(entry), std::move(common));
 }
 
-void AuditTrail::NoteRepeated(std::string key, const Caller& caller, absl::string_view operation,
-                              absl::string_view registration_id, Reason outcome, AuditFacts facts) {
+void AuditTrail::NoteRepeated(std::string key, AuditEntry first, AuditEntry common) {
   const BootTime now = clock_.Boot();
   MutexLock lock(mu_);
   const auto found = repeated_.find(key);
@@ -96,12 +156,10 @@ void AuditTrail::NoteRepeated(std::string key, const Caller& caller, absl::strin
     found->second.last = now;
     return;
   }
+  if (!IsWithin(&Budget::lines, first)) return;
   if (repeated_.size() >= options_.most_repeated) SumUp(/*all=*/true);
-  AuditEntry entry = MakeAuditEntry(&caller, operation, registration_id, outcome, clock_.Now());
-  entry.facts.insert(entry.facts.end(), std::make_move_iterator(facts.begin()),
-                     std::make_move_iterator(facts.end()));
-  repeated_[std::move(key)] = {entry, 0, now};
-  Push(std::move(entry));
+  repeated_[std::move(key)] = {std::move(common), 0, now};
+  Push(std::move(first));
 }
 
 // Writes how often each was repeated, and forgets those that were not for long; with `all` every
@@ -115,7 +173,7 @@ void AuditTrail::SumUp(bool all) {
       AuditEntry sum = repeated.entry;
       sum.time = time;
       sum.repeats = std::exchange(repeated.count, 0);
-      Push(std::move(sum));
+      if (IsWithin(&Budget::sums, sum)) Push(std::move(sum));
     }
     if (all || now - repeated.last > kForgetAfter) {
       repeated_.erase(one++);
@@ -123,7 +181,6 @@ void AuditTrail::SumUp(bool all) {
       ++one;
     }
   }
-  next_sum_ = now + options_.sum_up_every;
 }
 
 absl::Status AuditTrail::CheckWritable() const {
@@ -146,10 +203,11 @@ AuditCondition AuditTrail::condition() const {
   condition.writing = writing_;
   condition.head = head_;
   condition.lost = lost_ever_;
-  condition.waiting = ring_.size();
+  condition.waiting = ring_.size() - written_;
   condition.checkpoint = checkpoint_;
   condition.checkpoint_at = checkpoint_at_;
   condition.signing = signing_;
+  condition.uncovered_since = uncovered_since_;
   return condition;
 }
 
@@ -157,130 +215,205 @@ bool AuditTrail::Flush(absl::Duration limit) {
   const BootTime end = clock_.Boot() + limit;
   MutexLock lock(mu_);
   SumUp(/*all=*/false);
+  SumUpBudgets();
   flush_ = true;
   changed_.NotifyAll();
   while (flush_ && clock_.Boot() < end) flushed_.WaitFor(mu_, end - clock_.Boot());
   return !flush_ && writing_.ok();
 }
 
-// The thread. Takes a part of the ring at a time, without holding the lock while it writes.
+// The thread.
 void AuditTrail::Run() {
-  bool dirty = false;
-  BootTime synced = clock_.Boot();
-  BootTime next_checkpoint = clock_.Boot() + options_.checkpoint_every;
-  AuditHead at_checkpoint;
-  if (absl::Status status = writer_.Open(clock_.Now()); status.ok()) {
-    MutexLock lock(mu_);
-    head_ = writer_.head();
-    opened_ = true;
-  } else {
-    Log(LogLevel::kError, "the audit log cannot be written", {{"error", status.message()}});
-    MutexLock lock(mu_);
-    writing_ = status;
-  }
-  while (true) {
+  OpenFiles();
+  bool more = true;
+  while (more) {
     std::vector<AuditEntry> batch;
-    bool stop = false, failing = false;
+    more = TakeBatch(batch);
+    WriteOut(std::move(batch));
+    bool flush = false, sync = false;
     {
       MutexLock lock(mu_);
-      failing = !writing_.ok();
-      if ((ring_.empty() && lost_ == 0) || failing) {
-        // With nothing to do, until there is; after a failure, for a while.
-        if (!stopping_ && !flush_) changed_.WaitFor(mu_, failing ? kTryAgain : kSyncEvery);
-      }
-      if (clock_.Boot() >= next_sum_) SumUp(/*all=*/false);
-      if (stopping_) SumUp(/*all=*/true);
-      if (lost_ > 0 && ring_.size() < options_.ring) {
-        AuditEntry lost = MakeAuditEntry(nullptr, "smartkeyd/audit-lost", "",
-                                         Reason::kAuditUnavailable, clock_.Now());
-        lost.repeats = std::exchange(lost_, 0);
-        ring_.push_back(std::move(lost));
-      }
-      const size_t size = std::min(ring_.size(), kBatch);
-      batch.assign(ring_.begin(), ring_.begin() + static_cast<ptrdiff_t>(size));
-      stop = stopping_ && (batch.empty() || failing);
+      flush = flush_ && ((written_ == ring_.size() && lost_ == 0) || !writing_.ok());
+      sync =
+          flush || !more || written_ > options_.ring / 4 || clock_.Boot() - synced_ >= kSyncEvery;
     }
-    // After a failure also with nothing to write: the files may be there again.
-    if (!batch.empty() || failing) {
-      WriteOut(std::move(batch));
-      dirty = true;
-    }
-    bool flush = false;
-    {
-      MutexLock lock(mu_);
-      flush = flush_ && (ring_.empty() || !writing_.ok());
-    }
-    if (dirty && (flush || stop || clock_.Boot() - synced >= kSyncEvery)) {
-      if (absl::Status status = writer_.Sync(); !status.ok()) {
-        MutexLock lock(mu_);
-        writing_ = status;
-      }
-      dirty = false;
-      synced = clock_.Boot();
-    }
+    if (dirty_ && sync) Sync();
+    // What came after the last checkpoint is not to be lost with the process.
+    if (flush || !more) Publish();
     if (flush) {
       MutexLock lock(mu_);
       flush_ = false;
       flushed_.NotifyAll();
     }
-    if (stop) return;
-    if (clock_.Boot() >= next_checkpoint) {
-      next_checkpoint = clock_.Boot() + options_.checkpoint_every;
-      // The last checkpoint's own lines are nothing new.
-      if (writer_.head().sequence > at_checkpoint.sequence + 1 || at_checkpoint.sequence == 0) {
-        Checkpoint();
-      }
-      at_checkpoint = writer_.head();
-    }
+    EndCheckpoint();
+    if (more && clock_.Boot() >= next_checkpoint_) BeginCheckpoint();
   }
 }
 
+void AuditTrail::OpenFiles() {
+  const absl::Status status = writer_.Open(clock_.Now());
+  if (!status.ok()) return NoteFailure(status);
+  dirty_ = true;
+  Sync();
+  Publish();
+}
+
+// A part of the ring at a time, which stays in it.
+bool AuditTrail::TakeBatch(std::vector<AuditEntry>& batch) {
+  MutexLock lock(mu_);
+  const BootTime tick = clock_.Boot() + kSyncEvery;
+  while (!stopping_ && !flush_) {
+    const BootTime now = clock_.Boot();
+    // After a failure not before its time, whatever is noted.
+    const bool something = written_ < ring_.size() || lost_ > 0 || signed_.has_value();
+    const BootTime until = writing_.ok() ? (something ? now : tick) : try_at_;
+    if (now >= until) break;
+    changed_.WaitFor(mu_, until - now);
+  }
+  if (stopping_ || clock_.Boot() >= next_sum_) {
+    SumUp(/*all=*/stopping_);
+    SumUpBudgets();
+    next_sum_ = clock_.Boot() + options_.sum_up_every;
+  }
+  if (lost_ > 0 && ring_.size() < options_.ring) {
+    AuditEntry lost = MakeAuditEntry(nullptr, "smartkeyd/audit-lost", "", Reason::kAuditUnavailable,
+                                     clock_.Now());
+    lost.repeats = std::exchange(lost_, 0);
+    ring_.push_back(std::move(lost));
+  }
+  const auto begin = ring_.begin() + static_cast<ptrdiff_t>(written_);
+  const size_t size = std::min(ring_.size() - written_, kBatch);
+  batch.assign(begin, begin + static_cast<ptrdiff_t>(size));
+  return !stopping_ || (size > 0 && writing_.ok());
+}
+
+// After a failure also with nothing to write: the files may be there again.
 void AuditTrail::WriteOut(std::vector<AuditEntry> batch) {
-  const size_t size = batch.size();
-  const absl::Status status = writer_.Append(batch, clock_.Now());
+  bool failing = false;
   {
     MutexLock lock(mu_);
-    if (status.ok() != writing_.ok()) {
-      if (status.ok()) {
-        Log(LogLevel::kWarning, "the audit log is written again", {{"lost", lost_ever_}});
-      } else {
-        Log(LogLevel::kError, "the audit log cannot be written",
-            {{"error", status.message()}, {"waiting", ring_.size()}});
-      }
-    }
-    writing_ = status;
-    if (!status.ok()) return;
-    // Only this thread takes anything out.
-    ring_.erase(ring_.begin(), ring_.begin() + static_cast<ptrdiff_t>(size));
-    head_ = writer_.head();
-    opened_ = true;
+    failing = !writing_.ok();
   }
+  if (batch.empty() && !failing) return;
+  const size_t size = batch.size();
+  if (const absl::Status status = writer_.Append(batch, clock_.Now()); !status.ok()) {
+    return NoteFailure(status);
+  }
+  dirty_ = true;
+  {
+    MutexLock lock(mu_);
+    written_ += size;
+    head_ = writer_.head();
+    if (!uncovered_since_.has_value() && head_.sequence > at_checkpoint_.sequence + 1) {
+      uncovered_since_ = clock_.Now();
+    }
+  }
+  // Only what the disk has kept shows that it is there again.
+  if (failing && Sync()) NoteSuccess();
   WakeReadings();
 }
 
-void AuditTrail::Checkpoint() {
+bool AuditTrail::Sync() {
+  dirty_ = false;
+  synced_ = clock_.Boot();
+  if (const absl::Status status = writer_.Sync(); !status.ok()) {
+    NoteFailure(status);
+    return false;
+  }
+  MutexLock lock(mu_);
+  // Only this thread takes anything out.
+  ring_.erase(ring_.begin(), ring_.begin() + static_cast<ptrdiff_t>(written_));
+  written_ = 0;
+  head_ = writer_.head();
+  return true;
+}
+
+void AuditTrail::NoteSuccess() {
+  uint64_t lost = 0;
+  {
+    MutexLock lock(mu_);
+    writing_ = absl::OkStatus();
+    lost = lost_ever_;
+  }
+  Log(LogLevel::kWarning, "the audit log is written again", {{"lost", lost}});
+}
+
+void AuditTrail::NoteFailure(const absl::Status& status) {
+  bool first = false;
+  size_t waiting = 0;
+  {
+    MutexLock lock(mu_);
+    // What a file has not kept for certain that is given up is written once more.
+    if (!writer_.is_open()) written_ = 0;
+    first = writing_.ok();
+    writing_ = status;
+    try_at_ = clock_.Boot() + kTryAgain;
+    waiting = ring_.size();
+  }
+  if (first) {
+    Log(LogLevel::kError, "the audit log cannot be written",
+        {{"error", status.message()}, {"waiting", waiting}});
+  }
+}
+
+// The head as it is, without waiting for the hardware.
+void AuditTrail::Publish() {
+  {
+    MutexLock lock(mu_);
+    if (!writing_.ok()) return;
+  }
   const AuditHead head = writer_.head();
-  if (head.sequence == 0) return;
+  if (head.sequence == 0 || head == published_ || !options_.publish) return;
+  if (const absl::Status status = options_.publish(head, kNoKey); !status.ok()) {
+    MutexLock lock(mu_);
+    signing_ = status;
+    return;
+  }
+  published_ = head;
+}
+
+void AuditTrail::BeginCheckpoint() {
+  next_checkpoint_ = clock_.Boot() + options_.checkpoint_every;
+  const AuditHead head = writer_.head();
+  // The last checkpoint's own line is nothing new.
+  if (head.sequence == 0 ||
+      (at_checkpoint_.sequence > 0 && head.sequence <= at_checkpoint_.sequence + 1)) {
+    return;
+  }
+  // A head that a loss of power takes back would look like a forgery.
+  if (dirty_) Sync();
   AuditSigner* signer = nullptr;
   {
     MutexLock lock(mu_);
-    if (signing_under_way_) return;  // the hardware has been busy all the while
+    if (!writing_.ok() || signing_under_way_) return;  // the hardware has been busy all the while
     signing_under_way_ = true;
     signer = signer_;
   }
+  const auto take = [this, head](absl::StatusOr<AuditSignature> signature) {
+    MutexLock lock(mu_);
+    signed_ = Signed{head, std::move(signature)};
+    changed_.NotifyAll();
+  };
   if (signer == nullptr) {
-    return TakeSignature(head, MakeError(Reason::kHardwareAbsent, "nothing signs the audit log"));
+    take(MakeError(Reason::kHardwareAbsent, "nothing signs the audit log"));
+  } else {
+    signer->Sign(CheckpointText(head), take);
   }
-  signer->Sign(CheckpointText(head), [this, head](absl::StatusOr<AuditSignature> signature) {
-    TakeSignature(head, std::move(signature));
-  });
 }
 
-void AuditTrail::TakeSignature(const AuditHead& head, absl::StatusOr<AuditSignature> signature) {
+// Publishes what was signed, and writes it down.
+void AuditTrail::EndCheckpoint() {
+  absl::optional<Signed> made;
+  {
+    MutexLock lock(mu_);
+    made = std::exchange(signed_, absl::nullopt);
+  }
+  if (!made.has_value()) return;
+  const absl::StatusOr<AuditSignature>& signature = made->signature;
   AuditEntry entry =
       MakeAuditEntry(nullptr, kAuditCheckpoint, "", ReasonOf(signature.status()), clock_.Now());
-  entry.facts.emplace_back(kCheckpointHead, head.ToString());
-  std::string thumbprint = "none";
+  entry.facts.emplace_back(kCheckpointHead, made->head.ToString());
+  std::string thumbprint = kNoKey;
   if (signature.ok()) {
     thumbprint = JwkThumbprint(signature->public_key);
     entry.facts.emplace_back(kCheckpointAlgorithm, AlgorithmName(signature->algorithm));
@@ -289,50 +422,83 @@ void AuditTrail::TakeSignature(const AuditHead& head, absl::StatusOr<AuditSignat
     entry.facts.emplace_back(kCheckpointSignature, Base64UrlEncode(signature->signature));
   }
   // For a log server: what was there by now can be neither cut off nor changed any more.
-  Log(LogLevel::kInfo, "checkpoint of the audit log",
-      {{"audit_head", head.ToString()}, {"key", thumbprint}});
+  absl::Status told;
+  if (options_.publish) told = options_.publish(made->head, thumbprint);
+  if (told.ok()) published_ = made->head;
   MutexLock lock(mu_);
   signing_under_way_ = false;
-  signing_ = signature.status();
-  checkpoint_ = head;
+  signing_ = signature.ok() ? told : signature.status();
+  checkpoint_ = made->head;
   checkpoint_at_ = entry.time;
-  Push(std::move(entry));
+  // Without its line, or if nobody was told of it, it has to be made once more.
+  if (!Push(std::move(entry)) || !told.ok()) return;
+  at_checkpoint_ = made->head;
+  uncovered_since_ = absl::nullopt;
+  if (head_.sequence > at_checkpoint_.sequence) uncovered_since_ = checkpoint_at_;
 }
 
 absl::StatusOr<std::shared_ptr<AuditLog::Reading>> AuditTrail::Read(Query query,
                                                                     std::function<void()> wake) {
-  const bool administrator = query.administrator;
+  const absl::optional<uid_t> uid =
+      query.administrator ? absl::nullopt : absl::make_optional(query.uid);
   auto reading = std::make_shared<AuditReading>(options_.files.directory, std::move(query),
                                                 *reader_, std::move(wake));
   MutexLock lock(mu_);
-  readings_.erase(std::remove_if(readings_.begin(), readings_.end(),
-                                 [](const auto& one) { return one.expired(); }),
-                  readings_.end());
-  if (!administrator && readings_.size() >= options_.most_readers) {
+  readers_.erase(std::remove_if(readers_.begin(), readers_.end(),
+                                [](const Reader& one) { return one.reading.expired(); }),
+                 readers_.end());
+  size_t all = 0, of_one = 0;
+  for (const Reader& one : readers_) {
+    all += one.uid.has_value();
+    of_one += one.uid.has_value() && one.uid == uid;
+  }
+  // All readers take turns on one thread, which is not to be one user's.
+  if (uid.has_value() && (all >= options_.most_readers || of_one >= options_.most_readers_of_one)) {
     return WithRetryAfter(
         MakeError(Reason::kRateLimited, "too many read the audit log at the same time"), kTryAgain);
   }
-  readings_.push_back(reading);
+  readers_.push_back({reading, uid});
   return std::shared_ptr<Reading>(reading);
 }
 
 void AuditTrail::WakeReadings() {
-  std::vector<std::weak_ptr<AuditReading>> readings;
+  std::vector<Reader> readers;
   {
     MutexLock lock(mu_);
-    readings = readings_;
+    readers = readers_;
   }
-  for (const auto& one : readings) {
-    if (const auto reading = one.lock()) reading->NoteWritten();
+  for (const Reader& one : readers) {
+    if (const auto reading = one.reading.lock()) reading->NoteWritten();
   }
 }
 
 void AuditTrail::Verify(absl::optional<AuditHead> anchor,
                         absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) {
+  reader_->RunAfter(
+      absl::ZeroDuration(), [this, anchor = std::move(anchor), done = std::move(done)]() mutable {
+        const AuditSigner* signer = nullptr;
+        {
+          MutexLock lock(mu_);
+          signer = signer_;
+        }
+        AuditCheck::Expected expected{
+            .written = condition().head,
+            .anchor = std::move(anchor),
+            .key = signer == nullptr ? absl::nullopt : signer->thumbprint(),
+        };
+        VerifyNext(std::make_shared<AuditCheck>(options_.files.directory, std::move(expected)),
+                   std::move(done));
+      });
+}
+
+// A file at a time: readers have their turns in between.
+void AuditTrail::VerifyNext(std::shared_ptr<AuditCheck> check, Verified done) {
+  const absl::StatusOr<bool> more = check->CheckNext();
+  if (!more.ok()) return done(more.status());
+  if (!*more) return done(check->End());
   reader_->RunAfter(absl::ZeroDuration(),
-                    [this, anchor = std::move(anchor), done = std::move(done)]() mutable {
-                      const AuditHead written = condition().head;
-                      done(CheckAuditFiles(options_.files.directory, written, anchor));
+                    [this, check = std::move(check), done = std::move(done)]() mutable {
+                      VerifyNext(std::move(check), std::move(done));
                     });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -18,17 +19,22 @@
 
 namespace smartkey {
 
+class AuditCheck;
 class AuditReading;
 
 // The audit log in files. What is noted goes into a bounded ring, which one thread writes out; no
 // lock is held while it does. Repeats are summed up once a minute. Every 15 minutes in which
-// something was written, a checkpoint is: the head, signed by the hardware, in the log and in the
-// journal as SMARTKEY_AUDIT_HEAD.
+// something was written, a checkpoint is: the head, signed by the hardware, in the log and
+// published. Without a signature the head is published at the start and at the end, too. What is
+// published is on the disk.
 //
-// What the disk does not take stays in the ring, and is tried again each second; when the ring is
-// full, what is new is lost, and the number of what was lost is written as soon as something can
-// be. With `deny_when_full` CheckWritable refuses from the first failure on, or while the ring is
-// half full.
+// What the disk does not take, or has not kept yet, stays in the ring, and is tried again each
+// second; when the ring is full, what is new is lost, and the number of what was lost is written as
+// soon as something can be. With `deny_when_full` CheckWritable refuses from the first failure on,
+// or while the ring is half full.
+//
+// A user who makes more than `lines_per_user` lines in a minute fills neither the ring nor the
+// disk: what goes beyond is counted, and the count is written at the minute's end.
 class AuditTrail : public AuditLog {
  public:
   struct Options {
@@ -38,6 +44,11 @@ class AuditTrail : public AuditLog {
     size_t most_repeated =
         4096;                   // different lines whose repeats are counted; they fit into the ring
     size_t most_readers = 128;  // at once, beside administrators
+    size_t most_readers_of_one = 4;
+    size_t lines_per_user = 120;  // in `sum_up_every`; administrators have no limit
+    // Sends a head to where whoever owns this machine's disk cannot take it back; `thumbprint` of
+    // the key that signed it is "none" without one. Empty: nowhere. Called by the log's thread.
+    std::function<absl::Status(const AuditHead& head, const std::string& thumbprint)> publish;
     absl::Duration sum_up_every = absl::Minutes(1);
     absl::Duration checkpoint_every = absl::Minutes(15);
   };
@@ -68,44 +79,84 @@ class AuditTrail : public AuditLog {
 
  private:
   struct Repeated {
-    AuditEntry entry;  // as it was first
+    AuditEntry entry;  // what all of them have in common
     uint64_t count = 0;
     BootTime last;
   };
+  // What a user has written in this minute.
+  struct Budget {
+    size_t lines = 0;
+    size_t sums = 0;  // apart, so that they leave room for what is new
+    AuditEntry::User user;
+    uint64_t beyond = 0;
+  };
+  struct Signed {
+    AuditHead head;
+    absl::StatusOr<AuditSignature> signature;
+  };
 
-  void Push(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // False if the ring is full.
+  bool Push(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the entry's user may have one more line of that kind; otherwise it is counted.
+  bool IsWithin(size_t Budget::*kind, const AuditEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SumUpBudgets() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // A line the first time, a count afterwards.
-  void NoteRepeated(std::string key, const Caller& caller, absl::string_view operation,
-                    absl::string_view registration_id, Reason outcome, AuditFacts facts);
+  void NoteRepeated(std::string key, AuditEntry first, AuditEntry common);
   void SumUp(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
+  void OpenFiles();
+  // Waits for something to do, and takes what is to be written. False: that was all before the end.
+  bool TakeBatch(std::vector<AuditEntry>& batch);
   void WriteOut(std::vector<AuditEntry> batch);
-  void Checkpoint();
-  void TakeSignature(const AuditHead& head, absl::StatusOr<AuditSignature> signature);
+  bool Sync();
+  void NoteSuccess();
+  void NoteFailure(const absl::Status& status);
+  void Publish();
+  void BeginCheckpoint();
+  void EndCheckpoint();
   void WakeReadings();
+  using Verified = absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)>;
+  void VerifyNext(std::shared_ptr<AuditCheck> check, Verified done);
+
+  struct Reader {
+    std::weak_ptr<AuditReading> reading;
+    absl::optional<uid_t> uid;  // absent: an administrator's
+  };
 
   const Options options_;
   const Clock& clock_;
-  AuditWriter writer_;  // the thread's own
+
+  // The thread's own.
+  AuditWriter writer_;
+  bool dirty_ = false;  // something was written since the disk was asked to keep it
+  BootTime synced_;
+  BootTime next_checkpoint_;
+  AuditHead published_;
+  AuditHead at_checkpoint_;
 
   mutable Mutex mu_;
   CondVar changed_, flushed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool flush_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<AuditEntry> ring_ ABSL_GUARDED_BY(mu_);
+  size_t written_ ABSL_GUARDED_BY(mu_) =
+      0;                                    // of the ring's first ones, which the disk may not keep
+  BootTime try_at_ ABSL_GUARDED_BY(mu_);    // after a failure
   uint64_t lost_ ABSL_GUARDED_BY(mu_) = 0;  // since the last line about it
   uint64_t lost_ever_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<std::string, Repeated> repeated_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uid_t, Budget> budgets_ ABSL_GUARDED_BY(mu_);
   BootTime next_sum_ ABSL_GUARDED_BY(mu_);
   absl::Status writing_ ABSL_GUARDED_BY(mu_);
   AuditHead head_ ABSL_GUARDED_BY(mu_);
-  bool opened_ ABSL_GUARDED_BY(mu_) = false;
+  absl::optional<absl::Time> uncovered_since_ ABSL_GUARDED_BY(mu_);
   absl::optional<AuditHead> checkpoint_ ABSL_GUARDED_BY(mu_);
   absl::Time checkpoint_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   absl::Status signing_ ABSL_GUARDED_BY(mu_);
   AuditSigner* signer_ ABSL_GUARDED_BY(mu_) = nullptr;
   bool signing_under_way_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<std::weak_ptr<AuditReading>> readings_ ABSL_GUARDED_BY(mu_);
+  absl::optional<Signed> signed_ ABSL_GUARDED_BY(mu_);  // for the thread to take
+  std::vector<Reader> readers_ ABSL_GUARDED_BY(mu_);
 
   // Reads files for those who want to see them; ends before what it reads for.
   std::unique_ptr<TimerThread> reader_;

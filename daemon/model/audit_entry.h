@@ -70,7 +70,10 @@ struct AuditCondition {
   size_t waiting = 0;
   absl::optional<AuditHead> checkpoint;
   absl::Time checkpoint_at = absl::InfinitePast();
-  absl::Status signing;  // why the last checkpoint has no signature
+  // Why the last checkpoint has no signature, or could not be sent to the journal.
+  absl::Status signing;
+  // Since when lines are written that no checkpoint has. Absent: none are.
+  absl::optional<absl::Time> uncovered_since;
 };
 
 // What a check of the whole log found; as smartkey.v1.AuditVerification.

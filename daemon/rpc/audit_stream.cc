@@ -101,6 +101,7 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
   AuditLog::Query query;
   query.follow = request.follow();
   query.administrator = caller.admin;
+  query.uid = caller.uid;
   if (request.has_since()) {
     query.since = absl::FromUnixSeconds(request.since().seconds()) +
                   absl::Nanoseconds(request.since().nanos());
@@ -113,6 +114,7 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
     if (!found.ok() && !caller.admin) return call->Finish(found.status());
     if (found.ok()) only = (*found)->id;
   }
+  query.registration_id = only;
   query.wanted = [only, caller, &access = parts.access,
                   &store = parts.store](const AuditEntry& entry) {
     if (!only.empty() && entry.registration_id != only) return false;

@@ -28,6 +28,7 @@ constexpr char kAccess[] = "access";
 constexpr char kHardware[] = "hardware";
 constexpr char kStore[] = "store";
 constexpr char kAudit[] = "audit";
+constexpr absl::Duration kLongUncovered = absl::Minutes(30);  // checkpoints are due each quarter
 constexpr char kServers[] = "servers";
 constexpr char kRegistrations[] = "registrations";
 
@@ -368,6 +369,11 @@ void Diagnostics::CheckAudit() {
   }
   if (condition.checkpoint.has_value() && !condition.signing.ok()) {
     TellStatus(61, kAudit, "signed checkpoints", condition.signing, "");
+  } else if (condition.uncovered_since.has_value() &&
+             parts_.clock.Now() - *condition.uncovered_since > kLongUncovered) {
+    Tell(61, kAudit, "signed checkpoints", Result::SUSPICIOUS,
+         "lines are written, and for half an hour no checkpoint was",
+         "see whether the hardware is busy: 'smartkeyctl status'");
   } else {
     Tell(61, kAudit, "signed checkpoints", Result::PASSED,
          condition.checkpoint.has_value()

@@ -17,8 +17,8 @@ namespace smartkey {
 // what to do about it. Checks have numbers that keep their meaning; docs/doctor.md lists them.
 //
 // A check that needs the hardware, a server or a disk waits for it without holding a thread, and
-// for a limited time. Nothing that is found changes anything, but for one signature that is made.
-// Thread-safe.
+// for a limited time. Nothing that is found changes anything, but for one signature that is made,
+// and the audit log's key if it has none. Thread-safe.
 class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
  public:
   using Result = v1::RunDiagnosticsResponse;

@@ -3,6 +3,11 @@
 // finds.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -51,13 +56,14 @@ class AuditFiles : public testing::Test {
   }
   AuditVerification Check(const AuditHead& written,
                           const absl::optional<AuditHead>& anchor = absl::nullopt) {
-    auto found = CheckAuditFiles(Options().directory, written, anchor);
+    auto found = CheckAuditFiles(Options().directory, {written, anchor, key_});
     EXPECT_TRUE(found.ok()) << found.status();
     return *found;
   }
   std::string OnlyFile() const { return ListAuditFiles(Options().directory).at(0).path; }
 
   TempDir dir_;
+  absl::optional<std::string> key_;  // that signs now
 };
 
 TEST_F(AuditFiles, LineIsWrittenAndRead_NothingIsLost) {
@@ -267,7 +273,7 @@ TEST_F(AuditFiles, OldFilesAreRemoved_TheRestIsStillAChain) {
   const size_t kept = files.size();
   Append(writer, 1, now + absl::Hours(24 * 3650));  // a clock that has gone mad
   files = ListAuditFiles(options.directory);
-  EXPECT_GE(files.size(), kept) << "one began, one at most went";
+  EXPECT_GE(files.size() + 3, kept) << "one began, four at most went";
 }
 
 TEST_F(AuditFiles, WholeFileIsTakenOut_TheNextOneShowsIt) {
@@ -353,6 +359,276 @@ TEST_F(AuditFiles, SignatureIsWrong_IsSaid) {
   EXPECT_EQ(found.signed_sequence, 0u);
   ASSERT_EQ(found.problems.size(), 1u);
   EXPECT_TRUE(absl::StrContains(found.problems[0], "signature"));
+}
+
+// ---- what was harmed, and what has become too old
+
+TEST_F(AuditFiles, OldFileIsRemovedByHand_TheCheckSaysThatRetentionDidNot) {
+  AuditWriter::Options options = Options();
+  options.file_size = 2000;
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  for (int i = 0; i < 20; ++i) Append(writer, 1);
+  const std::vector<AuditFile> files = ListAuditFiles(options.directory);
+  ASSERT_GT(files.size(), 2u);
+  for (size_t i = 0; i + 1 < files.size(); ++i) {
+    ASSERT_EQ(unlink(files[i].path.c_str()), 0);
+    const AuditVerification found = Check(writer.head());
+    ASSERT_FALSE(found.problems.empty());
+    EXPECT_TRUE(absl::StrContains(found.problems[0], "retention did not remove")) << i;
+  }
+}
+
+TEST_F(AuditFiles, MoreIsRemovedThanRetentionDid_IsSaid) {
+  AuditWriter::Options options = Options();
+  options.retention = absl::Hours(24 * 30);
+  AuditWriter writer(options);
+  absl::Time now = kNow;
+  ASSERT_TRUE(writer.Open(now).ok());
+  for (int week = 0; week < 12; ++week, now += absl::Hours(24 * 7)) Append(writer, 2, now);
+  EXPECT_TRUE(Check(writer.head()).problems.empty());
+  ASSERT_EQ(unlink(OnlyFile().c_str()), 0);
+  ASSERT_EQ(Check(writer.head()).problems.size(), 1u);
+}
+
+TEST_F(AuditFiles, StartedAfterALongTime_WhatIsTooOldGoes) {
+  AuditWriter::Options options = Options();
+  options.retention = absl::Hours(24 * 30);
+  options.file_size = 2000;
+  {
+    AuditWriter writer(options);
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    for (int i = 0; i < 30; ++i) Append(writer, 1);
+  }
+  const size_t before = ListAuditFiles(options.directory).size();
+  ASSERT_GE(before, 4u);
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow + absl::Hours(24 * 60)).ok());
+  EXPECT_LT(ListAuditFiles(options.directory).size(), before);
+  EXPECT_TRUE(Check(writer.head()).problems.empty());
+}
+
+TEST_F(AuditFiles, ClockWasAheadOnce_OldFilesStillGo) {
+  AuditWriter::Options options = Options();
+  options.retention = absl::Hours(24 * 30);
+  AuditWriter writer(options);
+  absl::Time now = kNow;
+  ASSERT_TRUE(writer.Open(now).ok());
+  Append(writer, 1, now + absl::Hours(24 * 3650));
+  for (int week = 0; week < 20; ++week, now += absl::Hours(24 * 7)) {
+    AuditWriter again(options);  // which the file's period is measured from anew
+    ASSERT_TRUE(again.Open(now).ok());
+    std::vector<AuditEntry> entries(100, Entry());
+    options.file_size = 2000;
+    ASSERT_TRUE(again.Append(entries, now).ok());
+  }
+  const std::vector<AuditFile> files = ListAuditFiles(options.directory);
+  EXPECT_GT(files[0].first_sequence, 300u);
+  AuditWriter last(options);
+  ASSERT_TRUE(last.Open(now).ok());
+  EXPECT_TRUE(Check(last.head()).problems.empty());
+}
+
+TEST_F(AuditFiles, CheckpointIsAboutTheFileThatRetentionTook_IsNoAlarm) {
+  const SoftwareKey key = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  AuditWriter::Options options = Options();
+  options.retention = absl::Hours(24 * 8);
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  Append(writer, 3);
+  const AuditHead inside = {2, AuditLines(options.directory).at(1).substr(0, 64)};
+  const AuditHead last = writer.head();
+  absl::Time now = kNow + absl::Hours(24 * 7);
+  std::vector<AuditEntry> entries = {Checkpoint(inside, key), Checkpoint(last, key)};
+  ASSERT_TRUE(writer.Append(entries, now).ok());
+  EXPECT_EQ(Check(writer.head()).signed_checkpoints, 2u);
+  for (int week = 0; week < 2; ++week) Append(writer, 1, now += absl::Hours(24 * 7));
+  const AuditVerification found = Check(writer.head());
+  EXPECT_EQ(found.first_sequence, last.sequence + 1);
+  EXPECT_TRUE(found.problems.empty()) << found.problems.at(0);
+  EXPECT_EQ(found.signed_sequence, last.sequence) << "the head before the oldest line is known";
+}
+
+TEST_F(AuditFiles, OldLineIsDamaged_TheRestIsStillChecked) {
+  const SoftwareKey key = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  AuditWriter writer(Options());
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  Append(writer, 5);
+  std::vector<AuditEntry> entries = {Checkpoint(writer.head(), key)};
+  ASSERT_TRUE(writer.Append(entries, kNow).ok());
+  std::string text = ReadFile(OnlyFile());
+  text[text.find("\"seq\":2") - 10] ^= 1;
+  WriteFile(OnlyFile(), text);
+  AuditVerification found = Check(writer.head());
+  EXPECT_EQ(found.first_broken, absl::optional<uint64_t>(2));
+  EXPECT_EQ(found.signed_checkpoints, 1u);
+  EXPECT_EQ(found.signed_sequence, 0u) << "not all before it is as it was";
+  const size_t problems = found.problems.size();
+
+  text.resize(text.rfind('\n', text.size() - 2) + 1);
+  WriteFile(OnlyFile(), text);
+  found = Check(writer.head(), AuditHead{4, std::string(64, 'a')});
+  ASSERT_EQ(found.problems.size(), problems + 2);
+  EXPECT_TRUE(absl::StrContains(found.problems[problems], "not the one of the anchor"));
+  EXPECT_TRUE(absl::StrContains(found.problems[problems + 1], "the files end at entry"));
+}
+
+TEST_F(AuditFiles, DamagedInTheMiddle_NoNumberIsGivenTwice) {
+  AuditHead head;
+  {
+    AuditWriter writer(Options());
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    Append(writer, 9);
+    head = writer.head();
+  }
+  WriteFile(OnlyFile(), absl::StrReplaceAll(ReadFile(OnlyFile()), {{"\"seq\":3,", "\"seq\"\n3,"}}));
+  AuditWriter writer(Options());
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  EXPECT_EQ(writer.head().sequence, head.sequence + 1) << "the new file's line";
+  const AuditVerification found = Check(writer.head());
+  EXPECT_EQ(found.first_broken, absl::optional<uint64_t>(3));
+  for (const std::string& problem : found.problems) {
+    EXPECT_FALSE(absl::StrContains(problem, "does not follow")) << problem;
+  }
+}
+
+TEST_F(AuditFiles, SizeLimitIsReachedAndOldFilesAreMovedAway_IsWrittenAgain) {
+  AuditWriter::Options options = Options();
+  options.max_size = 5000;
+  options.file_size = 2000;
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  std::vector<AuditEntry> entries = {Entry()};
+  while (writer.Append(entries, kNow).ok()) {
+  }
+  ASSERT_EQ(unlink(OnlyFile().c_str()), 0);
+  EXPECT_TRUE(writer.Append(entries, kNow).ok());
+}
+
+TEST_F(AuditFiles, DiskDoesNotKeepWhatWasWritten_ANewFileBeginsAndSaysSo) {
+  AuditWriter::Options options = Options();
+  int failures = 0;
+  options.sync = [&](int) {
+    errno = EIO;
+    return failures-- > 0 ? -1 : 0;
+  };
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  Append(writer, 2);
+  ASSERT_TRUE(writer.Sync().ok());
+  Append(writer, 1);
+  failures = 2;
+  EXPECT_FALSE(writer.Sync().ok());
+  Append(writer, 1);
+  EXPECT_EQ(writer.head().sequence, 6u);
+  EXPECT_FALSE(writer.Sync().ok());
+  EXPECT_EQ(ListAuditFiles(options.directory).size(), 1u) << "of which nothing was kept";
+  Append(writer, 1);
+  EXPECT_TRUE(writer.Sync().ok());
+  EXPECT_EQ(writer.head().sequence, 6u);
+  EXPECT_EQ(ListAuditFiles(options.directory).size(), 2u);
+  const AuditVerification found = Check(writer.head());
+  EXPECT_FALSE(found.first_broken.has_value());
+  ASSERT_EQ(found.problems.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(found.problems[0], "after damage"));
+}
+
+TEST_F(AuditFiles, FileIsRemovedMovedOrWrittenUnderTheWriter_IsNoticed) {
+  AuditWriter writer(Options());
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  const auto newest = [&] { return ListAuditFiles(Options().directory).back().path; };
+  const auto harms = {
+      +[](const std::string& path) { EXPECT_EQ(unlink(path.c_str()), 0); },
+      +[](const std::string& path) { EXPECT_EQ(rename(path.c_str(), (path + ".old").c_str()), 0); },
+      +[](const std::string& path) { std::ofstream(path, std::ios::app) << "mine"; },
+  };
+  for (const auto harm : harms) {
+    Append(writer, 1);
+    ASSERT_TRUE(writer.Sync().ok());
+    const AuditHead head = writer.head();
+    harm(newest());
+    EXPECT_FALSE(writer.Sync().ok());
+    Append(writer, 1);
+    EXPECT_TRUE(writer.Sync().ok());
+    EXPECT_EQ(writer.head().sequence, head.sequence + 2) << "after the new file's line";
+    EXPECT_TRUE(absl::StrContains(ReadFile(newest()), "after_damage"));
+  }
+}
+
+TEST_F(AuditFiles, LineIsLongerThanAnyOrAFileIsUnreadable_IsAFindingAndTheRestIsChecked) {
+  AuditWriter::Options options = Options();
+  options.file_size = 2000;
+  AuditWriter writer(options);
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  for (int i = 0; i < 12; ++i) Append(writer, 1);
+  const std::vector<AuditFile> files = ListAuditFiles(options.directory);
+  ASSERT_GT(files.size(), 2u);
+  const std::string whole = ReadFile(files[0].path);
+  WriteFile(files[0].path, whole + std::string(3 << 20, 'x') + "\n");
+  AuditVerification found = Check(writer.head());
+  EXPECT_EQ(found.first_broken, absl::optional<uint64_t>(files[1].first_sequence));
+  EXPECT_EQ(found.problems.size(), 1u);
+
+  WriteFile(files[0].path, whole);
+  ASSERT_EQ(unlink(files[1].path.c_str()), 0);
+  ASSERT_EQ(symlink("/nowhere", files[1].path.c_str()), 0);  // which is not followed
+  found = Check(writer.head());
+  EXPECT_EQ(found.first_broken, absl::optional<uint64_t>(files[1].first_sequence));
+  ASSERT_FALSE(found.problems.empty());
+  EXPECT_TRUE(absl::StrContains(found.problems[0], "cannot be read"));
+}
+
+TEST_F(AuditFiles, NewestFileIsOnlyZeros_IsPutAsideAndSaid) {
+  AuditHead head;
+  {
+    AuditWriter writer(Options());
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    Append(writer, 2);
+    head = writer.head();
+  }
+  const std::string path = dir_.File("audit") + "/audit-00000000000000000004.log";
+  for (const std::string& text : {std::string(100, '\0'), std::string(5000, 'x')}) {
+    WriteFile(path, text);
+    AuditWriter writer(Options());
+    ASSERT_TRUE(writer.Open(kNow).ok());
+    EXPECT_EQ(writer.head().sequence, head.sequence + 1);
+    EXPECT_TRUE(absl::StrContains(ReadFile(path), "after_damage"));
+    const AuditVerification found = Check(writer.head());
+    EXPECT_FALSE(found.first_broken.has_value());
+    EXPECT_EQ(found.problems.size(), 1u);
+    unlink(path.c_str());
+  }
+  EXPECT_EQ(ReadFile(path + ".damaged"), std::string(100, '\0'));
+  EXPECT_EQ(ReadFile(path + ".damaged2"), std::string(5000, 'x'));
+}
+
+TEST_F(AuditFiles, ManyLinesAreDamaged_NotEachIsSaid) {
+  AuditWriter writer(Options());
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  Append(writer, 50);
+  WriteFile(OnlyFile(), absl::StrReplaceAll(ReadFile(OnlyFile()), {{"mercy", ""}, {"pid", "pod"}}));
+  EXPECT_LE(Check(writer.head()).problems.size(), 20u);
+}
+
+TEST_F(AuditFiles, LogIsWrittenAnewAndSignedByAnotherKey_IsSaid) {
+  const SoftwareKey key = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  const SoftwareKey forger = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  AuditWriter writer(Options());
+  ASSERT_TRUE(writer.Open(kNow).ok());
+  Append(writer, 3);
+  std::vector<AuditEntry> entries = {Checkpoint(writer.head(), forger)};
+  ASSERT_TRUE(writer.Append(entries, kNow).ok());
+  EXPECT_TRUE(Check(writer.head()).problems.empty()) << "it is not known who signs";
+  key_ = JwkThumbprint(key.public_key());
+  AuditVerification found = Check(writer.head());
+  ASSERT_EQ(found.problems.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(found.problems[0], "not by the key that signs here"));
+  // The key was replaced: the newest one counts.
+  entries = {Checkpoint(writer.head(), key)};
+  ASSERT_TRUE(writer.Append(entries, kNow).ok());
+  found = Check(writer.head());
+  EXPECT_TRUE(found.problems.empty());
+  EXPECT_EQ(found.key_thumbprints.size(), 2u);
 }
 
 }  // namespace

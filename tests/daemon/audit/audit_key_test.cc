@@ -2,11 +2,15 @@
 #include "daemon/audit/audit_key.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "daemon/audit/audit_line.h"
 #include "daemon/jose/jwk.h"
 #include "tests/daemon/audit/audit_samples.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_key_service.h"
 
 namespace smartkey {
@@ -15,8 +19,10 @@ namespace {
 class AuditKeyTest : public testing::Test {
  protected:
   // The key as a process finds it that has just started.
-  AuditKey Found() { return AuditKey(keys_, scheduler_, File(), "label"); }
-  std::string File() const { return dir_.File("key.json"); }
+  AuditKey Found() { return AuditKey(keys_, scheduler_, log_, dir_.File(""), "label"); }
+  std::string File() const {
+    return dir_.File(absl::StrCat("key-", keys_.status().capabilities->provider, ".json"));
+  }
 
   absl::StatusOr<AuditSignature> Sign(AuditKey& key) {
     absl::optional<absl::StatusOr<AuditSignature>> made;
@@ -32,6 +38,7 @@ class AuditKeyTest : public testing::Test {
 
   TempDir dir_;
   const SystemClock clock_;
+  FakeAuditLog log_;
   FakeKeyService keys_;
   TimerThread scheduler_{clock_};
   Mutex mu_;
@@ -57,16 +64,60 @@ TEST_F(AuditKeyTest, KeyIsLost_AnotherOneTakesItsPlace) {
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_NE(first->public_key, second->public_key);
   EXPECT_TRUE(VerifySignature(second->public_key, second->algorithm, "text", second->signature));
+  const std::vector<AuditEntry> lines = log_.entries(kAuditKeyMade);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(FactOf(lines[0], "old"), "none");
+  EXPECT_EQ(FactOf(lines[0], "new"), JwkThumbprint(first->public_key));
+  EXPECT_EQ(FactOf(lines[1], "old"), JwkThumbprint(first->public_key));
+  EXPECT_EQ(FactOf(lines[1], "new"), JwkThumbprint(second->public_key));
+  EXPECT_EQ(FactOf(lines[1], "reason"), "KEY_LOST_TPM_CLEARED");
+  EXPECT_EQ(later.thumbprint(), JwkThumbprint(second->public_key));
 }
 
-TEST_F(AuditKeyTest, OtherHardwareIsConfigured_AKeyIsMadeInIt) {
+TEST_F(AuditKeyTest, OtherHardwareIsConfigured_AKeyIsMadeInItAndTheOldOneIsFoundAgain) {
   AuditKey key = Found(), later = Found();
-  ASSERT_TRUE(Sign(key).ok());
-  ProviderStatus status = keys_.status();
+  EXPECT_EQ(key.thumbprint(), absl::nullopt);
+  const absl::StatusOr<AuditSignature> first = Sign(key);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(later.thumbprint(), JwkThumbprint(first->public_key)) << "as its file says";
+  const ProviderStatus before = keys_.status();
+  ProviderStatus status = before;
   status.capabilities->provider = "another";
   keys_.set_status(status);
+  EXPECT_EQ(key.thumbprint(), absl::nullopt);
   EXPECT_TRUE(Sign(later).ok());
   EXPECT_EQ(keys_.creates(), 2);
+  keys_.set_status(before);
+  AuditKey last = Found();
+  const absl::StatusOr<AuditSignature> again = Sign(last);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->public_key, first->public_key);
+}
+
+TEST_F(AuditKeyTest, FileIsDamagedOrCannotBeRead_NoOtherKeyIsMade) {
+  AuditKey key = Found();
+  const absl::StatusOr<AuditSignature> first = Sign(key);
+  ASSERT_TRUE(first.ok());
+  const std::string kept = ReadFile(File());
+  for (const std::string& text : {std::string("{"), std::string(), kept.substr(0, 40)}) {
+    WriteFile(File(), text);
+    AuditKey later = Found();
+    EXPECT_EQ(ReasonOf(Sign(later).status()), Reason::kStoreUnavailable);
+    EXPECT_EQ(ReadFile(File()), text);
+  }
+  ASSERT_EQ(unlink(File().c_str()), 0);
+  ASSERT_EQ(symlink("/nowhere", File().c_str()), 0);
+  {
+    AuditKey later = Found();
+    EXPECT_EQ(ReasonOf(Sign(later).status()), Reason::kStoreUnavailable);
+  }
+  ASSERT_EQ(unlink(File().c_str()), 0);
+  WriteFile(File(), kept);
+  AuditKey later = Found();
+  const absl::StatusOr<AuditSignature> again = Sign(later);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->public_key, first->public_key);
+  EXPECT_EQ(keys_.creates(), 1);
 }
 
 TEST_F(AuditKeyTest, AnotherTokenIsInTheReader_TheKeyIsWaitedFor) {

@@ -10,9 +10,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/log.h"
 #include "daemon/audit/audit_key.h"
+#include "daemon/audit/audit_line.h"
 #include "tests/daemon/audit/audit_samples.h"
 #include "tests/fakes/callers.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_key_service.h"
 
 namespace smartkey {
@@ -32,6 +36,9 @@ class AuditTrailTest : public testing::Test {
     EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
     AuditLog::Query query;
     query.wanted = [](const AuditEntry& one) { return one.operation != "smartkeyd/audit-file"; };
+    return Read(trail, query);
+  }
+  std::vector<AuditEntry> Read(AuditTrail& trail, const AuditLog::Query& query) {
     const auto reading = trail.Read(query, [this] { Wake(); }).value();
     std::vector<AuditEntry> entries;
     for (;;) {
@@ -80,6 +87,7 @@ class AuditTrailTest : public testing::Test {
   Mutex mu_;
   CondVar changed_;
   bool woken_ = false;
+  FakeAuditLog key_log_;
 };
 
 TEST_F(AuditTrailTest, CallerBecameAnother_BothAreInTheLine) {
@@ -218,7 +226,9 @@ TEST_F(AuditTrailTest, RingOverflows_HowManyAreLostIsWritten) {
 }
 
 TEST_F(AuditTrailTest, ManyThreadsNote_EachLineIsThereAndTheChainFits) {
-  AuditTrail trail(Options(), clock_);
+  AuditTrail::Options options = Options();
+  options.lines_per_user = 10000;
+  AuditTrail trail(options, clock_);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
@@ -273,10 +283,226 @@ TEST_F(AuditTrailTest, TooManyReaders_AreRefusedButNoAdministratorIs) {
   EXPECT_TRUE(trail.Read(query, [] {}).ok()) << "one has gone";
 }
 
+TEST_F(AuditTrailTest, DiskForgetsWhatItWasGiven_ItIsWrittenOnceMore) {
+  AuditTrail::Options options = Options();
+  std::atomic<int> failures{0};
+  options.files.sync = [&](int) { return failures-- > 0 ? -1 : 0; };
+  AuditTrail trail(options, clock_);
+  trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+  failures = 1;
+  trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
+  EXPECT_FALSE(trail.Flush(absl::Seconds(60)));
+  EXPECT_FALSE(trail.condition().writing.ok());
+  Await([&] { return trail.condition().writing.ok() && trail.condition().waiting == 0; });
+  EXPECT_EQ(trail.condition().lost, 0u);
+  ASSERT_EQ(ListAuditFiles(dir_.File("audit")).size(), 2u);
+  EXPECT_TRUE(
+      absl::StrContains(ReadFile(ListAuditFiles(dir_.File("audit"))[1].path), "\"op\":\"b\""));
+}
+
+TEST_F(AuditTrailTest, DiskIsAwayAndMuchIsNoted_ItIsNotTriedForEach) {
+  AuditTrail::Options options = Options();
+  std::atomic<int> tries{0};
+  options.files.sync = [&](int) { return ++tries > 0 ? -1 : 0; };
+  options.lines_per_user = 100000;
+  AuditTrail trail(options, clock_);
+  Await([&] { return !trail.condition().writing.ok(); });
+  for (int i = 0; i < 5000; ++i) trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  EXPECT_LT(tries, 1000);
+}
+
+TEST_F(AuditTrailTest, FactsAreLong_AreCut) {
+  AuditTrail trail(Options(), clock_);
+  const std::string umlauts = absl::StrReplaceAll(std::string(300, 'x'), {{"x", "\xc3\xa4"}});
+  trail.Note(&alice_, "a", std::string(10000, 'r'), absl::OkStatus(),
+             {{"one", std::string(10000, 'x')}, {"two", "x" + umlauts}, {"three", "short"}});
+  const std::vector<AuditEntry> entries = Read(trail);
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].registration_id.size(), 256u);
+  EXPECT_EQ(FactOf(entries[0], "one").size(), 256u);
+  EXPECT_EQ(FactOf(entries[0], "two").size(), 255u) << "no half of a character";
+  EXPECT_EQ(FactOf(entries[0], "three"), "short");
+}
+
+TEST_F(AuditTrailTest, UserMakesVeryManyLines_TheyAreOnlyCountedAndOthersAreWritten) {
+  AuditTrail::Options options = Options();
+  options.lines_per_user = 10;
+  AuditTrail trail(options, clock_);
+  for (int i = 0; i < 100; ++i) {
+    trail.Note(&bob_, "a", absl::StrCat(i), absl::OkStatus(), {});
+    trail.NoteRefusal(bob_, "access/token", absl::StrCat(i), RegistrationNotFound());
+    trail.NoteDelivery(bob_, absl::StrCat(i), "hash");
+  }
+  for (int i = 0; i < 5; ++i) trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
+  const Caller administrator = Administrator();
+  for (int i = 0; i < 50; ++i) trail.Note(&administrator, "c", "", absl::OkStatus(), {});
+  for (int i = 0; i < 50; ++i) trail.Note(nullptr, "d", "", absl::OkStatus(), {});
+  size_t his = 0, counted = 0, others = 0;
+  for (const AuditEntry& one : Read(trail)) {
+    if (one.operation == "smartkeyd/audit-counted") {
+      EXPECT_EQ(one.user->name, "bob");
+      counted += one.repeats;
+    } else {
+      ++(one.user.has_value() && one.user->name == "bob" ? his : others);
+    }
+  }
+  EXPECT_EQ(his, 10u);
+  EXPECT_EQ(counted, 290u);
+  EXPECT_EQ(others, 105u);
+}
+
+TEST_F(AuditTrailTest, RepeatsAreSummedUp_NothingIsSaidOfOneProcess) {
+  AuditTrail trail(Options(), clock_);
+  Caller root = User(0, "root");
+  root.pid = 5;
+  root.observed_executable = "/usr/bin/one";
+  root.system_unit = "one.service";
+  root.login_uid = 1000;
+  root.login_name = "alice";
+  Caller other = root;
+  other.login_uid = 1001;
+  other.login_name = "bob";
+  for (int i = 0; i < 3; ++i) {
+    trail.NoteRefusal(root, "access/token", "reg-1", RegistrationNotFound());
+    trail.NoteRefusal(other, "access/token", "reg-1", RegistrationNotFound());
+  }
+  trail.NoteRefusal(other, "access/manage", "reg-1", RegistrationNotFound());
+  trail.NoteDelivery(root, "reg-1", "hash");
+  trail.NoteDelivery(root, "reg-1", "hash");
+  size_t sums = 0;
+  for (const AuditEntry& one : Read(trail)) {
+    if (one.repeats == 0) continue;
+    ++sums;
+    EXPECT_EQ(one.pid, 0);
+    EXPECT_EQ(one.executable, "");
+    const bool delivery = one.operation == "TokenService/GetAccessToken";
+    EXPECT_EQ(one.unit, delivery ? "one.service" : "");
+    EXPECT_EQ(one.repeats, delivery ? 1u : 2u);
+  }
+  EXPECT_EQ(sums, 3u) << "each by whom the person logged in as";
+}
+
+TEST_F(AuditTrailTest, OneUserReadsVeryOften_OthersStillCan) {
+  AuditTrail trail(Options(), clock_);
+  AuditLog::Query query;
+  query.follow = true;
+  query.uid = 1000;
+  std::vector<std::shared_ptr<AuditLog::Reading>> kept;
+  for (int i = 0; i < 4; ++i) kept.push_back(trail.Read(query, [] {}).value());
+  EXPECT_EQ(ReasonOf(trail.Read(query, [] {}).status()), Reason::kRateLimited);
+  query.uid = 1001;
+  EXPECT_TRUE(trail.Read(query, [] {}).ok());
+  query.uid = 1000;
+  query.administrator = true;
+  EXPECT_TRUE(trail.Read(query, [] {}).ok());
+}
+
+TEST_F(AuditTrailTest, OnlyOneRegistrationIsReadAndAFileCannotBe_TheOthersAre) {
+  AuditTrail::Options options = Options();
+  options.files.file_size = 100;  // a batch each
+  AuditTrail trail(options, clock_);
+  for (const char* id : {"reg-1", "reg-\"2", "reg-1"}) {
+    trail.Note(&alice_, "a", id, absl::OkStatus(), {});
+    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+  }
+  const std::string first = ListAuditFiles(dir_.File("audit")).at(1).path;
+  ASSERT_EQ(rename(first.c_str(), (first + ".old").c_str()), 0);
+  ASSERT_EQ(symlink((first + ".old").c_str(), first.c_str()), 0);
+  AuditLog::Query query;
+  const auto count = [&](const std::string& id) {
+    query.registration_id = id;
+    query.wanted = [id](const AuditEntry& one) { return one.registration_id == id; };
+    return Read(trail, query).size();
+  };
+  EXPECT_EQ(count("reg-\"2"), 1u);
+  EXPECT_EQ(count("reg-1"), 1u) << "the other one is in the file that is no file";
+}
+
+// ---- checkpoints
+
+// Where heads are sent to.
+struct Published {
+  absl::Status Take(const AuditHead& head, const std::string& thumbprint) {
+    MutexLock lock(mu);
+    heads.emplace_back(head, thumbprint);
+    return outcome;
+  }
+  std::vector<std::pair<AuditHead, std::string>> All() {
+    MutexLock lock(mu);
+    return heads;
+  }
+  Mutex mu;
+  std::vector<std::pair<AuditHead, std::string>> heads ABSL_GUARDED_BY(mu);
+  absl::Status outcome;
+};
+
+TEST_F(AuditTrailTest, StartsAndEnds_TheHeadIsSentOutEachTime) {
+  Published published;
+  AuditTrail::Options options = Options();
+  options.publish = [&](const AuditHead& head, const std::string& key) {
+    return published.Take(head, key);
+  };
+  const LogLevel level = GetLogLevel();
+  SetLogLevel(LogLevel::kError);  // which has no part in it
+  {
+    AuditTrail trail(options, clock_);
+    trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+    ASSERT_GE(published.All().size(), 2u);
+    EXPECT_EQ(published.All()[0].first.sequence, 1u);
+    EXPECT_TRUE(published.All().back().first == trail.condition().head);
+    EXPECT_EQ(published.All().back().second, "none");
+    trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
+  }
+  SetLogLevel(level);
+  EXPECT_EQ(published.All().back().first.sequence, 3u);
+}
+
+TEST_F(AuditTrailTest, HeadCannotBeSentOut_IsTheCheckpointsErrorAndItIsTriedAgain) {
+  Published published;
+  published.outcome = MakeError(Reason::kStoreUnavailable, "no journal");
+  AuditTrail::Options options = Options();
+  options.checkpoint_every = absl::Milliseconds(50);
+  options.publish = [&](const AuditHead& head, const std::string& key) {
+    return published.Take(head, key);
+  };
+  FakeKeyService keys;
+  TimerThread scheduler(clock_);
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "label");
+  AuditTrail trail(options, clock_);
+  trail.SignWith(key);
+  const auto sent = [&] {
+    size_t count = 0;
+    for (const auto& one : published.All()) count += one.second != "none";
+    return count;
+  };
+  Await([&] { return sent() >= 2; });
+  EXPECT_EQ(ReasonOf(trail.condition().signing), Reason::kStoreUnavailable);
+}
+
+TEST_F(AuditTrailTest, HardwareDoesNotAnswer_LinesStayUncovered) {
+  FakeKeyService keys;
+  keys.set_hold(true);
+  TimerThread scheduler(clock_);
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "label");
+  AuditTrail::Options options = Options();
+  options.checkpoint_every = absl::Milliseconds(50);
+  AuditTrail trail(options, clock_);
+  trail.SignWith(key);
+  trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+  Await([&] { return keys.held() > 0 && trail.condition().uncovered_since.has_value(); });
+  EXPECT_FALSE(trail.condition().checkpoint.has_value());
+  keys.set_hold(false);
+  keys.ReleaseAll();
+  Await([&] { return trail.condition().checkpoint.has_value(); });
+  Await([&] { return !trail.condition().uncovered_since.has_value(); });
+}
+
 TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
   FakeKeyService keys;
   TimerThread scheduler(clock_);
-  AuditKey key(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditKey key(keys, scheduler, key_log_, dir_.File(""), "smartkeyd:instance:audit:1");
   AuditTrail::Options options = Options();
   options.checkpoint_every = absl::Milliseconds(50);
   std::string thumbprint;
@@ -295,7 +521,7 @@ TEST_F(AuditTrailTest, QuarterOfAnHourHasPassed_AHardwareKeySignsTheHead) {
     thumbprint = found.key_thumbprints[0];
   }
   // The key is found again, not made anew.
-  AuditKey again(keys, scheduler, File("key.json"), "smartkeyd:instance:audit:1");
+  AuditKey again(keys, scheduler, key_log_, dir_.File(""), "smartkeyd:instance:audit:1");
   AuditTrail trail(options, clock_);
   trail.SignWith(again);
   trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});

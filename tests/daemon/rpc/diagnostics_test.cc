@@ -177,6 +177,12 @@ TEST_F(DiagnosedServices, CheckpointHasNoSignature_IsFound) {
   condition.checkpoint = AuditHead{.sequence = 12, .hash = std::string(32, 'h')};
   audit_.set_condition(condition);
   EXPECT_EQ(Run("audit").at(61).outcome(), Result::PASSED);
+  condition.uncovered_since = clock_.Now() - absl::Minutes(20);
+  audit_.set_condition(condition);
+  EXPECT_EQ(Run("audit").at(61).outcome(), Result::PASSED);
+  condition.uncovered_since = clock_.Now() - absl::Minutes(40);
+  audit_.set_condition(condition);
+  EXPECT_EQ(Run("audit").at(61).outcome(), Result::SUSPICIOUS);
   condition.signing = MakeError(Reason::kHardwareAbsent, "no TPM");
   audit_.set_condition(condition);
   EXPECT_EQ(Run("audit").at(61).outcome(), Result::BROKEN);
