@@ -153,9 +153,11 @@ grpc::ServerWriteReactor<Response>* StreamAuditLog(const ServiceParts& parts, co
   if (absl::Status status = parts.access.CheckCaller(caller); !status.ok()) {
     call->Finish(status);
   } else if (request.verify() && !caller.admin) {
-    call->Finish(WithRemedy(MakeError(Reason::kNotPermitted,
-                                      "the chain of the audit log is an administrator's to check"),
-                            "as root: 'smartkeyctl audit --verify'"));
+    const absl::Status refusal =
+        WithRemedy(MakeError(Reason::kNotPermitted,
+                             "the chain of the audit log is an administrator's to check"),
+                   "as root: 'smartkeyctl audit --verify'");
+    call->Finish(parts.access.Noted(refusal, caller, "manage", ""));
   } else if (request.verify()) {
     Verify(parts, request, call);
   } else {
