@@ -143,7 +143,8 @@ def run(stack, minutes):
     # One key of the cache; each token is replaced from half of its life on, each fault may cost two requests more.
     most = took / (LIFETIME / 2) + 3 * faults + 2 * restarts + 10
     check(took / LIFETIME / 4 <= asked <= most, f"{asked} token requests, at most {most:.0f} are explained")
-    stack.switches(token_error=None, token_answer=None, drop_before={}, drop_after={}, delay_ms={})
+    stack.switches(token_error=None, token_answer=None,
+                   **{name: {"token": None} for name in ("drop_before", "drop_after", "delay_ms")})
     wait_for(lambda: stack.ctl(ALICE, "token", SERVER).code == 0, "a token once more")
     check(stack.ctl("root", "audit", "--verify").code == 0, "the audit log is whole")
     state = stack.ctl(ALICE, "--json", "list").json()["registrations"][0]["state"]
