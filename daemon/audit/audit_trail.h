@@ -45,7 +45,7 @@ class AuditTrail : public AuditLog {
         4096;                   // different lines whose repeats are counted; they fit into the ring
     size_t most_readers = 128;  // at once, beside administrators
     size_t most_readers_of_one = 4;
-    size_t lines_per_user = 120;  // in `sum_up_every`; administrators have no limit
+    size_t lines_per_user = 600;  // in `sum_up_every`; administrators have no limit
     // Sends a head to where whoever owns this machine's disk cannot take it back; `thumbprint` of
     // the key that signed it is "none" without one. Empty: nowhere. Called by the log's thread.
     std::function<absl::Status(const AuditHead& head, const std::string& thumbprint)> publish;
