@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -104,8 +105,18 @@ class MetricsServer::Http : private httplib::Server {
         continue;
       }
       TimedStream stream(socket.get(), ended_.get());
-      bool closed = false;
-      process_request(stream, /*close_connection=*/true, closed, nullptr);
+      Answer(*this, stream);
+    }
+  }
+
+  // Later versions of httplib (Debian 13) are told the two ends' addresses, which are none here.
+  template <typename Self>
+  static void Answer(Self& self, TimedStream& stream) {
+    bool closed = false;
+    if constexpr (requires { self.process_request(stream, true, closed, nullptr); }) {
+      self.process_request(stream, /*close_connection=*/true, closed, nullptr);
+    } else {
+      self.process_request(stream, "", 0, "", 0, /*close_connection=*/true, closed, nullptr);
     }
   }
 
