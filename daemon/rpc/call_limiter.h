@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/rate_budget.h"
+#include "daemon/model/caller.h"
 
 namespace smartkey {
 
-// What a uid may ask for over all of its connections: how many calls a second that cost something,
+// What a user may ask for over all of his connections: how many calls a second that cost something,
 // be it the hardware, the network, the disk, the user database or a look at every registration; and
 // how many writes at a time. Cached tokens and the like are not counted.
 //
@@ -22,11 +22,14 @@ namespace smartkey {
 // without a limit, one user who asks and cancels in a loop would queue up writes before everybody
 // else's.
 //
-//   if (absl::Status status = limits->Admit(caller.uid); !status.ok()) return status;
+//   if (absl::Status status = limits->Admit(caller); !status.ok()) return status;
 //
-//   absl::StatusOr<CallLimiter::Slot> slot = limits->TakeWrite(caller.uid);
+//   absl::StatusOr<CallLimiter::Slot> slot = limits->TakeWrite(caller);
 //   if (!slot.ok()) return slot.status();
 //   store.Update(id, change, [slot = *std::move(slot)](auto updated) mutable { slot.Release(); });
+//
+// A uid in a container is another user than the same uid outside: whoever builds the container
+// chose it, and is not to use up what its namesake may do.
 //
 // A slot belongs into what the store calls back, not into the call, which may end long before.
 // Thread-safe; held by shared_ptr, so that a slot may outlive everything else.
@@ -42,11 +45,11 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
 
    private:
     friend class CallLimiter;
-    Slot(std::shared_ptr<CallLimiter> limiter, uid_t uid)
-        : limiter_(std::move(limiter)), uid_(uid) {}
+    Slot(std::shared_ptr<CallLimiter> limiter, std::string user)
+        : limiter_(std::move(limiter)), user_(std::move(user)) {}
 
     std::shared_ptr<CallLimiter> limiter_;  // null after Release() and when moved from
-    uid_t uid_;
+    std::string user_;
   };
 
   struct Limits {
@@ -60,15 +63,16 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
   static std::shared_ptr<CallLimiter> Make(const Clock& clock) { return Make(clock, Limits()); }
 
   // Counts a call. Errors: kRateLimited, with the time until the next.
-  absl::Status Admit(uid_t uid);
+  absl::Status Admit(const Caller& caller);
 
-  // The same when it is called, for what may turn out to cost nothing. Not to outlive this.
-  std::function<absl::Status()> Admission(uid_t uid) {
-    return [this, uid] { return Admit(uid); };
+  // The same when it is called, for what may turn out to cost nothing. Not to outlive
+  // this or the caller.
+  std::function<absl::Status()> Admission(const Caller& caller) {
+    return [this, &caller] { return Admit(caller); };
   }
 
   // Counts a call and gives it a write. Errors: kRateLimited, with the time to wait.
-  absl::StatusOr<Slot> TakeWrite(uid_t uid);
+  absl::StatusOr<Slot> TakeWrite(const Caller& caller);
 
  private:
   CallLimiter(const Clock& clock, Limits limits)
@@ -81,7 +85,7 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
   const Limits limits_;
   Mutex mu_;
   RateBudget calls_ ABSL_GUARDED_BY(mu_);
-  std::map<uid_t, int> under_way_ ABSL_GUARDED_BY(mu_);  // only uids that have some
+  std::map<std::string, int> under_way_ ABSL_GUARDED_BY(mu_);  // only of those who have some
 };
 
 }  // namespace smartkey

@@ -148,7 +148,7 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
   absl::StatusOr<EnrollmentRequest> translated = Translate(*request);
   if (!translated.ok()) return FinishNow(context, translated.status());
   translated->redirect_uri = request->redirect_uri();
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::BeginEnrollmentResponse>::Start(
@@ -181,7 +181,7 @@ grpc::ServerUnaryReactor* EnrollmentService::BeginEnrollment(
 grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
     grpc::CallbackServerContext* context, const v1::CompleteEnrollmentRequest* request,
     v1::CompleteEnrollmentResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   if (request->redirect_query().size() > kMaxRedirect) {
@@ -215,7 +215,7 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
 grpc::ServerUnaryReactor* EnrollmentService::CancelEnrollment(
     grpc::CallbackServerContext* context, const v1::CancelEnrollmentRequest* request,
     v1::CancelEnrollmentResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::CancelEnrollmentResponse>::Start(
@@ -264,7 +264,7 @@ grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchE
 grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
     grpc::CallbackServerContext* context, const v1::EnrollWithInitialTokenRequest* request,
     v1::EnrollWithInitialTokenResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   if (absl::Status status = CheckOwner(request->owner()); !status.ok()) {

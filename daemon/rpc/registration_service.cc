@@ -61,7 +61,7 @@ AuditFacts ChangesOf(const v1::UpdateRegistrationRequest& request) {
 grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
     grpc::CallbackServerContext* context, const v1::ListRegistrationsRequest* request,
     v1::ListRegistrationsResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   std::vector<Snapshot> all = parts_.access.List(caller_);
@@ -107,7 +107,7 @@ grpc::ServerUnaryReactor* RegistrationService::GetRegistration(
     grpc::CallbackServerContext* context, const v1::GetRegistrationRequest* request,
     v1::GetRegistrationResponse* response) {
   absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   FillRegistration(**registration, caller_, parts_.access, parts_.standings,
                    response->mutable_registration());
@@ -119,13 +119,13 @@ grpc::ServerUnaryReactor* RegistrationService::UpdateRegistration(
     v1::UpdateRegistrationResponse* response) {
   // Who may is asked first: what is wrong with a change is nobody else's business.
   absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   if (absl::Status status = CheckUpdate(*request); !status.ok()) return FinishNow(context, status);
   if (request->has_owner()) {
     return ChangeOwner(context, request, *std::move(registration), response);
   }
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   absl::optional<Identifying> name, label;
@@ -179,9 +179,9 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
     grpc::CallbackServerContext* context, const v1::DeleteRegistrationRequest* request,
     v1::DeleteRegistrationResponse* response) {
   absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   const std::vector<Generation>& generations = (*registration)->generations;

@@ -47,7 +47,7 @@ grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
     v1::SuspendRegistrationsResponse* response) {
   const absl::StatusOr<RegistrationTarget> target = FromProto(request->target());
   if (!target.ok()) return FinishNow(context, target.status());
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::SuspendRegistrationsResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
@@ -73,7 +73,7 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
     v1::ResumeRegistrationsResponse* response) {
   const absl::StatusOr<RegistrationTarget> target = FromProto(request->target());
   if (!target.ok()) return FinishNow(context, target.status());
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::ResumeRegistrationsResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));
@@ -100,7 +100,7 @@ grpc::ServerUnaryReactor* RegistrationService::RotateKey(grpc::CallbackServerCon
                                                          const v1::RotateKeyRequest* request,
                                                          v1::RotateKeyResponse*) {
   const absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const auto algorithm = AlgorithmFromProto(request->algorithm());
   if (!algorithm.ok()) return FinishNow(context, algorithm.status());

@@ -54,7 +54,7 @@ grpc::ServerUnaryReactor* RegistrationService::ChangeOwner(
                                             OperationName(Operation::kManage), registration->id);
   if (status.ok()) status = CheckAlone(*request);
   if (!status.ok()) return FinishNow(context, status);
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   using Response = v1::UpdateRegistrationResponse;

@@ -43,8 +43,8 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
   // By its id from here on: a name may go to another one.
   std::string only;
   if (!request->registration().empty()) {
-    absl::StatusOr<Snapshot> one = parts_.access.Find(
-        caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
+    absl::StatusOr<Snapshot> one = parts_.access.Find(caller_, request->registration(),
+                                                      Operation::kSee, limits_->Admission(caller_));
     if (!one.ok()) {
       call->Finish(one.status());
       return call->reactor();
@@ -87,7 +87,7 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
 
 grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* RegistrationService::ReadAuditLog(
     grpc::CallbackServerContext*, const v1::ReadAuditLogRequest* request) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     auto call = PulledStreamCall<v1::ReadAuditLogResponse>::Make();
     call->Finish(status);
     return call->reactor();

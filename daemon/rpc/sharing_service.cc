@@ -61,7 +61,7 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
     v1::ShareRegistrationResponse* response) {
   // Who may is asked first: what is wrong with a share is nobody else's business.
   const absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   absl::StatusOr<Principal> principal = ParsePrincipal(request->principal());
   if (!principal.ok()) return FinishNow(context, principal.status());
@@ -80,7 +80,7 @@ grpc::ServerUnaryReactor* SharingService::ShareRegistration(
   absl::Status fits = CheckShare(*terms, parts_.clock.Now());
   if (fits.ok()) fits = CheckShareScopes(*terms, **registration);
   if (!fits.ok()) return FinishNow(context, fits);
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::ShareRegistrationResponse>::Start(
@@ -126,11 +126,11 @@ grpc::ServerUnaryReactor* SharingService::UnshareRegistration(
     grpc::CallbackServerContext* context, const v1::UnshareRegistrationRequest* request,
     v1::UnshareRegistrationResponse* response) {
   const absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kManage, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const absl::StatusOr<Principal> principal = ParsePrincipal(request->principal());
   if (!principal.ok()) return FinishNow(context, principal.status());
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::UnshareRegistrationResponse>::Start(
@@ -170,7 +170,7 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
                                                         const v1::ExplainAccessRequest* request,
                                                         v1::ExplainAccessResponse* response) {
   const absl::StatusOr<Snapshot> registration = parts_.access.Find(
-      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_.uid));
+      caller_, request->registration(), Operation::kSee, limits_->Admission(caller_));
   if (!registration.ok()) return FinishNow(context, registration.status());
   const bool manages =
       parts_.access.RightTo(caller_, **registration).operations.Has(Operation::kManage);
@@ -193,8 +193,7 @@ grpc::ServerUnaryReactor* SharingService::ExplainAccess(grpc::CallbackServerCont
     if (!one.ok()) return FinishNow(context, one.status());
     if (absl::Status status = Merge(*one, all); !status.ok()) return FinishNow(context, status);
   }
-  absl::StatusOr<CallLimiter::Slot> slot =
-      limits_->TakeWrite(caller_.uid);  // for the look-up's thread
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);  // for the look-up's thread
   if (!slot.ok()) return FinishNow(context, slot.status());
   auto call = PendingUnaryCall<v1::ExplainAccessResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kLimit));

@@ -84,7 +84,7 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
     grpc::CallbackServerContext*, const v1::RequestAccessRequest* request) {
   using Call = PulledStreamCall<v1::RequestAccessResponse>;
   auto call = Call::Make();
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     call->Finish(status);
     return call->reactor();
   }
@@ -118,7 +118,7 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
 grpc::ServerUnaryReactor* SharingService::ListAccessRequests(
     grpc::CallbackServerContext* context, const v1::ListAccessRequestsRequest* request,
     v1::ListAccessRequestsResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   std::string only;
@@ -152,7 +152,7 @@ grpc::ServerUnaryReactor* SharingService::ResolveAccessRequest(
   }
   absl::StatusOr<Share> terms = ShareTermsFromProto(*request, caller_, parts_.clock.Now());
   if (!terms.ok()) return FinishNow(context, terms.status());
-  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_.uid);
+  absl::StatusOr<CallLimiter::Slot> slot = limits_->TakeWrite(caller_);
   if (!slot.ok()) return FinishNow(context, slot.status());
 
   auto call = PendingUnaryCall<v1::ResolveAccessRequestResponse>::Start(

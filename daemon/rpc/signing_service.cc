@@ -28,7 +28,7 @@ absl::Status StillServes(const AccessPolicy& access, const Caller& caller, const
 grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
     grpc::CallbackServerContext* context, const v1::SignClientAssertionRequest* request,
     v1::SignClientAssertionResponse* response) {
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   absl::StatusOr<RegistrationStore::Snapshot> registration =

@@ -37,7 +37,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     const v1::GetAccessTokenRequest& request) const {
   if (request.has_registration() && !request.registration().empty()) {
     return parts_.access.Find(caller_, request.registration(), Operation::kToken,
-                              limits_->Admission(caller_.uid));
+                              limits_->Admission(caller_));
   }
   const v1::RegistrationContext& wanted = request.context();
   if (wanted.app().empty() || wanted.fhir_base().empty()) {
@@ -47,7 +47,7 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
   std::vector<Snapshot> fitting = parts_.access.ListOwn(caller_);
   KeepFitting(wanted, fitting);
   if (fitting.empty()) {
-    if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) return status;
+    if (absl::Status status = limits_->Admit(caller_); !status.ok()) return status;
     fitting = parts_.access.List(caller_);
     KeepFitting(wanted, fitting);
   }
@@ -133,7 +133,7 @@ grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
     grpc::CallbackServerContext* context, const v1::ReportRejectedTokenRequest* request,
     v1::ReportRejectedTokenResponse* response) {
   // Counted for the owner too: what is no token of ours costs him nothing further down.
-  if (absl::Status status = limits_->Admit(caller_.uid); !status.ok()) {
+  if (absl::Status status = limits_->Admit(caller_); !status.ok()) {
     return FinishNow(context, status);
   }
   absl::StatusOr<RegistrationStore::Snapshot> registration =

@@ -9,6 +9,7 @@ Each kind has the same methods, so that one story can be told of both:
 """
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
@@ -157,7 +158,8 @@ class Token:
     def kill_module(self):
         pid = self.module_pid()
         if pid is not None:
-            os.kill(pid, 9)
+            with contextlib.suppress(ProcessLookupError):  # its end was under way
+                os.kill(pid, 9)
         return pid
 
     def key_provider(self):

@@ -10,12 +10,17 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "tests/fakes/callers.h"
 #include "tests/fakes/fake_clock.h"
 
 namespace smartkey {
 namespace {
 
 const SystemClock kClock;
+
+Caller Uid(uid_t uid) {
+  return User(uid, "somebody");
+}
 
 // With so many writes at a time, and more calls than a test makes.
 std::shared_ptr<CallLimiter> Limiter(int writes) {
@@ -25,49 +30,59 @@ std::shared_ptr<CallLimiter> Limiter(int writes) {
 TEST(CallLimiter, MoreCallsThanAUserMayMake_AreRefusedUntilTimeHasPassed) {
   FakeClock clock;
   const auto limiter = CallLimiter::Make(clock, {3, 2, 8});
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(limiter->Admit(1000).ok());
-  const absl::Status refused = limiter->Admit(1000);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(limiter->Admit(Uid(1000)).ok());
+  const absl::Status refused = limiter->Admit(Uid(1000));
   EXPECT_EQ(ReasonOf(refused), Reason::kRateLimited);
   EXPECT_EQ(RetryAfterOf(refused), absl::Milliseconds(500));
-  EXPECT_FALSE(limiter->TakeWrite(1000).ok());
-  EXPECT_TRUE(limiter->Admit(1001).ok());
+  EXPECT_FALSE(limiter->TakeWrite(Uid(1000)).ok());
+  EXPECT_TRUE(limiter->Admit(Uid(1001)).ok());
   clock.Advance(absl::Milliseconds(500));
-  EXPECT_TRUE(limiter->Admit(1000).ok());
-  EXPECT_FALSE(limiter->Admit(1000).ok());
+  EXPECT_TRUE(limiter->Admit(Uid(1000)).ok());
+  EXPECT_FALSE(limiter->Admit(Uid(1000)).ok());
+}
+
+TEST(CallLimiter, SameUidInAContainer_UsesUpNothingOfTheUserOutside) {
+  FakeClock clock;
+  const auto limiter = CallLimiter::Make(clock, {1, 1, 1});
+  Caller inside = Uid(1000);
+  inside.in_container = true;
+  EXPECT_TRUE(limiter->TakeWrite(inside).ok());
+  EXPECT_FALSE(limiter->Admit(inside).ok());
+  EXPECT_TRUE(limiter->TakeWrite(Uid(1000)).ok());
 }
 
 TEST(CallLimiter, OneMoreThanTheLimitIsRefusedWithATimeToComeBack) {
   const auto limiter = Limiter(2);
-  const auto first = limiter->TakeWrite(1000);
-  auto second = limiter->TakeWrite(1000);
+  const auto first = limiter->TakeWrite(Uid(1000));
+  auto second = limiter->TakeWrite(Uid(1000));
   ASSERT_TRUE(first.ok() && second.ok());
-  const absl::Status refused = limiter->TakeWrite(1000).status();
+  const absl::Status refused = limiter->TakeWrite(Uid(1000)).status();
   EXPECT_EQ(ReasonOf(refused), Reason::kRateLimited);
   EXPECT_EQ(RetryAfterOf(refused), absl::Seconds(1));
-  EXPECT_TRUE(limiter->TakeWrite(1001).ok()) << "another user's count is another one";
+  EXPECT_TRUE(limiter->TakeWrite(Uid(1001)).ok()) << "another user's count is another one";
 
   second->Release();
   second->Release();  // once is once
-  auto third = limiter->TakeWrite(1000);
+  auto third = limiter->TakeWrite(Uid(1000));
   EXPECT_TRUE(third.ok());
-  EXPECT_FALSE(limiter->TakeWrite(1000).ok());
+  EXPECT_FALSE(limiter->TakeWrite(Uid(1000)).ok());
 }
 
 TEST(CallLimiter, ASlotEndsOnceWhereItWasMovedTo) {
   const auto limiter = Limiter(1);
   {
-    auto slot = limiter->TakeWrite(1000);
+    auto slot = limiter->TakeWrite(Uid(1000));
     ASSERT_TRUE(slot.ok());
     CallLimiter::Slot moved = *std::move(slot);
-    EXPECT_FALSE(limiter->TakeWrite(1000).ok());
+    EXPECT_FALSE(limiter->TakeWrite(Uid(1000)).ok());
   }
-  EXPECT_TRUE(limiter->TakeWrite(1000).ok())
+  EXPECT_TRUE(limiter->TakeWrite(Uid(1000)).ok())
       << "a callback that was dropped without a call counts too";
 }
 
 TEST(CallLimiter, ASlotMayOutliveItsLimiter) {
   auto limiter = Limiter(1);
-  auto slot = limiter->TakeWrite(1000);
+  auto slot = limiter->TakeWrite(Uid(1000));
   limiter.reset();
   slot->Release();
 }
@@ -79,7 +94,7 @@ TEST(CallLimiter, ManyThreadsNeverHoldMoreThanTheLimit) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 2000; ++i) {
-        auto slot = limiter->TakeWrite(1000);
+        auto slot = limiter->TakeWrite(Uid(1000));
         if (!slot.ok()) continue;
         const int now = ++held;
         int seen = most;
