@@ -192,8 +192,13 @@ def life(stack):
     install("next")
     metrics = "/run/smartkeyd-metrics/metrics.sock"
     stack.write_config(policy="", extra=f'[metrics]\nsocket = "{metrics}"\n')
+    with open(CONFIG, encoding="utf-8") as file:
+        text = file.read()
+    with open(CONFIG, "w", encoding="utf-8") as file:
+        file.write(text.replace('admin_group = "root"', 'admin_group = "smartkey-admin"'))
     stack.start_daemon()
-    check(mode_and_owners(metrics) == ("0660", SERVICE, "smartkey-admin"), "its metrics are for the administrators")
+    check(mode_and_owners(metrics) == ("0660", "smartkeyd", "smartkey-admin"),
+          f"its metrics are for the administrators {mode_and_owners(metrics)}")
     check(list_of(ALICE) == [], "a new installation begins anew")
     check(stack.enroll(ALICE).code == 0, "and enrolls")
 
