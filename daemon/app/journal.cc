@@ -16,6 +16,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -74,7 +76,10 @@ absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbpri
     result =
         SendFields(LogLevel::kInfo, line, {{"audit_head", head.ToString()}, {"key", thumbprint}});
   } else {
-    result = dprintf(STDERR_FILENO, "%s\n", line.c_str()) < 0 ? -errno : 0;
+    // As every line of the log there looks (base/log.cc).
+    const std::string time =
+        absl::FormatTime("%Y-%m-%dT%H:%M:%E3S%Ez", absl::Now(), absl::LocalTimeZone());
+    result = dprintf(STDERR_FILENO, "%s info %s\n", time.c_str(), line.c_str()) < 0 ? -errno : 0;
   }
   if (result >= 0) return absl::OkStatus();
   return MakeError(
