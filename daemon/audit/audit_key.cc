@@ -241,7 +241,6 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
     request.label = label_;
     keys_.CreateKey(std::move(request), [self = shared_from_this(), why = std::move(why),
                                          provider = status.capabilities->provider,
-
                                          text = std::move(text), done = std::move(done)](
                                             absl::StatusOr<CreatedKey> created) mutable {
       if (!created.ok()) return done(created.status());

@@ -8,7 +8,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "tests/clients/temp_dir.h"
 
 namespace smartkey {
 namespace {
@@ -25,19 +25,13 @@ constexpr char kRequest[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 class MetricsServerTest : public testing::Test {
  protected:
   MetricsServerTest() {
-    char name[] = "/tmp/smartkey-metrics-XXXXXX";
-    directory_ = mkdtemp(name);
-    path_ = directory_ + "/metrics.sock";
     auto listener = Listener::Create({path_});
     EXPECT_TRUE(listener.ok()) << listener.status();
     // More than a socket's buffer takes at once.
     server_ = std::make_unique<MetricsServer>(*std::move(listener),
                                               [] { return std::string(1 << 20, 'm'); });
   }
-  ~MetricsServerTest() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  ~MetricsServerTest() override { server_.reset(); }
 
   UniqueFd Connect() const {
     UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -63,7 +57,8 @@ class MetricsServerTest : public testing::Test {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
   }
 
-  std::string directory_, path_;
+  TempDir dir_;
+  const std::string path_ = dir_.File("metrics.sock");
   std::unique_ptr<MetricsServer> server_;
 };
 
