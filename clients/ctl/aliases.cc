@@ -116,83 +116,75 @@ std::string Aliases::ReplaceKnown(absl::string_view text) const {
   return out;
 }
 
-// "user:NAME", also of somebody who is in no list: a policy names him.
-std::string Aliases::ReplacePrincipals(absl::string_view text) {
+// Goes through a text: `find` says, for each place, what is to be replaced there, if anything; all
+// else is kept.
+template <typename Find>
+std::string Aliases::Replace(absl::string_view text, Find find) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    size_t value = 0;
-    for (const absl::string_view kind : {"user:", "uid:", "group:", "unit:"}) {
-      if (StandsAt(text, at, kind)) value = at + kind.size();
-    }
-    const size_t end =
-        EndOfRun(text, value, [](char c) { return !absl::StrContains(" \t\n,;+'\"()<", c); });
-    if (value == 0 || end == value) {
+    const Match match = find(at);
+    if (match.end <= at) {
       out.push_back(text[at++]);
       continue;
     }
-    size_t last = end;
-    while (last > value && (text[last - 1] == ':' || text[last - 1] == '.')) --last;
-    absl::StrAppend(&out, text.substr(at, value - at),
-                    WordFor("principal", std::string(text.substr(value, last - value))));
-    at = last;
+    const absl::string_view value = text.substr(match.begin, match.end - match.begin);
+    absl::StrAppend(
+        &out, text.substr(at, match.begin - at),
+        match.kind == nullptr ? std::string(value) : WordFor(match.kind, std::string(value)));
+    at = match.end;
   }
   return out;
+}
+
+// "user:NAME", also of somebody who is in no list: a policy names him.
+std::string Aliases::ReplacePrincipals(absl::string_view text) {
+  return Replace(text, [&](size_t at) -> Match {
+    for (const absl::string_view kind : {"user:", "uid:", "group:", "unit:"}) {
+      if (!StandsAt(text, at, kind)) continue;
+      const size_t begin = at + kind.size();
+      size_t end =
+          EndOfRun(text, begin, [](char c) { return !absl::StrContains(" \t\n,;+'\"()<", c); });
+      if (end == begin) return {};
+      while (end > begin && (text[end - 1] == ':' || text[end - 1] == '.')) --end;
+      return {"principal", begin, end};
+    }
+    return {};
+  });
 }
 
 // A name as RFC 2253 writes it: its values may hold anything, so all of the line goes.
 std::string Aliases::ReplaceIssuers(absl::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    size_t begin = absl::string_view::npos;
+  const auto rest_of_line = [&](size_t begin) -> Match {
+    return {"issuer", begin, std::min(text.find('\n', begin), text.size())};
+  };
+  return Replace(text, [&](size_t at) -> Match {
     constexpr absl::string_view kIssuedBy = "issued by ";
-    if (StandsAt(text, at, kIssuedBy)) begin = at + kIssuedBy.size();
+    if (StandsAt(text, at, kIssuedBy)) return rest_of_line(at + kIssuedBy.size());
     for (const absl::string_view type : {"CN=", "O=", "OU=", "C=", "L=", "ST=", "DC="}) {
-      if (StandsAt(text, at, type) && begin == absl::string_view::npos) {
-        begin = at;
-      }
+      if (StandsAt(text, at, type)) return rest_of_line(at);
     }
-    if (begin == absl::string_view::npos) {
-      out.push_back(text[at++]);
-      continue;
-    }
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    absl::StrAppend(&out, text.substr(at, begin - at),
-                    WordFor("issuer", std::string(text.substr(begin, end - begin))));
-    at = end;
-  }
-  return out;
+    return {};
+  });
 }
 
 std::string Aliases::ReplaceHosts(absl::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
+  return Replace(text, [&](size_t at) -> Match {
     const bool inside = at > 0 && IsOfHost(text[at - 1]);
     size_t end = EndOfRun(text, at, IsOfAddress);
     while (end > at && text[end - 1] == '.') --end;
     if (!inside && end > at && IsAddress(AF_INET6, text.substr(at, end - at))) {
-      out += WordFor("address", std::string(text.substr(at, end - at)));
-      at = end;
-      continue;
+      return {"address", at, end};
     }
     end = EndOfRun(text, at, IsOfHost);
     size_t last = end;
     while (last > at && (text[last - 1] == '.' || text[last - 1] == '-')) --last;
     const absl::string_view run = text.substr(at, last - at);
+    if (run.empty() || !IsOfWord(run.front())) return {};
+    if (IsAddress(AF_INET, run)) return {"address", at, last};
     const bool of_url = absl::EndsWith(text.substr(0, at), "://");
-    if (run.empty() || !IsOfWord(run.front())) {
-      out.push_back(text[at++]);
-    } else if (IsAddress(AF_INET, run)) {
-      out += WordFor("address", std::string(run));
-      at = last;
-    } else if (of_url || IsHost(run)) {
-      out += WordFor("host", std::string(run));
-      at = last;
-    } else {
-      absl::StrAppend(&out, text.substr(at, end - at));
-      at = end;
-    }
-  }
-  return out;
+    if (of_url || IsHost(run)) return {"host", at, last};
+    return {nullptr, at, end};  // no part of it is a host either
+  });
 }
 
 }  // namespace smartkey::ctl

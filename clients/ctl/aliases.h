@@ -25,6 +25,13 @@ class Aliases {
 
  private:
   const std::string& WordFor(const std::string& kind, const std::string& value);
+  // A part of a text, and for what kind of thing it gets a word; none: it stays as it is.
+  struct Match {
+    const char* kind = nullptr;
+    size_t begin = 0, end = 0;
+  };
+  template <typename Find>
+  std::string Replace(absl::string_view text, Find find);
   std::string ReplaceKnown(absl::string_view text) const;
   std::string ReplacePrincipals(absl::string_view text);
   std::string ReplaceIssuers(absl::string_view text);
