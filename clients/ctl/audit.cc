@@ -93,8 +93,19 @@ absl::Status RunRead(const Session& session, const Arguments& arguments) {
   }
 }
 
+bool AllFits(const client::AuditVerification& found) {
+  return !found.first_broken.has_value() && found.problems.empty();
+}
+
+std::string SignedText(const client::AuditVerification& found) {
+  if (found.signed_sequence > 0) return absl::StrCat("up to entry ", found.signed_sequence);
+  return found.signed_checkpoints == 0 ? "nothing yet" : "nothing that can be relied on";
+}
+
 std::string VerificationText(const client::AuditVerification& found) {
   Record record;
+  record.Add("Result",
+             AllFits(found) ? "everything fits" : "NOT everything fits: see the problems below");
   record.Add("Entries", absl::StrCat(found.entries, " form an unbroken chain, from ",
                                      found.first_sequence, " on"));
   record.Add("Head", found.head);
@@ -103,9 +114,7 @@ std::string VerificationText(const client::AuditVerification& found) {
   }
   record.Add("Checkpoints", absl::StrCat(found.signed_checkpoints, " signed, ",
                                          found.unsigned_checkpoints, " without a signature"));
-  record.Add("Signed", found.signed_sequence == 0
-                           ? std::string("nothing yet")
-                           : absl::StrCat("up to entry ", found.signed_sequence));
+  record.Add("Signed", SignedText(found));
   record.Add("Signed by", found.key_thumbprints);
   record.Add("Anchored", found.anchored_sequence == 0
                              ? std::string("not: compare with a head that was kept elsewhere, "
@@ -125,8 +134,7 @@ absl::Status RunVerify(Session& session, const std::string& anchor) {
   const auto found = (*client)->VerifyAuditLog(anchor);
   if (!found.ok()) return found.status();
   session.out << (session.json ? ToJsonDocument(ToJson(*found)) : VerificationText(*found));
-  const bool as_wanted = !found->first_broken.has_value() && found->problems.empty() &&
-                         (anchor.empty() || found->anchored_sequence > 0);
+  const bool as_wanted = AllFits(*found) && (anchor.empty() || found->anchored_sequence > 0);
   if (!as_wanted) session.exit_code = ExitCode::kFailed;
   return absl::OkStatus();
 }

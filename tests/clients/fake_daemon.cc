@@ -2,6 +2,7 @@
 #include "tests/clients/fake_daemon.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -75,7 +76,7 @@ grpc::Status WireError(Reason reason) {
   return WireError(MakeError(reason, "refused by the fake"));
 }
 
-// All services in one class: no two of them have a method of the same name.
+// All services in one class: where two of them have a method of the same name, it is the same.
 struct FakeDaemon::Services : v1::EnrollmentService::Service,
                               v1::RegistrationService::Service,
                               v1::TokenService::Service,
@@ -87,13 +88,14 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
   mutable CondVar called;
   std::vector<std::string> calls ABSL_GUARDED_BY(mu);
   grpc::Status failure ABSL_GUARDED_BY(mu);
+  std::map<std::string, grpc::Status> failures ABSL_GUARDED_BY(mu);  // by method
   bool hang ABSL_GUARDED_BY(mu) = false;
   v1::Registration registration ABSL_GUARDED_BY(mu) = MercyRegistration();
   std::string redirect_uri ABSL_GUARDED_BY(mu) = "http://127.0.0.1/callback";
   std::function<void(v1::GetAccessTokenResponse&)> edit_token ABSL_GUARDED_BY(mu);
   std::function<void(v1::GetStatusResponse&)> edit_status ABSL_GUARDED_BY(mu);
   v1::ReloadConfigurationResponse reload ABSL_GUARDED_BY(mu);
-  grpc::Status reload_error ABSL_GUARDED_BY(mu);
+  v1::ReadAuditLogResponse verification ABSL_GUARDED_BY(mu);
   bool enrollment_ended ABSL_GUARDED_BY(mu) = false;
   bool completing ABSL_GUARDED_BY(mu) = false;
   v1::BeginEnrollmentRequest begin ABSL_GUARDED_BY(mu);
@@ -128,7 +130,8 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     calls.push_back(method);
     called.NotifyAll();
     while (hang && !context->IsCancelled()) called.WaitFor(mu, absl::Milliseconds(5));
-    return failure;
+    const auto found = failures.find(method);
+    return found != failures.end() ? found->second : failure;
   }
 
   grpc::Status Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -474,12 +477,41 @@ struct FakeDaemon::Services : v1::EnrollmentService::Service,
     return Enter("GetStatus", context);
   }
 
+  // One result, which names a server, and whom it is about.
+  grpc::Status RunDiagnostics(grpc::ServerContext* context, const v1::RunDiagnosticsRequest*,
+                              grpc::ServerWriter<v1::RunDiagnosticsResponse>* writer) override {
+    v1::RunDiagnosticsResponse result;
+    result.set_number(21);
+    result.set_area("servers");
+    result.set_check("server mercy");
+    result.set_outcome(v1::RunDiagnosticsResponse::BROKEN);
+    result.set_finding("alice's mercy at https://ehr.example.com/fhir is refused");
+    result.set_remedy("ask grace, who runs it");
+    writer->Write(result);
+    return Enter("RunDiagnostics", context);
+  }
+
+  grpc::Status GetMetrics(grpc::ServerContext* context, const v1::GetMetricsRequest*,
+                          v1::GetMetricsResponse* response) override {
+    response->set_text("smartkeyd_server_reachable{server=\"mercy\"} 1\n");
+    return Enter("GetMetrics", context);
+  }
+
+  // What a check finds. The owners' service has the same call.
+  grpc::Status ReadAuditLog(grpc::ServerContext* context, const v1::ReadAuditLogRequest*,
+                            grpc::ServerWriter<v1::ReadAuditLogResponse>* writer) override {
+    {
+      MutexLock lock(mu);
+      writer->Write(verification);
+    }
+    return Enter("ReadAuditLog", context);
+  }
+
   grpc::Status ReloadConfiguration(grpc::ServerContext* context,
                                    const v1::ReloadConfigurationRequest*,
                                    v1::ReloadConfigurationResponse* response) override {
     {
       MutexLock lock(mu);
-      if (!reload_error.ok()) return reload_error;
       *response = reload;
     }
     return Enter("ReloadConfiguration", context);
@@ -660,9 +692,14 @@ void FakeDaemon::SetReload(v1::ReloadConfigurationResponse reload) {
   services_->reload = std::move(reload);
 }
 
-void FakeDaemon::FailReloadWith(grpc::Status status) {
+void FakeDaemon::FailCallsOf(const std::string& method, grpc::Status status) {
   MutexLock lock(services_->mu);
-  services_->reload_error = std::move(status);
+  services_->failures[method] = std::move(status);
+}
+
+void FakeDaemon::SetVerification(v1::ReadAuditLogResponse found) {
+  MutexLock lock(services_->mu);
+  services_->verification = std::move(found);
 }
 
 void FakeDaemon::EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit) {

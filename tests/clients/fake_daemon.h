@@ -46,9 +46,12 @@ class FakeDaemon {
   // Changes the answer about the registration, the status or the token, before it is sent.
   void EditRegistration(std::function<void(v1::Registration&)> edit);
   void EditStatus(std::function<void(v1::GetStatusResponse&)> edit);
-  // What reloads answer; or are refused with, while all else is answered.
+  // Calls of one method are refused with this from now on, while all else is answered.
+  void FailCallsOf(const std::string& method, grpc::Status status);
+  // What reloads answer.
   void SetReload(v1::ReloadConfigurationResponse reload);
-  void FailReloadWith(grpc::Status status);
+  // What a check of the audit log finds.
+  void SetVerification(v1::ReadAuditLogResponse found);
   void EditToken(std::function<void(v1::GetAccessTokenResponse&)> edit);
   void SetRedirectUri(std::string registered);
   // How requests for access end.

@@ -243,7 +243,8 @@ TEST_F(SmartkeyctlTest, ReloadFails_AllMistakesAreShown) {
   EXPECT_THAT(status.out,
               HasSubstr("The last reload failed, and smartkeyd would not start anew, "
                         "because of:\n  /etc/smartkeyd/smartkeyd.toml:3: unknown key\n"));
-  daemon_.FailReloadWith(
+  daemon_.FailCallsOf(
+      "ReloadConfiguration",
       WireError(MakeError(Reason::kConfigInvalid,
                           "nothing was changed: /etc/smartkeyd/smartkeyd.toml:3: unknown key")));
   const Outcome outcome = Ctl({"reload"});
