@@ -80,6 +80,7 @@ class AuditCheck::Core {
     if (expected_.key.has_value() && !last_key_.empty() && last_key_ != *expected_.key) {
       Say(absl::StrCat("the newest signed checkpoint is not by the key that signs here, ",
                        *expected_.key, ", but by ", last_key_));
+      found_.signed_sequence = signed_here_;
     }
     return std::move(found_);
   }
@@ -221,8 +222,11 @@ class AuditCheck::Core {
       return;
     }
     ++found_.signed_checkpoints;
-    if (!broken()) found_.signed_sequence = head->sequence;
     last_key_ = JwkThumbprint(*key);
+    if (!broken()) {
+      found_.signed_sequence = head->sequence;
+      if (expected_.key == last_key_) signed_here_ = head->sequence;
+    }
     std::vector<std::string>& keys = found_.key_thumbprints;
     if (keys.size() < kMostSaid && std::find(keys.begin(), keys.end(), last_key_) == keys.end()) {
       keys.push_back(last_key_);
@@ -238,6 +242,7 @@ class AuditCheck::Core {
   AuditHead oldest_;                   // before the first line that is there
   absl::optional<AuditHead> removed_;  // as the log says last
   std::string last_key_;               // that signed
+  uint64_t signed_here_ = 0;           // up to where, with the key that signs now
   bool anchor_met_ = false;
   bool unreadable_ = false;  // the line before
   // Since the last break.

@@ -623,6 +623,7 @@ TEST_F(AuditFiles, LogIsWrittenAnewAndSignedByAnotherKey_IsSaid) {
   AuditVerification found = Check(writer.head());
   ASSERT_EQ(found.problems.size(), 1u);
   EXPECT_TRUE(absl::StrContains(found.problems[0], "not by the key that signs here"));
+  EXPECT_EQ(found.signed_sequence, 0u);
   // The key was replaced: the newest one counts.
   entries = {Checkpoint(writer.head(), key)};
   ASSERT_TRUE(writer.Append(entries, kNow).ok());
