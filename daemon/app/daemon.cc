@@ -76,7 +76,9 @@ AuditTrail::Options MakeAuditOptions(const Config& config) {
   options.files.max_size = uint64_t{1} << 20;
   options.files.max_size *= static_cast<uint64_t>(config.audit.max_size_mb);
   options.deny_when_full = config.audit.on_full == "deny";
-  options.publish = PublishAuditHead;
+  options.publish = [](const AuditHead& head, const std::string& thumbprint) {
+    return PublishAuditHead(head, thumbprint);
+  };
   return options;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/journal.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/unique_fd.h"
 
 namespace smartkey {
 namespace {
@@ -62,19 +65,37 @@ bool StderrIsTheJournal() {
          absl::StrCat(info.st_dev, ":", info.st_ino) == stream;
 }
 
+// 0, or a negative errno where nobody takes what is sent there.
+int TryJournal(const std::string& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path) return -ENAMETOOLONG;
+  memcpy(address.sun_path, socket_path.data(), socket_path.size());
+  const UniqueFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return -errno;
+  return connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0
+             ? 0
+             : -errno;
+}
+
 }  // namespace
 
 void LogToJournal() {
   if (StderrIsTheJournal()) SetLogSink(Send);
 }
 
-absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbprint) {
+absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbprint,
+                              const std::string& journal_socket) {
   const std::string line =
       absl::StrCat("checkpoint of the audit log audit_head=", head.ToString(), " key=", thumbprint);
   int result;
   if (StderrIsTheJournal()) {
-    result =
-        SendFields(LogLevel::kInfo, line, {{"audit_head", head.ToString()}, {"key", thumbprint}});
+    // sd_journal_sendv gives 0 also where there is no journal that could have it.
+    result = TryJournal(journal_socket);
+    if (result >= 0) {
+      result =
+          SendFields(LogLevel::kInfo, line, {{"audit_head", head.ToString()}, {"key", thumbprint}});
+    }
   } else {
     // As every line of the log there looks (base/log.cc).
     const std::string time =

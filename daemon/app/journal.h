@@ -13,8 +13,13 @@ namespace smartkey {
 // and so on, for journalctl to match. Call it before there are threads.
 void LogToJournal();
 
+// Where journald listens (systemd-journald.service(8)).
+inline constexpr char kJournalSocket[] = "/run/systemd/journal/socket";
+
 // Sends a head of the audit log to the journal, as SMARTKEY_AUDIT_HEAD with SMARTKEY_KEY, whatever
-// the log's level is; to stderr if that is no journal. Errors: kStoreUnavailable.
-absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbprint);
+// the log's level is; to stderr if that is no journal. Errors: kStoreUnavailable, also where
+// nobody listens at `journal_socket`.
+absl::Status PublishAuditHead(const AuditHead& head, const std::string& thumbprint,
+                              const std::string& journal_socket = kJournalSocket);
 
 }  // namespace smartkey
