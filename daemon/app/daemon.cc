@@ -323,7 +323,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
     running.share_ends->Start();
     running.idle->Start();
     running.tokens->Recover();
-    ReportStrayKeys(*running.keys, *running.store);
+    ReportStrayKeys(*running.keys, *running.store, *running.audit);
   };
   // Where they cannot be read now, later: nobody has been told of any until then.
   if (running.store->availability().ok()) take_up();

@@ -126,6 +126,13 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
     return JwkThumbprint((*kept)->public_key);
   }
 
+  absl::optional<std::string> proven_thumbprint() {
+    const std::string provider = Provider();
+    MutexLock lock(mu_);
+    if (making_ || provider.empty() || signer_.first != provider) return absl::nullopt;
+    return signer_.second;
+  }
+
  private:
   struct Order {
     std::string text;
@@ -226,6 +233,7 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
       {
         MutexLock lock(self->mu_);
         self->signer_ = {self->key_->reference.provider, JwkThumbprint(self->key_->public_key)};
+        self->making_ = false;
       }
       done(AuditSignature{self->key_->algorithm, self->key_->public_key, *std::move(signature)});
     });
@@ -239,11 +247,21 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
     KeyService::CreateRequest request;
     request.algorithm = status.capabilities->algorithms.front();
     request.label = label_;
+    {
+      MutexLock lock(mu_);
+      making_ = true;
+    }
     keys_.CreateKey(std::move(request), [self = shared_from_this(), why = std::move(why),
                                          provider = status.capabilities->provider,
                                          text = std::move(text), done = std::move(done)](
                                             absl::StatusOr<CreatedKey> created) mutable {
-      if (!created.ok()) return done(created.status());
+      if (!created.ok()) {
+        {
+          MutexLock lock(self->mu_);
+          self->making_ = false;
+        }
+        return done(created.status());
+      }
       StoredAuditKey key{created->reference, created->algorithm, std::move(created->public_key)};
       // The disk is not to be waited for in the hardware's own call.
       self->scheduler_.RunAfter(
@@ -280,6 +298,7 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
   bool busy_ ABSL_GUARDED_BY(mu_) = false;  // an order is under way
   std::deque<Order> waiting_ ABSL_GUARDED_BY(mu_);
   std::pair<std::string, std::string> signer_ ABSL_GUARDED_BY(mu_);  // provider and thumbprint
+  bool making_ ABSL_GUARDED_BY(mu_) = false;  // a key, which has not signed yet
   // Of the order that is under way: it goes from one thread to the next.
   absl::optional<StoredAuditKey> key_;
   bool made_ = false;  // by this process: another loss is not answered with another key
@@ -296,6 +315,10 @@ void AuditKey::Sign(std::string text,
 
 absl::optional<std::string> AuditKey::thumbprint() const {
   return core_->thumbprint();
+}
+
+absl::optional<std::string> AuditKey::proven_thumbprint() const {
+  return core_->proven_thumbprint();
 }
 
 }  // namespace smartkey

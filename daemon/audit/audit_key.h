@@ -31,6 +31,8 @@ class AuditSigner {
   // RFC 7638 thumbprint of the key that signs now; nullopt while that is not known. May block on a
   // disk.
   virtual absl::optional<std::string> thumbprint() const = 0;
+  // As AuditCondition::key. Does not block.
+  virtual absl::optional<std::string> proven_thumbprint() const = 0;
 };
 
 // With a key of the log's own in the hardware: made at first use, kept in `directory` as what the
@@ -49,6 +51,7 @@ class AuditKey : public AuditSigner {
   void Sign(std::string text,
             absl::AnyInvocable<void(absl::StatusOr<AuditSignature>)> done) override;
   absl::optional<std::string> thumbprint() const override;
+  absl::optional<std::string> proven_thumbprint() const override;
 
  private:
   class Core;

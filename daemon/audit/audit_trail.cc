@@ -198,8 +198,14 @@ absl::Status AuditTrail::CheckWritable() const {
 }
 
 AuditCondition AuditTrail::condition() const {
-  MutexLock lock(mu_);
   AuditCondition condition;
+  const AuditSigner* signer = nullptr;
+  {
+    MutexLock lock(mu_);
+    signer = signer_;
+  }
+  if (signer != nullptr) condition.key = signer->proven_thumbprint();
+  MutexLock lock(mu_);
   condition.writing = writing_;
   condition.head = head_;
   condition.lost = lost_ever_;

@@ -39,12 +39,16 @@ const Generation* FindGenerationOf(const StoredKey& key,
   return nullptr;
 }
 
+bool HasThumbprint(const StoredKey& key, absl::string_view thumbprint) {
+  return absl::WebSafeBase64Escape(key.id) == thumbprint;
+}
+
 // A token does not keep which hash an RSA key is for, so a reference may read differently than on
 // record; the thumbprint does not.
 bool IsKeyOf(const StoredKey& key, const Generation& generation) {
   if (key.reference == generation.key) return true;
   return !generation.thumbprint.empty() && key.reference.provider == generation.key.provider &&
-         absl::WebSafeBase64Escape(key.id) == generation.thumbprint;
+         HasThumbprint(key, generation.thumbprint);
 }
 
 // True if a record has this very key, whatever the label says; that is then what it is for.
@@ -65,10 +69,11 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)>;
 
-  StrayKeyRemoval(KeyService& keys, RegistrationStore& store, StrayKeyChoice choice,
-                  std::shared_ptr<std::atomic<bool>> cancelled, Done done)
+  StrayKeyRemoval(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
+                  StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled, Done done)
       : keys_(keys),
         store_(store),
+        audit_(audit),
         choice_(std::move(choice)),
         cancelled_(std::move(cancelled)),
         done_(std::move(done)) {}
@@ -83,10 +88,12 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
   }
 
  private:
-  // What is stray now: a database that was recovered meanwhile may need a key again.
+  // What is stray now: a database that was recovered meanwhile may need a key again, and the audit
+  // log may have a new one.
   absl::StatusOr<std::vector<StoredKey>> Strays() const {
     if (absl::Status status = store_.availability(); !status.ok()) return status;
-    std::vector<StoredKey> keys = FindStrayKeys(inventory_, store_.instance_id(), store_.List());
+    std::vector<StoredKey> keys =
+        FindStrayKeys(inventory_, store_.instance_id(), store_.List(), audit_.condition().key);
     keys.erase(std::remove_if(keys.begin(), keys.end(), [](auto& key) { return !key.stray; }),
                keys.end());
     return keys;
@@ -137,6 +144,7 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
 
   KeyService& keys_;
   RegistrationStore& store_;
+  const AuditLog& audit_;
   const StrayKeyChoice choice_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
   Done done_;
@@ -151,14 +159,20 @@ std::string KeyLabel(absl::string_view instance_id, absl::string_view registrati
   return absl::StrCat(kPrefix, instance_id, ":", registration_id, ":", generation);
 }
 
-std::vector<StoredKey> FindStrayKeys(
-    const KeyInventory& inventory, absl::string_view instance_id,
-    const std::vector<RegistrationStore::Snapshot>& registrations) {
+std::vector<StoredKey> FindStrayKeys(const KeyInventory& inventory, absl::string_view instance_id,
+                                     const std::vector<RegistrationStore::Snapshot>& registrations,
+                                     const absl::optional<std::string>& audit_key) {
+  const auto signs = [&](const StoredKey& key) {
+    return audit_key.has_value() && HasThumbprint(key, *audit_key);
+  };
   std::vector<StoredKey> keys;
   for (const ListedKey& listed : inventory.keys) keys.push_back(ReadLabel(listed, instance_id));
   for (StoredKey& key : keys) {
-    if (IsOnRecord(key, registrations)) continue;
-    if (key.registration_id == kAuditKeyOwner) continue;
+    if (IsOnRecord(key, registrations) || signs(key)) continue;
+    if (key.registration_id == kAuditKeyOwner) {
+      key.stray = absl::c_any_of(keys, signs);
+      continue;
+    }
     const Generation* generation = FindGenerationOf(key, registrations);
     key.stray = generation == nullptr ||
                 std::any_of(keys.begin(), keys.end(),
@@ -167,18 +181,19 @@ std::vector<StoredKey> FindStrayKeys(
   return keys;
 }
 
-void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, StrayKeyChoice choice,
-                     std::shared_ptr<std::atomic<bool>> cancelled,
+void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
+                     StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled,
                      absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)> done) {
-  std::make_shared<StrayKeyRemoval>(keys, store, std::move(choice), std::move(cancelled),
+  std::make_shared<StrayKeyRemoval>(keys, store, audit, std::move(choice), std::move(cancelled),
                                     std::move(done))
       ->Start();
 }
 
-void ReportStrayKeys(KeyService& keys, RegistrationStore& store) {
-  keys.ListKeys([&store](absl::StatusOr<KeyInventory> inventory) {
+void ReportStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit) {
+  keys.ListKeys([&store, &audit](absl::StatusOr<KeyInventory> inventory) {
     if (!inventory.ok()) return;  // that the hardware is not there is said elsewhere
-    const std::vector<StoredKey> all = FindStrayKeys(*inventory, store.instance_id(), store.List());
+    const std::vector<StoredKey> all =
+        FindStrayKeys(*inventory, store.instance_id(), store.List(), audit.condition().key);
     const auto strays =
         std::count_if(all.begin(), all.end(), [](const StoredKey& key) { return key.stray; });
     if (strays == 0) return;

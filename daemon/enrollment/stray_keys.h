@@ -9,6 +9,8 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "daemon/access/audit_log.h"
 #include "daemon/store/registration_store.h"
 #include "hsm/key_service.h"
 
@@ -18,8 +20,7 @@ namespace smartkey {
 std::string KeyLabel(absl::string_view instance_id, absl::string_view registration_id,
                      int generation);
 
-// What stands in a label in the place of a registration: the key that signs the audit log. Needed
-// as long as the instance lives.
+// What stands in a label in the place of a registration: a key that signs the audit log, or did.
 inline constexpr char kAuditKeyOwner[] = "audit";
 
 // A key that the hardware stores, and what it is for.
@@ -35,10 +36,12 @@ struct StoredKey {
 };
 
 // Tells the keys that records need from those that none does. In doubt a key is needed: one whose
-// label names a generation on record is stray only if another key is known to be that generation's.
-// Pure function.
+// label names a generation on record is stray only if another key is known to be that generation's;
+// one of the audit log's only if the one that signs now is among the keys. `audit_key` is that
+// one's thumbprint, as AuditCondition has it. Pure function.
 std::vector<StoredKey> FindStrayKeys(const KeyInventory& inventory, absl::string_view instance_id,
-                                     const std::vector<RegistrationStore::Snapshot>& registrations);
+                                     const std::vector<RegistrationStore::Snapshot>& registrations,
+                                     const absl::optional<std::string>& audit_key);
 
 // Which stray keys to remove.
 struct StrayKeyChoice {
@@ -47,19 +50,19 @@ struct StrayKeyChoice {
 };
 
 // Destroys stray keys, one after the other, and gives those that it destroyed. A key that a
-// registration needs is never touched, also if it is needed only since the last one was destroyed.
-// `done` runs once, as KeyService says; both services must outlive that.
+// registration or the audit log needs is never touched, also if it is needed only since the last
+// one was destroyed. `done` runs once, as KeyService says; all must outlive that.
 //
 // Errors: kInvalidArgument for an id that is not a stray key's, kStoreUnavailable while it is not
 // known which keys are needed (nothing was destroyed in either case), kCancelled after `cancelled`
 // was set, and those of the hardware: then what was destroyed before stays so, and the message says
 // how many that is.
-void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, StrayKeyChoice choice,
-                     std::shared_ptr<std::atomic<bool>> cancelled,
+void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
+                     StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled,
                      absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)> done);
 
 // Says in the log, once the hardware answers, that there are stray keys. Nothing is ever removed by
-// itself. At start, after enrollments have cleared up; both must outlive the call.
-void ReportStrayKeys(KeyService& keys, RegistrationStore& store);
+// itself. At start, after enrollments have cleared up; all must outlive the call.
+void ReportStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit);
 
 }  // namespace smartkey

@@ -62,7 +62,7 @@ struct AuditHead {
   }
 };
 
-// How the log does; as smartkey.v1.AuditStatus.
+// How the log does; as smartkey.v1.AuditStatus, but for `key`.
 struct AuditCondition {
   absl::Status writing;  // OK while the disk takes it
   AuditHead head;
@@ -74,6 +74,9 @@ struct AuditCondition {
   absl::Status signing;
   // Since when lines are written that no checkpoint has. Absent: none are.
   absl::optional<absl::Time> uncovered_since;
+  // RFC 7638 thumbprint of the key that has signed since the start. Absent: none has, or another
+  // one is being made in its place.
+  absl::optional<std::string> key;
 };
 
 // What a check of the whole log found; as smartkey.v1.AuditVerification.

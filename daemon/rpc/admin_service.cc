@@ -202,12 +202,12 @@ grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerConte
   }
   auto call = PendingUnaryCall<v1::ListStoredKeysResponse>::Start(
       context, response, parts_.scheduler, TimeLeft(*context, kHardwareLimit));
-  const KeyService::OperationId id =
-      parts_.keys.ListKeys([call, &store = parts_.store](absl::StatusOr<KeyInventory> inventory) {
+  const KeyService::OperationId id = parts_.keys.ListKeys(
+      [call, &store = parts_.store, &audit = parts_.audit](absl::StatusOr<KeyInventory> inventory) {
         call->Finish(inventory.status(), [&](v1::ListStoredKeysResponse& answer) {
           answer.set_of_other_instances(inventory->of_other_instances);
-          for (const StoredKey& key :
-               FindStrayKeys(*inventory, store.instance_id(), store.List())) {
+          for (const StoredKey& key : FindStrayKeys(*inventory, store.instance_id(), store.List(),
+                                                    audit.condition().key)) {
             FillStoredKey(key, answer.add_keys());
           }
         });
@@ -234,7 +234,7 @@ grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerCont
       {{"uid", caller_.uid},
        {"which", request->all() ? "all" : absl::StrCat(request->ids_size())}});
   smartkey::RemoveStrayKeys(
-      parts_.keys, parts_.store,
+      parts_.keys, parts_.store, parts_.audit,
       {.all = request->all(), .ids = {request->ids().begin(), request->ids().end()}}, cancelled,
       [call, caller = caller_,
        &audit = parts_.audit](absl::StatusOr<std::vector<StoredKey>> removed) {

@@ -74,6 +74,34 @@ TEST_F(AuditKeyTest, KeyIsLost_AnotherOneTakesItsPlace) {
   EXPECT_EQ(later.thumbprint(), JwkThumbprint(second->public_key));
 }
 
+TEST_F(AuditKeyTest, AnotherKeyIsBeingMade_NoneCountsAsProvenUntilItHasSigned) {
+  AuditKey key = Found(), later = Found();
+  const absl::StatusOr<AuditSignature> first = Sign(key);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(key.proven_thumbprint(), JwkThumbprint(first->public_key));
+  EXPECT_EQ(later.proven_thumbprint(), absl::nullopt) << "it has not signed yet";
+  ASSERT_TRUE(Sign(later).ok());
+  EXPECT_EQ(later.proven_thumbprint(), JwkThumbprint(first->public_key));
+
+  keys_.set_hold(true);
+  keys_.FailNextSign(MakeError(Reason::kKeyLostTpmCleared, "cleared"));
+  std::thread signing([&] { EXPECT_TRUE(Sign(later).ok()); });
+  const auto await_next = [&] {
+    while (keys_.held() == 0) std::this_thread::yield();
+  };
+  await_next();
+  keys_.Release(1);  // finds the loss
+  await_next();
+  EXPECT_EQ(later.proven_thumbprint(), absl::nullopt) << "one is being made";
+  keys_.Release(1);
+  await_next();
+  EXPECT_EQ(later.proven_thumbprint(), absl::nullopt) << "it was made, and is to sign";
+  keys_.Release(1);
+  signing.join();
+  EXPECT_EQ(later.proven_thumbprint(), later.thumbprint());
+  EXPECT_NE(later.proven_thumbprint(), JwkThumbprint(first->public_key));
+}
+
 TEST_F(AuditKeyTest, OtherHardwareIsConfigured_AKeyIsMadeInItAndTheOldOneIsFoundAgain) {
   AuditKey key = Found(), later = Found();
   EXPECT_EQ(key.thumbprint(), absl::nullopt);

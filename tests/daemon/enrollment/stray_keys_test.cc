@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "hsm/thumbprint.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_key_service.h"
 #include "tests/fakes/fake_registration_store.h"
 
@@ -33,13 +34,13 @@ RegistrationStore::Snapshot RegistrationWithKey(const std::string& id, const std
 }
 
 bool IsStray(const ListedKey& key, const std::vector<RegistrationStore::Snapshot>& registrations) {
-  return FindStrayKeys({.keys = {key}}, kInstance, registrations).at(0).stray;
+  return FindStrayKeys({.keys = {key}}, kInstance, registrations, absl::nullopt).at(0).stray;
 }
 
 TEST(StrayKeys, KeyOfAGenerationOnRecord_IsNeeded) {
   const std::vector<StoredKey> keys =
       FindStrayKeys({.keys = {Listed("a", KeyLabel(kInstance, "reg", 1))}}, kInstance,
-                    {RegistrationWithKey("reg", "a")});
+                    {RegistrationWithKey("reg", "a")}, absl::nullopt);
   ASSERT_EQ(keys.size(), 1u);
   EXPECT_FALSE(keys[0].stray);
   EXPECT_EQ(keys[0].registration_id, "reg");
@@ -58,7 +59,8 @@ TEST(StrayKeys, LabelThatIsNotInOurForm_IsStrayAndNamesNothing) {
   for (const char* label : {"", "smartkeyd:instance:reg", "smartkeyd:instance:reg:x",
                             "smartkeyd:another:reg:1", "smartkeyd:instance:reg:1:2"}) {
     const std::vector<StoredKey> keys =
-        FindStrayKeys({.keys = {Listed("a", label)}}, kInstance, {RegistrationWithKey("reg", "b")});
+        FindStrayKeys({.keys = {Listed("a", label)}}, kInstance, {RegistrationWithKey("reg", "b")},
+                      absl::nullopt);
     EXPECT_TRUE(keys[0].stray) << label;
     EXPECT_EQ(keys[0].registration_id, "") << label;
   }
@@ -75,7 +77,7 @@ TEST(StrayKeys, ReferenceReadsDifferently_KeyIsNeededUnlessAnotherIsKnownToBeThe
 
   const std::vector<StoredKey> keys =
       FindStrayKeys({.keys = {Listed("a", label), Listed("b", label)}}, kInstance,
-                    {RegistrationWithKey("reg", "b")});
+                    {RegistrationWithKey("reg", "b")}, absl::nullopt);
   EXPECT_TRUE(keys[0].stray);
   EXPECT_FALSE(keys[1].stray);
 }
@@ -90,9 +92,43 @@ TEST(StrayKeys, TwoRsaKeysOfOneLabel_AreToldApartByTheirThumbprints) {
   ListedKey left_behind = Listed("as RS256, another", label);
   left_behind.id = "left behind";
   const std::vector<StoredKey> keys =
-      FindStrayKeys({.keys = {left_behind, needed}}, kInstance, {registration});
+      FindStrayKeys({.keys = {left_behind, needed}}, kInstance, {registration}, absl::nullopt);
   EXPECT_TRUE(keys[0].stray);
   EXPECT_FALSE(keys[1].stray);
+}
+
+// The audit log's keys, each with an id as its blob; `signs` is the one that does now.
+std::vector<bool> StrayAuditKeys(const std::vector<std::string>& ids,
+                                 const absl::optional<std::string>& signs,
+                                 const std::string& label = KeyLabel(kInstance, kAuditKeyOwner,
+                                                                     1)) {
+  KeyInventory inventory;
+  for (const std::string& id : ids) {
+    inventory.keys.push_back(Listed(id, label));
+    inventory.keys.back().id = id;
+  }
+  absl::optional<std::string> thumbprint;
+  if (signs.has_value()) thumbprint = absl::WebSafeBase64Escape(*signs);
+  std::vector<bool> stray;
+  for (const StoredKey& key : FindStrayKeys(inventory, kInstance, {}, thumbprint)) {
+    stray.push_back(key.stray);
+  }
+  return stray;
+}
+
+TEST(StrayKeys, KeysOfTheAuditLog_AllButTheOneThatSignsAreStray) {
+  EXPECT_EQ(StrayAuditKeys({"old", "now", "older"}, "now"), (std::vector<bool>{true, false, true}));
+  EXPECT_EQ(StrayAuditKeys({"now"}, "now"), std::vector<bool>{false});
+}
+
+TEST(StrayKeys, WhichKeySignsTheAuditLogIsNotKnownOrItIsNotListed_NoneOfItsIsStray) {
+  EXPECT_EQ(StrayAuditKeys({"old", "now"}, absl::nullopt), (std::vector<bool>{false, false}));
+  EXPECT_EQ(StrayAuditKeys({"old", "older"}, "now"), (std::vector<bool>{false, false}))
+      << "a token may keep ids of its own";
+}
+
+TEST(StrayKeys, KeyThatSignsTheAuditLogHasAnotherLabel_IsNeededAllTheSame) {
+  EXPECT_EQ(StrayAuditKeys({"now", "old"}, "now", "renamed"), (std::vector<bool>{false, true}));
 }
 
 // One registration with a key, and three keys that none needs.
@@ -115,7 +151,7 @@ class RemovingStrayKeys : public testing::Test {
   }
 
   void Remove(StrayKeyChoice choice) {
-    RemoveStrayKeys(keys_, store_, std::move(choice), cancelled_,
+    RemoveStrayKeys(keys_, store_, audit_, std::move(choice), cancelled_,
                     [this](absl::StatusOr<std::vector<StoredKey>> removed) {
                       ++answers_;
                       removed_ = std::move(removed);
@@ -130,6 +166,7 @@ class RemovingStrayKeys : public testing::Test {
 
   FakeKeyService keys_;
   FakeRegistrationStore store_;
+  FakeAuditLog audit_;
   CreatedKey needed_;
   std::array<CreatedKey, 3> strays_;
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
@@ -191,6 +228,17 @@ TEST_F(RemovingStrayKeys, KeyThatARecoveredRegistrationNeeds_IsLeftAlone) {
   ASSERT_TRUE(removed_.ok()) << removed_.status();
   EXPECT_EQ(removed_->size(), 1u);
   EXPECT_EQ(keys_.keys(), 3);
+}
+
+TEST_F(RemovingStrayKeys, KeyThatSignsTheAuditLog_IsLeftAlone) {
+  AuditCondition condition;
+  condition.key = absl::WebSafeBase64Escape(Thumbprint(strays_[1].public_key));
+  audit_.set_condition(condition);
+  Remove({.ids = {Thumbprint(strays_[1].public_key)}});
+  EXPECT_EQ(ReasonOf(removed_.status()), Reason::kInvalidArgument);
+  Remove({.all = true});
+  ASSERT_TRUE(removed_.ok()) << removed_.status();
+  EXPECT_EQ(Left(), (std::vector<bool>{true, false, true, false}));
 }
 
 TEST_F(RemovingStrayKeys, CallerGivesUp_StopsAfterTheKeyOnItsWay) {
