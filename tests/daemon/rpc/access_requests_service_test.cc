@@ -136,6 +136,30 @@ TEST_F(AccessRequestsService, Denied_TheStreamSaysSoAndNothingIsShared) {
   EXPECT_EQ(GetToken(*bob_client_), "REGISTRATION_NOT_FOUND");
 }
 
+TEST_F(AccessRequestsService,
+       NothingCanBeWritten_ApprovingAndDenyingAreRefusedBeforeAnythingChanges) {
+  auto asking = Ask(*bob_client_, WishOf("mercy"));
+  EXPECT_EQ(asking->Next(), "PENDING");
+  const std::string id = asking->message.request_id();
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the audit log cannot be written"));
+  for (const Resolve::Decision decision : {Resolve::APPROVE, Resolve::DENY, Resolve::DENY_ALWAYS}) {
+    EXPECT_EQ(Decide(*alice_client_, id, decision), "AUDIT_UNAVAILABLE");
+    EXPECT_EQ(Decide(*bob_client_, id, decision), "ACCESS_REQUEST_NOT_FOUND");
+  }
+  const RegistrationStore::Snapshot registration = store_.Find(id_);
+  EXPECT_THAT(registration->shares, IsEmpty());
+  EXPECT_THAT(registration->denials, IsEmpty());
+  EXPECT_TRUE(audit_.entries().empty());
+  EXPECT_EQ(List(*alice_client_), "ok");
+  EXPECT_THAT(list_.requests(), SizeIs(1)) << "it waits for a decision still";
+
+  audit_.set_writable(absl::OkStatus());
+  EXPECT_EQ(Decide(*alice_client_, id, Resolve::APPROVE), "ok");
+  EXPECT_EQ(asking->Next(), "APPROVED");
+  EXPECT_THAT(store_.Find(id_)->shares, SizeIs(1));
+  EXPECT_THAT(audit_.entries("SharingService/ApproveAccessRequest"), SizeIs(1));
+}
+
 TEST_F(AccessRequestsService, WhoeverLeaves_HasAskedStill) {
   auto asking = Ask(*bob_client_, WishOf("mercy"));
   EXPECT_EQ(asking->Next(), "PENDING");
