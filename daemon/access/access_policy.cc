@@ -43,6 +43,13 @@ bool ChangesSomething(Operation operation) {
   return operation != Operation::kSee && operation != Operation::kJwks;
 }
 
+// As the audit log has it: what cannot be shared has a name only there.
+absl::string_view NotedName(Operation operation) {
+  if (operation == Operation::kSee) return "see";
+  if (operation == Operation::kJwks) return "jwks";
+  return OperationName(operation);
+}
+
 // Whom the kernel tells apart from others at all.
 bool IsSomebody(const Caller& caller) {
   return caller.uid != kNobody && caller.uid != kNoUid;
@@ -68,7 +75,7 @@ bool IsRefusal(Reason reason) {
   }
 }
 
-absl::Status AccessPolicy::CheckCaller(const Caller& caller) const {
+absl::Status CheckIdentity(const Caller& caller) {
   if (!IsSomebody(caller)) {
     return MakeError(Reason::kCallerUnidentified,
                      "the kernel does not say which user is calling (uid 65534: another user "
@@ -84,8 +91,12 @@ absl::Status AccessPolicy::CheckCaller(const Caller& caller) const {
   return absl::OkStatus();
 }
 
+absl::Status AccessPolicy::CheckCaller(const Caller& caller, absl::string_view operation) const {
+  return Noted(CheckIdentity(caller), caller, operation, "");
+}
+
 absl::Status AccessPolicy::NotVisible(const Caller& caller) const {
-  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
+  if (absl::Status status = CheckIdentity(caller); !status.ok()) return status;
   return RegistrationNotFound();
 }
 
@@ -96,7 +107,7 @@ absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
 }
 
 absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller) const {
-  if (absl::Status status = CheckCaller(caller); !status.ok()) return status;
+  if (absl::Status status = CheckIdentity(caller); !status.ok()) return status;
   if (caller.admin) {
     return MakeError(Reason::kNotPermitted,
                      "a registration belongs to a person: enroll on the public socket");
@@ -239,7 +250,7 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::FindNoted(const Caller
   absl::StatusOr<RegistrationStore::Snapshot> found =
       LookUp(caller, name_or_id, operation, admit, meant);
   if (!found.ok()) {
-    return Noted(found.status(), caller, OperationName(operation),
+    return Noted(found.status(), caller, NotedName(operation),
                  meant != nullptr ? meant->id : std::string());
   }
   return found;
@@ -248,7 +259,7 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::FindNoted(const Caller
 absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::LookUp(
     const Caller& caller, absl::string_view name_or_id, Operation operation, const Admission& admit,
     RegistrationStore::Snapshot& meant) const {
-  if (!IsSomebody(caller)) return CheckCaller(caller);
+  if (!IsSomebody(caller)) return CheckIdentity(caller);
   RegistrationStore::Snapshot found = store_.Find(name_or_id);
   if (found == nullptr) {
     found = store_.FindOwned(caller.uid, caller.user_name, name_or_id);
@@ -413,9 +424,9 @@ std::vector<RegistrationStore::Snapshot> AccessPolicy::ListOwn(const Caller& cal
   return own;
 }
 
-absl::Status AccessPolicy::WhyNone(const Caller& caller) const {
+absl::Status AccessPolicy::WhyNone(const Caller& caller, absl::string_view operation) const {
   if (absl::Status status = store_.availability(); !status.ok()) return status;
-  return CheckCaller(caller);
+  return CheckCaller(caller, operation);
 }
 
 absl::StatusOr<ScopeSet> AccessPolicy::NarrowScopes(const Caller& caller,

@@ -30,6 +30,9 @@ struct Right {
 // Of the reasons that an answer may have: is it one about what the caller may do?
 bool IsRefusal(Reason reason);
 
+// Is it a user of this machine? AccessPolicy::CheckCaller without a note.
+absl::Status CheckIdentity(const Caller& caller);
+
 // Which registrations an order is about: one, all of a server or an owner, or all there are.
 struct RegistrationTarget {
   enum class Kind { kRegistration, kServer, kOwner, kAll };
@@ -41,9 +44,9 @@ struct RegistrationTarget {
 // policy takes effect on live connections. Reads the store's memory only; never blocks.
 // Thread-safe.
 //
-// What stands before everything that is done (Find, Select, CheckEnroll, CheckShareBy,
-// CheckOwnerSays, NarrowScopes, CheckDelivery) notes what it refuses in the audit log; whoever
-// refuses with what the others say, or by a rule of his own, does so with Noted. Where the
+// What stands before everything that is done (CheckCaller, Find, Select, CheckEnroll, CheckShareBy,
+// CheckOwnerSays, WhyNone, NarrowScopes, CheckDelivery) notes what it refuses in the audit log;
+// whoever refuses with what the others say, or by a rule of his own, does so with Noted. Where the
 // configuration wants nothing done that cannot be written down, Find (for what changes something
 // or is given out), CheckEnroll and CheckDelivery refuse it (kAuditUnavailable).
 //
@@ -63,8 +66,8 @@ class AccessPolicy {
 
   // Is it a user of this machine, as whom it may own and administer? Errors: kCallerUnidentified
   // (uid 65534 or -1: what every caller looks like from another user namespace; or a uid without a
-  // user name), kContainerDenied.
-  absl::Status CheckCaller(const Caller& caller) const;
+  // user name), kContainerDenied. `operation` is what he wants, for the audit log.
+  absl::Status CheckCaller(const Caller& caller, absl::string_view operation) const;
 
   // May it begin an enrollment, or go on with one, and own what comes of it? Errors: those of
   // CheckCaller, kNotPermitted for a caller on the admin socket (a registration belongs to a
@@ -130,9 +133,9 @@ class AccessPolicy {
   // His own of them, by name. Costs no look at others'.
   std::vector<RegistrationStore::Snapshot> ListOwn(const Caller& caller) const;
 
-  // Why List is empty, if that does not mean that there are none. Errors: those of CheckCaller and
-  // the store's availability().
-  absl::Status WhyNone(const Caller& caller) const;
+  // Why List is empty, if that does not mean that there are none; `operation` as for CheckCaller.
+  // Errors: those of CheckCaller and the store's availability().
+  absl::Status WhyNone(const Caller& caller, absl::string_view operation) const;
 
   // What to ask the server for so that the caller may have the token: `asked`, or all he may have
   // if that is empty. Errors: those of Check, kShareLacksScope.

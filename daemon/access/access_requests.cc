@@ -165,7 +165,7 @@ absl::Status AccessRequests::Core::CheckMayAsk(const Caller& caller) const {
   // A service may have a uid without a login.
   Caller named = caller;
   if (named.user_name.empty()) named.user_name = "service";
-  return access_.CheckCaller(named);
+  return CheckIdentity(named);
 }
 
 RegistrationStore::Snapshot AccessRequests::Core::FindWished(const AccessWish& wish) const {
@@ -214,7 +214,10 @@ absl::StatusOr<std::string> AccessRequests::Core::Enter(const Caller& caller, Ac
 absl::StatusOr<AccessRequests::WatchId> AccessRequests::Core::Ask(const Caller& caller,
                                                                   AccessWish wish,
                                                                   std::function<void()> wake) {
-  if (absl::Status status = CheckMayAsk(caller); !status.ok()) return status;
+  if (absl::Status status = access_.Noted(CheckMayAsk(caller), caller, "request", "");
+      !status.ok()) {
+    return status;
+  }
   // What is found here shows in nothing that is told before kPending.
   const RegistrationStore::Snapshot wished = FindWished(wish);
   const bool has_it = wished != nullptr && HasAll(access_.RightTo(caller, *wished), wish);

@@ -112,7 +112,7 @@ absl::StatusOr<RegistrationFeed::WatchId> RegistrationFeed::Core::Watch(
     const Caller& caller, Filter filter, std::function<void()> wake) {
   // Nobody is told that there are none where that is not known, or not his to know.
   if (access_.List(caller).empty()) {
-    if (absl::Status status = access_.WhyNone(caller); !status.ok()) return status;
+    if (absl::Status status = access_.WhyNone(caller, "see"); !status.ok()) return status;
   }
   auto watcher = std::make_shared<Watcher>();
   watcher->caller = caller;

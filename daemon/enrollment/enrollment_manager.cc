@@ -220,7 +220,8 @@ absl::Status EnrollmentManager::Core::Admit(const Pending& pending) {
 
 void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id,
                                      absl::AnyInvocable<void(absl::Status)> done) {
-  if (absl::Status status = parts_.access.CheckCaller(caller); !status.ok()) return done(status);
+  if (absl::Status status = parts_.access.CheckCaller(caller, "enroll"); !status.ok())
+    return done(status);
   Pending pending;
   bool late = false;
   {
@@ -243,7 +244,8 @@ void EnrollmentManager::Core::Cancel(const Caller& caller, const std::string& id
 absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Core::Watch(
     const Caller& caller, absl::string_view id,
     absl::AnyInvocable<void(const EnrollmentProgress&)> on_step) {
-  if (absl::Status status = parts_.access.CheckCaller(caller); !status.ok()) return status;
+  if (absl::Status status = parts_.access.CheckCaller(caller, "enroll"); !status.ok())
+    return status;
   MutexLock lock(mu_);
   const Pending pending = FindPending(caller, id);
   if (pending == nullptr) return EnrollmentNotFound();

@@ -61,7 +61,7 @@ v1::SetLogLevelRequest::Level ToProto(LogLevel level) {
 grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* context,
                                                   const v1::GetStatusRequest*,
                                                   v1::GetStatusResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   FillStatus(parts_, response);
@@ -72,7 +72,7 @@ grpc::ServerWriteReactor<v1::RunDiagnosticsResponse>* AdminService::RunDiagnosti
     grpc::CallbackServerContext*, const v1::RunDiagnosticsRequest* request) {
   using Call = PulledStreamCall<v1::RunDiagnosticsResponse>;
   auto call = Call::Make();
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     call->Finish(status);
     return call->reactor();
   }
@@ -119,7 +119,7 @@ grpc::ServerWriteReactor<v1::ReadAuditLogResponse>* AdminService::ReadAuditLog(
 grpc::ServerUnaryReactor* AdminService::GetMetrics(grpc::CallbackServerContext* context,
                                                    const v1::GetMetricsRequest*,
                                                    v1::GetMetricsResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   if (!parts_.info.metrics) return FailNotImplemented(context, "GetMetrics");
@@ -130,7 +130,7 @@ grpc::ServerUnaryReactor* AdminService::GetMetrics(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(
     grpc::CallbackServerContext* context, const v1::ReloadConfigurationRequest*,
     v1::ReloadConfigurationResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   Log(LogLevel::kInfo, "a reload of the configuration is asked for", {{"uid", caller_.uid}});
@@ -153,7 +153,7 @@ grpc::ServerUnaryReactor* AdminService::ReloadConfiguration(
 grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext* context,
                                                     const v1::SetLogLevelRequest* request,
                                                     v1::SetLogLevelResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   const absl::optional<LogLevel> level = FromProto(request->level());
@@ -171,7 +171,7 @@ grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext* context,
                                                      const v1::ProvisionTpmRequest* request,
                                                      v1::ProvisionTpmResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::ProvisionTpmResponse>::Start(context, response, parts_.scheduler,
@@ -193,7 +193,7 @@ grpc::ServerUnaryReactor* AdminService::ProvisionTpm(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerContext* context,
                                                        const v1::ListStoredKeysRequest*,
                                                        v1::ListStoredKeysResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   // Without the registrations every key would be called one that nobody needs.
@@ -219,7 +219,7 @@ grpc::ServerUnaryReactor* AdminService::ListStoredKeys(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerContext* context,
                                                         const v1::RemoveStrayKeysRequest* request,
                                                         v1::RemoveStrayKeysResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   if (request->all() != (request->ids_size() == 0)) {

@@ -47,6 +47,9 @@ class AdminService final : public v1::AdminService::CallbackService {
                                        v1::AdoptStoreResponse* response) override;
 
  private:
+  // Asked by every call first.
+  absl::Status CheckCaller() const { return parts_.access.CheckCaller(caller_, "administer"); }
+
   const ServiceParts& parts_;
   const Caller caller_;
 };

@@ -33,7 +33,7 @@ void NoteOrder(AuditLog& audit, absl::string_view operation, absl::string_view w
 grpc::ServerUnaryReactor* AdminService::RecoverStore(grpc::CallbackServerContext* context,
                                                      const v1::RecoverStoreRequest* request,
                                                      v1::RecoverStoreResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::RecoverStoreResponse>::Start(context, response, parts_.scheduler,
@@ -57,7 +57,7 @@ grpc::ServerUnaryReactor* AdminService::RecoverStore(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* AdminService::ResetStore(grpc::CallbackServerContext* context,
                                                    const v1::ResetStoreRequest*,
                                                    v1::ResetStoreResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::ResetStoreResponse>::Start(context, response, parts_.scheduler,
@@ -75,7 +75,7 @@ grpc::ServerUnaryReactor* AdminService::ResetStore(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* AdminService::AdoptStore(grpc::CallbackServerContext* context,
                                                    const v1::AdoptStoreRequest*,
                                                    v1::AdoptStoreResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = CheckCaller(); !status.ok()) {
     return FinishNow(context, status);
   }
   auto call = PendingUnaryCall<v1::AdoptStoreResponse>::Start(context, response, parts_.scheduler,

@@ -150,7 +150,7 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
 grpc::ServerWriteReactor<Response>* StreamAuditLog(const ServiceParts& parts, const Caller& caller,
                                                    const v1::ReadAuditLogRequest& request) {
   auto call = Call::Make();
-  if (absl::Status status = parts.access.CheckCaller(caller); !status.ok()) {
+  if (absl::Status status = parts.access.CheckCaller(caller, "see"); !status.ok()) {
     call->Finish(status);
   } else if (request.verify() && !caller.admin) {
     const absl::Status refusal =

@@ -18,22 +18,36 @@ std::string UserOf(const Caller& caller) {
 }  // namespace
 
 absl::Status CallLimiter::Admit(const Caller& caller) {
+  const std::string user = UserOf(caller);
   const BootTime now = clock_.Boot();
-  MutexLock lock(mu_);
-  return calls_.Take(UserOf(caller), now);
+  absl::Status status;
+  {
+    MutexLock lock(mu_);
+    status = calls_.Take(user, now);
+  }
+  return Noted(std::move(status), caller);
 }
 
 absl::StatusOr<CallLimiter::Slot> CallLimiter::TakeWrite(const Caller& caller) {
   if (absl::Status status = Admit(caller); !status.ok()) return status;
   std::string user = UserOf(caller);
-  MutexLock lock(mu_);
-  const auto found = under_way_.find(user);
-  if (found != under_way_.end() && found->second >= limits_.writes_under_way) {
-    return WithRetryAfter(
-        MakeError(Reason::kRateLimited, "this user has too many changes under way"), kRetryAfter);
+  {
+    MutexLock lock(mu_);
+    int& under_way = under_way_[user];
+    if (under_way < limits_.writes_under_way) {
+      ++under_way;
+      return Slot(shared_from_this(), std::move(user));
+    }
   }
-  ++under_way_[user];
-  return Slot(shared_from_this(), std::move(user));
+  return Noted(
+      WithRetryAfter(MakeError(Reason::kRateLimited, "this user has too many changes under way"),
+                     kRetryAfter),
+      caller);
+}
+
+absl::Status CallLimiter::Noted(absl::Status status, const Caller& caller) {
+  if (!status.ok()) audit_.NoteRefusal(caller, "access/call", "", status);
+  return status;
 }
 
 CallLimiter::Slot& CallLimiter::Slot::operator=(Slot&& other) noexcept {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/rate_budget.h"
+#include "daemon/access/audit_log.h"
 #include "daemon/model/caller.h"
 
 namespace smartkey {
@@ -30,6 +31,8 @@ namespace smartkey {
 //
 // A uid in a container is another user than the same uid outside: whoever builds the container
 // chose it, and is not to use up what its namesake may do.
+//
+// What is refused is noted in the audit log.
 //
 // A slot belongs into what the store calls back, not into the call, which may end long before.
 // Thread-safe; held by shared_ptr, so that a slot may outlive everything else.
@@ -57,10 +60,13 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
     int calls_per_second = 50;  // after those
     int writes_under_way = 8;
   };
-  static std::shared_ptr<CallLimiter> Make(const Clock& clock, Limits limits) {
-    return std::shared_ptr<CallLimiter>(new CallLimiter(clock, limits));
+  // Both outlive the calls that are admitted.
+  static std::shared_ptr<CallLimiter> Make(const Clock& clock, AuditLog& audit, Limits limits) {
+    return std::shared_ptr<CallLimiter>(new CallLimiter(clock, audit, limits));
   }
-  static std::shared_ptr<CallLimiter> Make(const Clock& clock) { return Make(clock, Limits()); }
+  static std::shared_ptr<CallLimiter> Make(const Clock& clock, AuditLog& audit) {
+    return Make(clock, audit, Limits());
+  }
 
   // Counts a call. Errors: kRateLimited, with the time until the next.
   absl::Status Admit(const Caller& caller);
@@ -75,13 +81,17 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
   absl::StatusOr<Slot> TakeWrite(const Caller& caller);
 
  private:
-  CallLimiter(const Clock& clock, Limits limits)
+  CallLimiter(const Clock& clock, AuditLog& audit, Limits limits)
       : clock_(clock),
+        audit_(audit),
         limits_(limits),
         calls_(limits.calls_at_once, absl::Seconds(1) / limits.calls_per_second,
                "too many requests in a short time") {}
 
+  absl::Status Noted(absl::Status status, const Caller& caller);
+
   const Clock& clock_;
+  AuditLog& audit_;
   const Limits limits_;
   Mutex mu_;
   RateBudget calls_ ABSL_GUARDED_BY(mu_);

@@ -67,9 +67,8 @@ grpc::ServerUnaryReactor* RegistrationService::ListRegistrations(
   std::vector<Snapshot> all = parts_.access.List(caller_);
   if (all.empty()) {
     // An empty list would say that there are none.
-    if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) {
-      return FinishNow(context, parts_.access.Noted(std::move(status), caller_,
-                                                    OperationName(Operation::kSee), ""));
+    if (absl::Status status = parts_.access.WhyNone(caller_, "see"); !status.ok()) {
+      return FinishNow(context, status);
     }
   }
   all.erase(std::remove_if(all.begin(), all.end(),

@@ -67,7 +67,7 @@ void FillHardware(const ProviderStatus& status, const std::string& configured_pr
 grpc::ServerUnaryReactor* ServerInfoService::GetServerInfo(grpc::CallbackServerContext* context,
                                                            const v1::GetServerInfoRequest*,
                                                            v1::GetServerInfoResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_, "see"); !status.ok()) {
     return FinishNow(context, status);
   }
   response->set_version(parts_.info.version);
@@ -86,7 +86,7 @@ grpc::ServerUnaryReactor* ServerInfoService::GetServerInfo(grpc::CallbackServerC
 grpc::ServerUnaryReactor* ServerInfoService::ListServers(grpc::CallbackServerContext* context,
                                                          const v1::ListServersRequest*,
                                                          v1::ListServersResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_, "see"); !status.ok()) {
     return FinishNow(context, status);
   }
   const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();
@@ -108,7 +108,7 @@ grpc::ServerUnaryReactor* ServerInfoService::ListServers(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* ServerInfoService::ListApps(grpc::CallbackServerContext* context,
                                                       const v1::ListAppsRequest*,
                                                       v1::ListAppsResponse* response) {
-  if (absl::Status status = parts_.access.CheckCaller(caller_); !status.ok()) {
+  if (absl::Status status = parts_.access.CheckCaller(caller_, "see"); !status.ok()) {
     return FinishNow(context, status);
   }
   const std::shared_ptr<const Catalog> catalog = parts_.catalog.Get();

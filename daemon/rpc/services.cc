@@ -64,13 +64,13 @@ class AdminConnection : public ConnectionServices {
 }  // namespace
 
 ServicesFactory PublicServices(const ServiceParts& parts) {
-  return [&parts, limits = CallLimiter::Make(parts.clock)](const Caller& caller) {
+  return [&parts, limits = CallLimiter::Make(parts.clock, parts.audit)](const Caller& caller) {
     return std::make_unique<PublicConnection>(parts, caller, limits);
   };
 }
 
 ServicesFactory AdminServices(const ServiceParts& parts) {
-  return [&parts, limits = CallLimiter::Make(parts.clock)](const Caller& caller) {
+  return [&parts, limits = CallLimiter::Make(parts.clock, parts.audit)](const Caller& caller) {
     return std::make_unique<AdminConnection>(parts, caller, limits);
   };
 }

@@ -131,7 +131,8 @@ grpc::ServerUnaryReactor* SharingService::ListAccessRequests(
   const std::vector<AccessRequest> requests = parts_.access_requests.List(caller_);
   if (requests.empty()) {
     // An empty list is to mean that there are none.
-    if (absl::Status status = parts_.access.WhyNone(caller_); !status.ok()) {
+    if (absl::Status status = parts_.access.WhyNone(caller_, OperationName(Operation::kManage));
+        !status.ok()) {
       return FinishNow(context, status);
     }
   }

@@ -69,9 +69,12 @@ absl::StatusOr<RegistrationStore::Snapshot> TokenService::Select(
     }
   }
   if (fitting.empty()) {
-    if (lacks.ok()) lacks = parts_.access.WhyNone(caller_);
-    if (lacks.ok()) lacks = RegistrationNotFound();
-    return parts_.access.Noted(lacks, caller_, OperationName(Operation::kToken), refused_for);
+    const absl::string_view token = OperationName(Operation::kToken);
+    if (lacks.ok()) {
+      if (absl::Status status = parts_.access.WhyNone(caller_, token); !status.ok()) return status;
+      lacks = RegistrationNotFound();
+    }
+    return parts_.access.Noted(lacks, caller_, token, refused_for);
   }
   if (fitting.size() > 1) {
     return MakeError(Reason::kRegistrationAmbiguous,

@@ -120,7 +120,7 @@ TEST_F(AccessPolicyTest, CallerWithoutIdentity_IsRefusedBeforeAnythingIsLookedAt
   EXPECT_EQ(Find(User(kBob, ""), "r3"), "CALLER_UNIDENTIFIED");
   for (const Caller& caller :
        {contained, User(65534, "nobody"), User(static_cast<uid_t>(-1), "alice"), User(kBob, "")}) {
-    EXPECT_FALSE(policy_.CheckCaller(caller).ok());
+    EXPECT_FALSE(policy_.CheckCaller(caller, "see").ok());
     EXPECT_FALSE(policy_.CheckEnroll(caller).ok());
     EXPECT_TRUE(List(caller).empty());
   }

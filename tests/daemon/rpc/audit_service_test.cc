@@ -130,7 +130,7 @@ TEST_F(AuditedServices, NothingCanBeWritten_SuspendingGoesOnAndResumingDoesNot) 
   EXPECT_TRUE(store_.List()[0]->suspension.has_value());
 }
 
-TEST_F(AuditedServices, WhatIsNoTokenOfOursIsReported_LeavesNoLineAndIsLimitedForTheOwnerToo) {
+TEST_F(AuditedServices, WhatIsNoTokenOfOursIsReported_LeavesNoLineButThatOfTheLimit) {
   AddRegistration("mercy");
   auto client = Connect(alice_);
   auto stub = v1::TokenService::NewStub(client->channel);
@@ -144,7 +144,9 @@ TEST_F(AuditedServices, WhatIsNoTokenOfOursIsReported_LeavesNoLineAndIsLimitedFo
     status = stub->ReportRejectedToken(&context, request, &response);
   }
   EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::RATE_LIMITED);
-  EXPECT_TRUE(audit_.entries().empty());
+  ASSERT_EQ(audit_.entries().size(), 1u);
+  EXPECT_EQ(audit_.entries()[0].operation, "access/call");
+  EXPECT_EQ(audit_.entries()[0].outcome, Reason::kRateLimited);
 }
 
 TEST_F(AuditedServices, ContainerCompletesWhatItMadeUp_ItsTextIsNotWrittenDown) {
@@ -250,6 +252,105 @@ TEST_F(AuditedServices, RefusedByWhatTheServicesDecide_IsNotedToo) {
                    .ok());
   ASSERT_EQ(audit_.entries("access/enroll").size(), 1u);
   EXPECT_EQ(audit_.entries("access/enroll")[0].outcome, Reason::kNotPermitted);
+}
+
+TEST_F(AuditedServices, CallsThatAskWhoCallsAlone_EachRefusalIsNotedOnce) {
+  Caller contained = alice_;
+  contained.in_container = true;
+  auto client = Connect(contained);
+  // What the last call was refused for, and how it was noted.
+  size_t noted = 0;
+  const auto refusal = [&](const grpc::Status& status) {
+    EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::CONTAINER_DENIED);
+    const std::vector<AuditEntry> entries = audit_.entries();
+    EXPECT_EQ(entries.size(), ++noted);
+    EXPECT_EQ(entries.back().outcome, Reason::kContainerDenied);
+    EXPECT_EQ(entries.back().registration_id, "");
+    return entries.back().operation;
+  };
+  const auto unary = [](auto stub, auto method, const auto& request, auto response) {
+    grpc::ClientContext context;
+    return ((*stub).*method)(&context, request, &response);
+  };
+  const auto stream = [](auto reader, auto message) {
+    while (reader->Read(&message)) {
+    }
+    return reader->Finish();
+  };
+  using Info = v1::ServerInfoService::Stub;
+  const auto info = [&] { return v1::ServerInfoService::NewStub(client->channel); };
+  EXPECT_EQ(refusal(unary(info(), &Info::GetServerInfo, v1::GetServerInfoRequest(),
+                          v1::GetServerInfoResponse())),
+            "access/see");
+  EXPECT_EQ(refusal(unary(info(), &Info::ListServers, v1::ListServersRequest(),
+                          v1::ListServersResponse())),
+            "access/see");
+  EXPECT_EQ(refusal(unary(info(), &Info::ListApps, v1::ListAppsRequest(), v1::ListAppsResponse())),
+            "access/see");
+  EXPECT_EQ(refusal(unary(v1::RegistrationService::NewStub(client->channel),
+                          &v1::RegistrationService::Stub::ListRegistrations,
+                          v1::ListRegistrationsRequest(), v1::ListRegistrationsResponse())),
+            "access/see");
+  EXPECT_EQ(refusal(unary(v1::RegistrationService::NewStub(client->channel),
+                          &v1::RegistrationService::Stub::GetRegistration,
+                          v1::GetRegistrationRequest(), v1::GetRegistrationResponse())),
+            "access/see");
+  EXPECT_EQ(refusal(Read(v1::RegistrationService::NewStub(client->channel)).second), "access/see");
+  EXPECT_EQ(refusal(unary(v1::SigningService::NewStub(client->channel),
+                          &v1::SigningService::Stub::GetJwks, v1::GetJwksRequest(),
+                          v1::GetJwksResponse())),
+            "access/jwks");
+  EXPECT_EQ(refusal(unary(v1::EnrollmentService::NewStub(client->channel),
+                          &v1::EnrollmentService::Stub::CancelEnrollment,
+                          v1::CancelEnrollmentRequest(), v1::CancelEnrollmentResponse())),
+            "access/enroll");
+  EXPECT_EQ(refusal(unary(v1::SharingService::NewStub(client->channel),
+                          &v1::SharingService::Stub::ListAccessRequests,
+                          v1::ListAccessRequestsRequest(), v1::ListAccessRequestsResponse())),
+            "access/manage");
+  v1::RequestAccessRequest wish;
+  wish.set_owner("bob");
+  wish.set_registration("mercy");
+  auto sharing = v1::SharingService::NewStub(client->channel);
+  auto registrations = v1::RegistrationService::NewStub(client->channel);
+  auto enrollments = v1::EnrollmentService::NewStub(client->channel);
+  grpc::ClientContext asking, watching, enrolling;
+  EXPECT_EQ(refusal(stream(sharing->RequestAccess(&asking, wish), v1::RequestAccessResponse())),
+            "access/request");
+  EXPECT_EQ(refusal(stream(registrations->WatchRegistrations(&watching, {}),
+                           v1::WatchRegistrationsResponse())),
+            "access/see");
+  EXPECT_EQ(
+      refusal(stream(enrollments->WatchEnrollment(&enrolling, {}), v1::WatchEnrollmentResponse())),
+      "access/enroll");
+}
+
+TEST_F(AuditedServices, AdministratorWithoutAUserName_EachRefusalIsNotedOnce) {
+  Caller nameless = Administrator();
+  nameless.uid = 2000;
+  nameless.user_name.clear();
+  auto client = Connect(nameless);
+  auto stub = v1::AdminService::NewStub(client->channel);
+  const auto call = [&](auto method, const auto& request, auto response) {
+    const size_t before = audit_.entries("access/administer").size();
+    grpc::ClientContext context;
+    EXPECT_EQ(DetailOf(((*stub).*method)(&context, request, &response)).reason(),
+              v1::ErrorDetail::CALLER_UNIDENTIFIED);
+    EXPECT_EQ(audit_.entries("access/administer").size(), before + 1);
+    EXPECT_EQ(audit_.entries().size(), before + 1);
+  };
+  using Stub = v1::AdminService::Stub;
+  call(&Stub::GetStatus, v1::GetStatusRequest(), v1::GetStatusResponse());
+  call(&Stub::GetMetrics, v1::GetMetricsRequest(), v1::GetMetricsResponse());
+  call(&Stub::ReloadConfiguration, v1::ReloadConfigurationRequest(),
+       v1::ReloadConfigurationResponse());
+  call(&Stub::SetLogLevel, v1::SetLogLevelRequest(), v1::SetLogLevelResponse());
+  call(&Stub::ProvisionTpm, v1::ProvisionTpmRequest(), v1::ProvisionTpmResponse());
+  call(&Stub::ListStoredKeys, v1::ListStoredKeysRequest(), v1::ListStoredKeysResponse());
+  call(&Stub::RemoveStrayKeys, v1::RemoveStrayKeysRequest(), v1::RemoveStrayKeysResponse());
+  call(&Stub::RecoverStore, v1::RecoverStoreRequest(), v1::RecoverStoreResponse());
+  call(&Stub::ResetStore, v1::ResetStoreRequest(), v1::ResetStoreResponse());
+  call(&Stub::AdoptStore, v1::AdoptStoreRequest(), v1::AdoptStoreResponse());
 }
 
 TEST_F(AuditedServices, ManagementEndsInTheMiddleOfAChange_IsNoted) {

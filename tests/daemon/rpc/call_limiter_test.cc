@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "tests/fakes/callers.h"
+#include "tests/fakes/fake_audit_log.h"
 #include "tests/fakes/fake_clock.h"
 
 namespace smartkey {
@@ -24,12 +25,14 @@ Caller Uid(uid_t uid) {
 
 // With so many writes at a time, and more calls than a test makes.
 std::shared_ptr<CallLimiter> Limiter(int writes) {
-  return CallLimiter::Make(kClock, {1'000'000, 1'000'000, writes});
+  static FakeAuditLog audit;
+  return CallLimiter::Make(kClock, audit, {1'000'000, 1'000'000, writes});
 }
 
 TEST(CallLimiter, MoreCallsThanAUserMayMake_AreRefusedUntilTimeHasPassed) {
   FakeClock clock;
-  const auto limiter = CallLimiter::Make(clock, {3, 2, 8});
+  FakeAuditLog audit;
+  const auto limiter = CallLimiter::Make(clock, audit, {3, 2, 8});
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(limiter->Admit(Uid(1000)).ok());
   const absl::Status refused = limiter->Admit(Uid(1000));
   EXPECT_EQ(ReasonOf(refused), Reason::kRateLimited);
@@ -41,9 +44,29 @@ TEST(CallLimiter, MoreCallsThanAUserMayMake_AreRefusedUntilTimeHasPassed) {
   EXPECT_FALSE(limiter->Admit(Uid(1000)).ok());
 }
 
+TEST(CallLimiter, RefusedForEitherReason_IsNotedWithoutWhatTheCallWasAbout) {
+  FakeClock clock;
+  FakeAuditLog audit;
+  const auto limiter = CallLimiter::Make(clock, audit, {2, 1, 1});
+  const auto slot = limiter->TakeWrite(Uid(1000));
+  EXPECT_TRUE(slot.ok());
+  EXPECT_TRUE(audit.entries().empty());
+  EXPECT_FALSE(limiter->TakeWrite(Uid(1000)).ok()) << "one write at a time";
+  EXPECT_FALSE(limiter->TakeWrite(Uid(1000)).ok()) << "two calls at once";
+  const std::vector<AuditEntry> noted = audit.entries("access/call");
+  ASSERT_EQ(noted.size(), 2u);
+  EXPECT_EQ(audit.entries().size(), 2u);
+  for (const AuditEntry& one : noted) {
+    EXPECT_EQ(one.user->uid, 1000u);
+    EXPECT_EQ(one.registration_id, "");
+    EXPECT_EQ(one.outcome, Reason::kRateLimited);
+  }
+}
+
 TEST(CallLimiter, SameUidInAContainer_UsesUpNothingOfTheUserOutside) {
   FakeClock clock;
-  const auto limiter = CallLimiter::Make(clock, {1, 1, 1});
+  FakeAuditLog audit;
+  const auto limiter = CallLimiter::Make(clock, audit, {1, 1, 1});
   Caller inside = Uid(1000);
   inside.in_container = true;
   EXPECT_TRUE(limiter->TakeWrite(inside).ok());
