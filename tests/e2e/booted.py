@@ -9,32 +9,20 @@ import time
 
 from hardware import Token
 from stack import ALICE, SERVER, SERVICE, Failed, Stack, wait_for
+from unit_process import directories_of, install, systemctl
 
-UNITS = "/etc/systemd/system"
 SOCKETS = ("smartkeyd.socket", "smartkeyd-admin.socket")
-
-
-def systemctl(*args):
-    return subprocess.run(["systemctl", *args], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 class BootedStack(Stack):
     def __init__(self, units, **options):
         super().__init__(**options)
         for unit, lines in {
-                "smartkeyd.service": [
-                    "[Service]", "ExecStart=", f"ExecStart={self.bin}/smartkeyd --config {self.config}",
-                    f"User={SERVICE}", f"Group={SERVICE}", "SupplementaryGroups=", "StateDirectory=", "PrivateTmp=no",
-                    f"ReadWritePaths={self.dir}", f"StandardError=append:{self.daemon_log}"],
+                "smartkeyd.service": directories_of(self, SERVICE),
                 "smartkeyd.socket": ["[Socket]", "ListenStream=", f"ListenStream={self.socket}"],
                 "smartkeyd-admin.socket": ["[Socket]", "ListenStream=", f"ListenStream={self.admin_socket}",
                                            "SocketGroup="]}.items():
-            with open(f"{units}/{unit}", encoding="utf-8") as file, \
-                    open(f"{UNITS}/{unit}", "w", encoding="utf-8") as installed:
-                installed.write(file.read())
-            os.makedirs(f"{UNITS}/{unit}.d", exist_ok=True)
-            with open(f"{UNITS}/{unit}.d/test.conf", "w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
+            install(f"{units}/{unit}", unit, lines)
         systemctl("daemon-reload")
 
     def start_daemon(self, wait=True):

@@ -6,6 +6,7 @@ the first installation to the purge. Prints a line for each step; the last one i
 
 import glob
 import grp
+import json
 import os
 import pwd
 import stat
@@ -52,6 +53,13 @@ class PackagedStack(Stack):
 def journal(since="-10min"):
     return subprocess.run(["journalctl", "--no-pager", "-o", "cat", "-u", "smartkeyd.service", "--since", since],
                           check=False, text=True, stdout=subprocess.PIPE).stdout
+
+
+def journal_fields():
+    """What the journal keeps of the service, each with its fields."""
+    lines = subprocess.run(["journalctl", "--no-pager", "-o", "json", "--all", "-u", "smartkeyd.service"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout
+    return lines, [json.loads(line) for line in lines.splitlines()]
 
 
 def dpkg(*args):
@@ -129,6 +137,25 @@ def beside():
     dpkg("--purge", "smartkey-sandbox", "libsmartkey-dev", "libsmartkey1")
 
 
+def the_journal(stack, secrets):
+    """What can be looked for in it, and what is in it never."""
+    (registration,) = stack.ctl(ALICE, "--json", "list").json()["registrations"]
+    stack.switches(token_error="invalid_grant")
+    stack.ctl(ALICE, "report-rejected", SERVER, stdin=stack.ctl(ALICE, "token", SERVER).out)
+    stack.ctl(ALICE, "token", SERVER)
+    wait_for(lambda: any(entry.get("SMARTKEY_REASON") == "REFUSED_BY_SERVER"
+                         and entry.get("SMARTKEY_REGISTRATION") == registration["id"] for entry in journal_fields()[1]),
+             "the journal to have the refusal")
+    text, entries = journal_fields()
+    check(True, "the journal has a refusal with its registration and reason as fields")
+    head = next((entry["SMARTKEY_AUDIT_HEAD"] for entry in reversed(entries) if "SMARTKEY_AUDIT_HEAD" in entry), None)
+    check(head is not None, f"and the head of the audit log {head}")
+    verified = stack.ctl("root", "audit", "--verify", "--anchor", head)
+    check(verified.code == 0, f"which the log still has {verified if verified.code else ''}")
+    check(all(secret and not any(piece in text for piece in secret.split(".")) for secret in secrets),
+          "and no token, no assertion and no patient")
+
+
 def life(stack):
     def list_of(user):
         return [(r["name"], r["state"]) for r in stack.ctl(user, "--json", "list").json()["registrations"]]
@@ -176,6 +203,7 @@ def life(stack):
     check(list_of(ALICE) == [(SERVER, "ACTIVE")], "and nothing of the database is changed by it")
     token_of(ALICE)
 
+    secrets = {"pat-1", token_of(ALICE), stack.ctl(ALICE, "assertion", SERVER).out.strip()}
     said = dpkg("--remove", "smartkeyd")
     check("registrations: 1, hardware keys: 1 (tpm)." in said and "stay" in said, f"a removal tells what stays\n{said}")
     check("activated" not in said, "and no socket could have started the service again")
@@ -201,6 +229,7 @@ def life(stack):
           f"its metrics are for the administrators {mode_and_owners(metrics)}")
     check(list_of(ALICE) == [], "a new installation begins anew")
     check(stack.enroll(ALICE).code == 0, "and enrolls")
+    the_journal(stack, secrets | {token_of(ALICE)})
 
 
 def main():

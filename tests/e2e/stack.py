@@ -247,12 +247,15 @@ allow_loopback_http = true
 """)
 
     def start_daemon(self, wait=True):
-        with open(self.daemon_log, "ab") as log:
-            self.processes["smartkeyd"] = self.spawn(
-                SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
-                env=self.daemon_environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes["smartkeyd"] = self.make_daemon()
         if wait:
             self.wait_for_daemon()
+
+    def make_daemon(self):
+        """smartkeyd's process; a service of systemd's in suite_under_unit.py."""
+        with open(self.daemon_log, "ab") as log:
+            return self.spawn(SERVICE, [os.path.join(self.bin, "smartkeyd"), "--config", self.config],
+                              env=self.daemon_environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait_for_daemon(self):
         process = self.processes["smartkeyd"]

@@ -182,9 +182,9 @@ class Disk(ConformanceTest):
         self.stack.stop("smartkeyd")
         self.disk.set_read_only()
         self.addCleanup(self.disk.set_read_only, False)
+        log = len(self.stack.read_log())
         self.stack.start_daemon(wait=False)
         process = self.stack.processes["smartkeyd"]
-        log = len(self.stack.read_log())
 
         def told():
             return process.poll() is not None or "read-only" in self.stack.read_log()[log:].lower()
