@@ -76,7 +76,7 @@ class Booted(unittest.TestCase):
 
     def test_UnderItsUnit_TheEndToEndTestsPass(self):
         result, said = self.boot(f"suite_under_unit.py /units/smartkeyd.service {os.environ.get('SMARTKEY_TESTS', '')}",
-                                 patience=2400)
+                                 patience=5400)
         self.assertRegex(result, r"\nRan [1-9]\d* tests? in ", said)
         self.assertRegex(result, r"\nOK( \(skipped=\d+\))?\n$", said)
 
