@@ -450,7 +450,10 @@ TEST_F(RpcConnections, ManyUidsWithoutALogin_ShareFewPlacesAndUsersHaveTheirs) {
   };
   StartServer(options);
   RawClient first = ConnectRaw(), second = ConnectRaw();  // by a uid without a login
-  ASSERT_TRUE(Eventually([](const auto& stats) { return stats.connections == 2; }));
+  for (RawClient* const client : {&first, &second}) {     // each has its place when it is answered
+    client->Send(RawClient::Request(kWhoAmI, VarintField(1, 5)));
+    ASSERT_TRUE(client->ReadAnswer().ok());
+  }
   EXPECT_EQ(Output(StartAs(kBob, 1, 1)), "right=0 wrong=0 failed=1 container=0 admin=0 denied=0\n");
   EXPECT_EQ(Output(StartAs(kAlice, 1, 1)),
             "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");

@@ -47,9 +47,10 @@ Outcome Shell(const std::string& command, std::vector<std::string> environment =
 
 class CLibrary : public testing::Test {
  protected:
-  Outcome Probe(std::vector<std::string> arguments) {
+  Outcome Probe(std::vector<std::string> arguments, std::vector<std::string> environment = {}) {
     arguments.insert(arguments.begin(), PROBE);
-    return RunProgram(std::move(arguments), {"SMARTKEY_SOCKET=" + daemon_.path()});
+    environment.push_back("SMARTKEY_SOCKET=" + daemon_.path());
+    return RunProgram(std::move(arguments), std::move(environment));
   }
 
   TempDir dir_;
@@ -306,8 +307,10 @@ TEST_F(CLibrary, ManyThreadsShareOneClient) {
 }
 
 TEST_F(CLibrary, AChildOfAProcessThatHasConnectedIsRefusedAndTheParentGoesOn) {
-  const Outcome outcome = Probe({"fork", daemon_.path()});
-  EXPECT_EQ(outcome.code, 2) << outcome.out;
+  // What only threads of the parent hold looks lost in the child, whom a sanitizer would end for
+  // it.
+  const Outcome outcome = Probe({"fork", daemon_.path()}, {"ASAN_OPTIONS=detect_leaks=0"});
+  EXPECT_EQ(outcome.code, 2) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, StartsWith("error 1 INVALID_ARGUMENT, "));
   EXPECT_THAT(outcome.out, HasSubstr("connect after fork()"));
 }
