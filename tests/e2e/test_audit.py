@@ -182,7 +182,8 @@ class AuditOnAFullDisk(StackTest):
             self.stack.ctl(ALICE, "edit", SERVER, "--label", str(time.monotonic()))
             result = self.stack.ctl(ALICE, "token", SERVER)
             return result if result.code != 0 else None
-        refused = wait_for(denied, "a full disk to be noticed")
+        # The last block of the file still takes some lines.
+        refused = wait_for(denied, "a full disk to be noticed", patience=600)
         self.assert_refused(refused, 4, "audit log")
         self.assertIn("NOT WRITTEN", self.stack.ctl("root", "status").out)
         self.assertEqual(len(self.registrations()), 1)  # looking needs no line
