@@ -35,6 +35,8 @@ class Sandbox(unittest.TestCase):
             ["/usr/bin/python3", "-B", f"{self.dir}/sandbox/smartkey-sandbox", "run", "--binaries", self.dir, *args],
             user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd="/", text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # As from a terminal, also where the tests themselves run in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             env={"PATH": f"{self.dir}/clients/ctl:/usr/bin:/bin", "TMPDIR": self.temporary},
             **{"stdin": subprocess.DEVNULL, **options})
 
