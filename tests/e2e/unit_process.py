@@ -69,7 +69,8 @@ class UnitProcess:
         return self.returncode
 
     def send_signal(self, how):
-        os.kill(self.pid, how)
+        if self.poll() is None:  # its pid may be another's otherwise
+            os.kill(self.pid, how)
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
