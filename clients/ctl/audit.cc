@@ -102,7 +102,13 @@ std::string SignedText(const client::AuditVerification& found) {
   return found.signed_checkpoints == 0 ? "nothing yet" : "nothing that can be relied on";
 }
 
-std::string VerificationText(const client::AuditVerification& found) {
+std::string AnchoredText(const client::AuditVerification& found, const std::string& anchor) {
+  if (found.anchored_sequence > 0) return absl::StrCat("up to entry ", found.anchored_sequence);
+  return anchor.empty() ? "not: compare with a head that was kept elsewhere, with --anchor"
+                        : "not: see the problems below";
+}
+
+std::string VerificationText(const client::AuditVerification& found, const std::string& anchor) {
   Record record;
   record.Add("Result",
              AllFits(found) ? "everything fits" : "NOT everything fits: see the problems below");
@@ -116,10 +122,7 @@ std::string VerificationText(const client::AuditVerification& found) {
                                          found.unsigned_checkpoints, " without a signature"));
   record.Add("Signed", SignedText(found));
   record.Add("Signed by", found.key_thumbprints);
-  record.Add("Anchored", found.anchored_sequence == 0
-                             ? std::string("not: compare with a head that was kept elsewhere, "
-                                           "with --anchor")
-                             : absl::StrCat("up to entry ", found.anchored_sequence));
+  record.Add("Anchored", AnchoredText(found, anchor));
   std::string text = record.ToText();
   if (!found.problems.empty()) text += "\nProblems:\n";
   for (const std::string& problem : found.problems) {
@@ -133,7 +136,7 @@ absl::Status RunVerify(Session& session, const std::string& anchor) {
   if (!client.ok()) return client.status();
   const auto found = (*client)->VerifyAuditLog(anchor);
   if (!found.ok()) return found.status();
-  session.out << (session.json ? ToJsonDocument(ToJson(*found)) : VerificationText(*found));
+  session.out << (session.json ? ToJsonDocument(ToJson(*found)) : VerificationText(*found, anchor));
   const bool as_wanted = AllFits(*found) && (anchor.empty() || found->anchored_sequence > 0);
   if (!as_wanted) session.exit_code = ExitCode::kFailed;
   return absl::OkStatus();

@@ -229,7 +229,9 @@ absl::StatusOr<AccessRequests::WatchId> AccessRequests::Core::Ask(const Caller& 
       std::count_if(watches_.begin(), watches_.end(),
                     [&](const auto& entry) { return entry.second.uid == caller.uid; });
   if (watches_of_uid >= kMaxWatchesPerUid) {
-    return MakeError(Reason::kRateLimited, "too many watch their requests for access");
+    return WithRetryAfter(
+        MakeError(Reason::kRateLimited, "too many watch their requests for access"),
+        absl::Seconds(10));
   }
   Watch watch;
   watch.uid = caller.uid;

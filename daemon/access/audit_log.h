@@ -71,9 +71,9 @@ class AuditLog {
   virtual absl::StatusOr<std::shared_ptr<Reading>> Read(Query query,
                                                         std::function<void()> wake) = 0;
 
-  // Checks the whole chain. `anchor`: a head that was kept elsewhere. `done` runs once, on a thread
-  // of the log's.
-  virtual void Verify(absl::optional<AuditHead> anchor,
+  // Checks the whole chain. `anchor`: a head that was kept elsewhere. `wanted` is asked on the way:
+  // after a no, the check ends with kCancelled. `done` runs once. Both on a thread of the log's.
+  virtual void Verify(absl::optional<AuditHead> anchor, std::function<bool()> wanted,
                       absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) = 0;
 };
 

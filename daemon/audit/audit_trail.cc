@@ -478,10 +478,18 @@ void AuditTrail::WakeReadings() {
   }
 }
 
-void AuditTrail::Verify(absl::optional<AuditHead> anchor,
+// A check under way.
+struct AuditTrail::Verification {
+  AuditCheck check;
+  std::function<bool()> wanted;
+  absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done;
+};
+
+void AuditTrail::Verify(absl::optional<AuditHead> anchor, std::function<bool()> wanted,
                         absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) {
   reader_->RunAfter(
-      absl::ZeroDuration(), [this, anchor = std::move(anchor), done = std::move(done)]() mutable {
+      absl::ZeroDuration(), [this, anchor = std::move(anchor), wanted = std::move(wanted),
+                             done = std::move(done)]() mutable {
         const AuditSigner* signer = nullptr;
         {
           MutexLock lock(mu_);
@@ -492,20 +500,24 @@ void AuditTrail::Verify(absl::optional<AuditHead> anchor,
             .anchor = std::move(anchor),
             .key = signer == nullptr ? absl::nullopt : signer->thumbprint(),
         };
-        VerifyNext(std::make_shared<AuditCheck>(options_.files.directory, std::move(expected)),
-                   std::move(done));
+        VerifyNext(std::shared_ptr<Verification>(
+            new Verification{AuditCheck(options_.files.directory, std::move(expected)),
+                             std::move(wanted), std::move(done)}));
       });
 }
 
 // A file at a time: readers have their turns in between.
-void AuditTrail::VerifyNext(std::shared_ptr<AuditCheck> check, Verified done) {
-  const absl::StatusOr<bool> more = check->CheckNext();
-  if (!more.ok()) return done(more.status());
-  if (!*more) return done(check->End());
-  reader_->RunAfter(absl::ZeroDuration(),
-                    [this, check = std::move(check), done = std::move(done)]() mutable {
-                      VerifyNext(std::move(check), std::move(done));
-                    });
+void AuditTrail::VerifyNext(std::shared_ptr<Verification> verification) {
+  Verification& now = *verification;
+  if (!now.wanted()) {
+    return now.done(MakeError(Reason::kCancelled, "nobody waits for the check of the audit log"));
+  }
+  const absl::StatusOr<bool> more = now.check.CheckNext();
+  if (!more.ok()) return now.done(more.status());
+  if (!*more) return now.done(now.check.End());
+  reader_->RunAfter(absl::ZeroDuration(), [this, verification = std::move(verification)]() mutable {
+    VerifyNext(std::move(verification));
+  });
 }
 
 }  // namespace smartkey

@@ -67,7 +67,7 @@ class AuditTrail : public AuditLog {
   absl::Status CheckWritable() const override;
   AuditCondition condition() const override;
   absl::StatusOr<std::shared_ptr<Reading>> Read(Query query, std::function<void()> wake) override;
-  void Verify(absl::optional<AuditHead> anchor,
+  void Verify(absl::optional<AuditHead> anchor, std::function<bool()> wanted,
               absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override;
 
   // Has checkpoints signed from now on; they are not without it. `signer` outlives this.
@@ -115,8 +115,8 @@ class AuditTrail : public AuditLog {
   void BeginCheckpoint();
   void EndCheckpoint();
   void WakeReadings();
-  using Verified = absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)>;
-  void VerifyNext(std::shared_ptr<AuditCheck> check, Verified done);
+  struct Verification;
+  void VerifyNext(std::shared_ptr<Verification> verification);
 
   struct Reader {
     std::weak_ptr<AuditReading> reading;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/rpc/audit_stream.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/pulled_stream_call.h"
 #include "daemon/rpc/service_support.h"
 
@@ -60,6 +62,7 @@ Response ToProto(const AuditVerification& found) {
 
 // What comes of a check, until the call takes it.
 struct Outcome {
+  std::atomic<bool> given_up{false};  // by the caller
   Mutex mu;
   absl::optional<absl::StatusOr<AuditVerification>> found ABSL_GUARDED_BY(mu);
   bool told ABSL_GUARDED_BY(mu) = false;
@@ -87,13 +90,16 @@ void Verify(const ServiceParts& parts, const v1::ReadAuditLogRequest& request,
         }
         return absl::make_optional(ToProto(**outcome->found));
       });
-  parts.audit.Verify(std::move(anchor), [call, outcome](absl::StatusOr<AuditVerification> found) {
-    {
-      MutexLock lock(outcome->mu);
-      outcome->found = std::move(found);
-    }
-    call->Wake();
-  });
+  call->OnAbandon([outcome] { outcome->given_up = true; });
+  parts.audit.Verify(
+      std::move(anchor), [outcome] { return !outcome->given_up; },
+      [call, outcome](absl::StatusOr<AuditVerification> found) {
+        {
+          MutexLock lock(outcome->mu);
+          outcome->found = std::move(found);
+        }
+        call->Wake();
+      });
 }
 
 void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLogRequest& request,
@@ -129,7 +135,7 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
       parts.audit.Read(std::move(query), [weak = std::weak_ptr<Call>(call)] {
         if (const auto live = weak.lock()) live->Wake();
       });
-  if (!opened.ok()) return call->Finish(opened.status());
+  if (!opened.ok()) return call->Finish(NotedIfTooMany(opened.status(), caller, parts.audit));
   const std::shared_ptr<AuditLog::Reading> reading = *opened;
   call->OnAbandon([reading] { reading->Stop(); });
   call->Start(

@@ -17,6 +17,13 @@ std::string UserOf(const Caller& caller) {
 
 }  // namespace
 
+absl::Status NotedIfTooMany(absl::Status status, const Caller& caller, AuditLog& audit) {
+  if (ReasonOf(status) == Reason::kRateLimited) {
+    audit.NoteRefusal(caller, "access/call", "", status);
+  }
+  return status;
+}
+
 absl::Status CallLimiter::Admit(const Caller& caller) {
   const std::string user = UserOf(caller);
   const BootTime now = clock_.Boot();
@@ -25,7 +32,7 @@ absl::Status CallLimiter::Admit(const Caller& caller) {
     MutexLock lock(mu_);
     status = calls_.Take(user, now);
   }
-  return Noted(std::move(status), caller);
+  return NotedIfTooMany(std::move(status), caller, audit_);
 }
 
 absl::StatusOr<CallLimiter::Slot> CallLimiter::TakeWrite(const Caller& caller) {
@@ -39,15 +46,10 @@ absl::StatusOr<CallLimiter::Slot> CallLimiter::TakeWrite(const Caller& caller) {
       return Slot(shared_from_this(), std::move(user));
     }
   }
-  return Noted(
+  return NotedIfTooMany(
       WithRetryAfter(MakeError(Reason::kRateLimited, "this user has too many changes under way"),
                      kRetryAfter),
-      caller);
-}
-
-absl::Status CallLimiter::Noted(absl::Status status, const Caller& caller) {
-  if (!status.ok()) audit_.NoteRefusal(caller, "access/call", "", status);
-  return status;
+      caller, audit_);
 }
 
 CallLimiter::Slot& CallLimiter::Slot::operator=(Slot&& other) noexcept {

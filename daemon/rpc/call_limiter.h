@@ -15,6 +15,10 @@
 
 namespace smartkey {
 
+// Gives `status`, having noted it in the audit log (as access/call) if it says that the caller has
+// reached a limit: of calls, or of what may be open at once.
+absl::Status NotedIfTooMany(absl::Status status, const Caller& caller, AuditLog& audit);
+
 // What a user may ask for over all of his connections: how many calls a second that cost something,
 // be it the hardware, the network, the disk, the user database or a look at every registration; and
 // how many writes at a time. Cached tokens and the like are not counted.
@@ -87,8 +91,6 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
         limits_(limits),
         calls_(limits.calls_at_once, absl::Seconds(1) / limits.calls_per_second,
                "too many requests in a short time") {}
-
-  absl::Status Noted(absl::Status status, const Caller& caller);
 
   const Clock& clock_;
   AuditLog& audit_;

@@ -383,20 +383,24 @@ void Diagnostics::CheckAudit() {
 }
 
 void Diagnostics::CheckChain(Next next) {
-  parts_.audit.Verify(absl::nullopt, [self = shared_from_this(), next = std::move(next)](
-                                         absl::StatusOr<AuditVerification> found) mutable {
-    if (!found.ok()) {
-      self->TellStatus(62, kAudit, "chain", found.status(), "");
-    } else if (found->first_broken.has_value() || !found->problems.empty()) {
-      self->Tell(62, kAudit, "chain", Result::BROKEN,
-                 found->problems.empty() ? "does not fit" : found->problems.front(),
-                 "compare with the heads on the log server: 'smartkeyctl audit --verify --anchor'");
-    } else {
-      self->Tell(62, kAudit, "chain", Result::PASSED,
-                 absl::StrCat(Counted(found->entries, "line"), " fit"));
-    }
-    next();
-  });
+  const auto wanted = [self = shared_from_this()] { return !self->stopped_; };
+  parts_.audit.Verify(
+      absl::nullopt, wanted,
+      [self = shared_from_this(),
+       next = std::move(next)](absl::StatusOr<AuditVerification> found) mutable {
+        if (!found.ok()) {
+          self->TellStatus(62, kAudit, "chain", found.status(), "");
+        } else if (found->first_broken.has_value() || !found->problems.empty()) {
+          self->Tell(
+              62, kAudit, "chain", Result::BROKEN,
+              found->problems.empty() ? "does not fit" : found->problems.front(),
+              "compare with the heads on the log server: 'smartkeyctl audit --verify --anchor'");
+        } else {
+          self->Tell(62, kAudit, "chain", Result::PASSED,
+                     absl::StrCat(Counted(found->entries, "line"), " fit"));
+        }
+        next();
+      });
 }
 
 // ---- 70: the servers

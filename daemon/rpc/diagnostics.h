@@ -29,7 +29,7 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
                                             const v1::RunDiagnosticsRequest& request,
                                             std::function<void(const Result*)> tell);
 
-  // No check begins any more.
+  // No check begins any more, and that of the audit log's chain ends.
   void Stop() { stopped_ = true; }
 
  private:

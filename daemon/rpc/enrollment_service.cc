@@ -249,7 +249,7 @@ grpc::ServerWriteReactor<v1::WatchEnrollmentResponse>* EnrollmentService::WatchE
         }
       });
   if (!watch.ok()) {
-    call->Finish(watch.status());
+    call->Finish(NotedIfTooMany(watch.status(), caller_, parts_.audit));
   } else {
     // Later: gRPC may report a broken stream from within the write that a step makes, and a step
     // must not call the manager.

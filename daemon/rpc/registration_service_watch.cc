@@ -60,7 +60,7 @@ grpc::ServerWriteReactor<Response>* RegistrationService::WatchRegistrations(
       },
       [call] { call->Wake(); });
   if (!watch.ok()) {
-    call->Finish(watch.status());
+    call->Finish(NotedIfTooMany(watch.status(), caller_, parts_.audit));
     return call->reactor();
   }
   call->OnAbandon([&feed = parts_.feed, id = *watch] { feed.Unwatch(id); });

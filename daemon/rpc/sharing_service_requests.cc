@@ -97,7 +97,7 @@ grpc::ServerWriteReactor<v1::RequestAccessResponse>* SharingService::RequestAcce
   const absl::StatusOr<AccessRequests::WatchId> watch =
       parts_.access_requests.Ask(caller_, *std::move(wish), [call] { call->Wake(); });
   if (!watch.ok()) {
-    call->Finish(watch.status());
+    call->Finish(NotedIfTooMany(watch.status(), caller_, parts_.audit));
     return call->reactor();
   }
   call->OnAbandon([&requests = parts_.access_requests, id = *watch] { requests.Leave(id); });

@@ -136,6 +136,19 @@ class Bench:
         self.report(name, [one["ours"][unit] for one in rounds], [one["bare"][unit] for one in rounds], target, at_most,
                     f"({unit}); p99 {p99} us")
 
+    def beside_others(self, name, others, ours, bare, target, note):
+        """Alice's calls while so many others ask as fast as they can, each side in turn. `ours` and `bare`: a stack, a
+        socket, and who the others are and what they ask for."""
+        times = ([], [])
+        for _ in range(self.rounds):
+            for (stack, socket_path, user, registration), mine in zip((ours, bare), times):
+                helper = stack.start_helper(user, "token_calls", "nag", str(others), registration, socket_path)
+                (one,) = stack.calls("duel", 1, 1, self.calls or 1_000, stack.registration, socket_path,
+                                     stack.registration, socket_path)
+                mine.append(one["ours"]["p50_us"])
+                stack.end_helper(helper)
+        self.report(name, *times, target, note=f"(p50_us); {others} {note}")
+
     # The benchmarks.
 
     def cached(self):
@@ -173,19 +186,28 @@ class Bench:
                     raise Failed(f"{CROWD} callers made {asked} token requests instead of one")
             self.report(name, ours, others, 1.3, note=f"(us); one token request, the server takes {COLD_DELAY} ms")
 
-    def beside_trouble(self):
-        """Bare is a smartkeyd that has no trouble."""
-        for name in ("cached/dead_server", "cached/hung_provider"):
-            if not self.wants(name):
-                continue
-            with BenchStack() as calm, BenchStack() as stack:
-                calm.start_enrolled()
-                calm.warm()
-                if name == "cached/dead_server":
-                    self.let_a_server_die(stack)
-                else:
-                    self.let_the_provider_hang(stack)
-                self.duel(stack, name, 1, 2_000, (calm.registration, calm.socket), "p50_us", 1.15)
+    def dead_server(self):
+        """Bare is a smartkeyd all of whose servers answer, asked as often for a token that it has."""
+        name = "cached/dead_server"
+        if not self.wants(name):
+            return
+        with BenchStack() as calm, BenchStack() as stack:
+            calm.start_enrolled()
+            calm.warm()
+            dead = self.let_a_server_die(stack)
+            self.beside_others(name, 2, (stack, stack.socket, ALICE, dead),
+                               (calm, calm.socket, ALICE, calm.registration), 1.15, "callers of the dead server")
+
+    def hung_provider(self):
+        """Bare is a smartkeyd whose hardware works."""
+        name = "cached/hung_provider"
+        if not self.wants(name):
+            return
+        with BenchStack() as calm, BenchStack() as stack:
+            calm.start_enrolled()
+            calm.warm()
+            self.let_the_provider_hang(stack)
+            self.duel(stack, name, 1, 2_000, (calm.registration, calm.socket), "p50_us", 1.15)
 
     def let_a_server_die(self, stack):
         stack.start_ehr()
@@ -207,7 +229,7 @@ allow_loopback_http = true
         dead = stack.registration_of(ALICE, "dead")
         stack.restart_daemon()
         stack.warm()
-        stack.start_helper(ALICE, "token_calls", "nag", "2", dead, stack.socket)
+        return dead
 
     def let_the_provider_hang(self, stack):
         stack.start_enrolled()
@@ -229,15 +251,8 @@ allow_loopback_http = true
             bobs = stack.registration_of(BOB)
             stack.warm()
             bare = stack.start_bare()
-            ours, others = [], []
-            for _ in range(self.rounds):
-                for socket_path, times in ((stack.socket, ours), (bare, others)):
-                    flood = stack.start_helper(BOB, "token_calls", "nag", str(FLOODERS), bobs, socket_path)
-                    (one,) = stack.calls("duel", 1, 1, self.calls or 1_000, stack.registration, socket_path,
-                                         stack.registration, socket_path)
-                    times.append(one["ours"]["p50_us"])
-                    stack.end_helper(flood)
-            self.report(name, ours, others, 2.0, note=f"(p50_us); {FLOODERS} callers of another user")
+            self.beside_others(name, FLOODERS, (stack, stack.socket, BOB, bobs), (stack, bare, BOB, bobs), 2.0,
+                               "callers of another user")
 
     def refused_connections(self):
         """The daemon's own time for a connection that it refuses; bare is one that is served and makes one call."""
@@ -344,8 +359,8 @@ def main():
     options = parser.parse_args()
     bench = Bench(options.rounds, options.calls, options.filter)
     print(f"{os.cpu_count()} processors; {options.rounds} alternated rounds: median of their ratios (quartiles), target")
-    for one in (bench.cached, bench.first_callers, bench.beside_trouble, bench.flooded,
-                bench.refused_connections, bench.many_registrations, bench.command):
+    for one in (bench.cached, bench.first_callers, bench.dead_server, bench.hung_provider,
+                bench.flooded, bench.refused_connections, bench.many_registrations, bench.command):
         one()
     if options.record:
         with open(options.record, "w", encoding="utf-8") as file:

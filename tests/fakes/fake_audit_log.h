@@ -63,7 +63,7 @@ class FakeAuditLog : public AuditLog {
     }
     return std::shared_ptr<Reading>(std::make_shared<Kept>(std::move(wanted)));
   }
-  void Verify(absl::optional<AuditHead>,
+  void Verify(absl::optional<AuditHead>, std::function<bool()>,
               absl::AnyInvocable<void(absl::StatusOr<AuditVerification>)> done) override {
     AuditVerification found;
     found.entries = entries().size();

@@ -103,5 +103,17 @@ TEST_F(VerifyTest, ForeignKeySigned_TheResultDoesNotReadAsIfAllWereWell) {
                                  HasSubstr("\nProblems:\n  the newest signed checkpoint")));
 }
 
+TEST_F(VerifyTest, AnchorIsNotMet_IsReferredToTheProblem) {
+  daemon_.SetVerification(Found());
+  EXPECT_THAT(Ctl({"audit", "--verify"}).out, HasSubstr("not: compare with a head"));
+  v1::ReadAuditLogResponse found = Found();
+  found.mutable_verification()->add_problems("entry 7 is not the one of the anchor");
+  daemon_.SetVerification(found);
+  const Outcome outcome = Ctl({"audit", "--verify", "--anchor", "7:" + std::string(64, 'b')});
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(ContainsRegex("\nAnchored: +not: see the problems below\n"),
+                                 Not(HasSubstr("compare with a head"))));
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -56,14 +56,18 @@ class AuditTrailTest : public testing::Test {
   }
   AuditVerification Verify(AuditTrail& trail) {
     EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
+    const absl::StatusOr<AuditVerification> found = VerifyWhile(trail, [] { return true; });
+    EXPECT_TRUE(found.ok()) << found.status();
+    return found.ok() ? *found : AuditVerification();
+  }
+  absl::StatusOr<AuditVerification> VerifyWhile(AuditTrail& trail, std::function<bool()> wanted) {
     absl::StatusOr<AuditVerification> found;
-    trail.Verify(absl::nullopt, [&](absl::StatusOr<AuditVerification> outcome) {
+    trail.Verify(absl::nullopt, std::move(wanted), [&](absl::StatusOr<AuditVerification> outcome) {
       found = std::move(outcome);
       Wake();
     });
     AwaitWake();
-    EXPECT_TRUE(found.ok()) << found.status();
-    return found.ok() ? *found : AuditVerification();
+    return found;
   }
   void Wake() {
     MutexLock lock(mu_);
@@ -417,6 +421,20 @@ TEST_F(AuditTrailTest, OnlyOneRegistrationIsReadAndAFileCannotBe_TheOthersAre) {
   };
   EXPECT_EQ(count("reg-\"2"), 1u);
   EXPECT_EQ(count("reg-1"), 1u) << "the other one is in the file that is no file";
+}
+
+TEST_F(AuditTrailTest, WhoAskedForACheckGoes_ItEndsBeforeTheNextFile) {
+  AuditTrail::Options options = Options();
+  options.files.file_size = 100;  // a batch each
+  AuditTrail trail(options, clock_);
+  for (int i = 0; i < 4; ++i) {
+    trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
+    ASSERT_TRUE(trail.Flush(absl::Seconds(60)));
+  }
+  int asked = 0;
+  EXPECT_EQ(ReasonOf(VerifyWhile(trail, [&] { return ++asked < 3; }).status()), Reason::kCancelled);
+  EXPECT_EQ(asked, 3);
+  EXPECT_GE(Verify(trail).entries, 4u) << "the next one is not touched by it";
 }
 
 // ---- checkpoints

@@ -176,6 +176,19 @@ TEST_F(AccessRequestsService, WhoeverLeaves_HasAskedStill) {
   EXPECT_EQ(List(*bob_client_, "mercy"), "REGISTRATION_NOT_FOUND");
 }
 
+TEST_F(AccessRequestsService, OneWaitsTooManyTimesAtOnce_IsToldAndNoted) {
+  std::vector<std::unique_ptr<Asking>> waiting;
+  for (int i = 0; i < AccessRequests::kMaxWatchesPerUid; ++i) {
+    waiting.push_back(Ask(*bob_client_, WishOf("mercy")));
+    ASSERT_EQ(waiting.back()->Next(), "PENDING");
+  }
+  EXPECT_THAT(audit_.entries("access/call"), IsEmpty());
+  EXPECT_EQ(Ask(*bob_client_, WishOf("mercy"))->Next(), "RATE_LIMITED");
+  ASSERT_THAT(audit_.entries("access/call"), SizeIs(1));
+  EXPECT_EQ(audit_.entries("access/call")[0].user->name, "bob");
+  EXPECT_EQ(audit_.entries("access/call")[0].outcome, Reason::kRateLimited);
+}
+
 TEST_F(AccessRequestsService, WrongWishes_AreRefusedWithWhatIsWrong) {
   const auto refusal = [&](void (*spoil)(v1::RequestAccessRequest&)) {
     v1::RequestAccessRequest request = WishOf("mercy");
