@@ -28,6 +28,10 @@ std::string RandomId() {
   return id;
 }
 
+bool IsId(absl::string_view text) {
+  return text.size() == 22 && text[0] != '-' && Base64UrlDecode(text).ok();
+}
+
 double RandomFraction() {
   const std::string bytes = RandomBytes(2);
   const int value =

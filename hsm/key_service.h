@@ -42,8 +42,8 @@ class KeyService {
  public:
   using OperationId = uint64_t;  // never 0
 
-  // Whose turn it is: one queue for each value. The daemon uses the caller's uid; its own upkeep
-  // kInternal.
+  // Whose turn it is: one queue for each value. The daemon has one for each user; its own upkeep
+  // is kInternal.
   using CallerKey = uint64_t;
   static constexpr CallerKey kInternal = ~uint64_t{0};
 

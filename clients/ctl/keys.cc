@@ -59,8 +59,11 @@ std::string StoredText(const client::StoredKeys& stored) {
   std::string text;
   for (const client::StoredKeys::Key& key : stored.keys) {
     if (!key.stray) continue;
-    absl::StrAppend(&text, text.empty() ? "\nKeys in the token that no registration needs:\n" : "",
-                    "  ", key.label, "\n    id ", absl::BytesToHexString(key.id), "\n");
+    absl::StrAppend(
+        &text,
+        text.empty() ? "\nKeys in the token that neither a registration nor the audit log needs:\n"
+                     : "",
+        "  ", key.label, "\n    id ", absl::BytesToHexString(key.id), "\n");
   }
   if (!text.empty()) absl::StrAppend(&text, "'smartkeyctl keys --remove-stray ID' removes one.\n");
   if (!stored.keys.empty() || stored.of_other_instances > 0) {
@@ -178,10 +181,9 @@ void AddKeys(CLI::App& app, Session& session) {
       "--all", arguments->all, "Those of all owners and in the token, over the admin socket");
   CLI::Option* remove =
       command
-          ->add_option(
-              "--remove-stray", arguments->remove_stray,
-              "Destroy a key in the token that no registration needs, by the id that --all "
-              "shows, or 'all' of them")
+          ->add_option("--remove-stray", arguments->remove_stray,
+                       "Destroy a key in the token that nothing needs, by the id that --all "
+                       "shows, or 'all' of them")
           ->type_name("ID")
           ->excludes(all);
   command->add_flag("--yes", arguments->yes, "Do not ask")->needs(remove);

@@ -64,6 +64,12 @@ Record StatusRecord(const client::DaemonStatus& status) {
   }
   record.Add("Audit log", status.audit_available ? "written" : "NOT WRITTEN");
   if (status.audit_cause.has_value()) record.Add("  what to do", status.audit_cause->remedy);
+  if (status.audit_checkpoint_error.has_value()) {
+    record.Add("  newest head",
+               absl::StrCat("not signed, or not in the journal (",
+                            ReasonName(status.audit_checkpoint_error->reason), ")"));
+    record.Add("  what to do", status.audit_checkpoint_error->remedy);
+  }
   if (status.audit_lost > 0) {
     record.Add("  lost", absl::StrCat(status.audit_lost, " lines since the start"));
   }

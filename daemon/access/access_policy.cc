@@ -102,7 +102,7 @@ absl::Status AccessPolicy::NotVisible(const Caller& caller) const {
 
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller) const {
   absl::Status status = CheckEnrollUnnoted(caller);
-  if (status.ok()) status = CheckWritable();
+  if (status.ok()) status = CheckWritable(caller);
   return Noted(std::move(status), caller, "enroll", "");
 }
 
@@ -116,8 +116,13 @@ absl::Status AccessPolicy::CheckEnrollUnnoted(const Caller& caller) const {
   return store_.availability();
 }
 
-absl::Status AccessPolicy::CheckWritable() const {
-  return audit_ != nullptr ? audit_->CheckWritable() : absl::OkStatus();
+absl::Status AccessPolicy::CheckWritable(const Caller& caller) const {
+  if (audit_ == nullptr) return absl::OkStatus();
+  absl::Status status = audit_->CheckWritable(caller);
+  if (ReasonOf(status) == Reason::kRateLimited) {
+    audit_->NoteRefusal(caller, "access/call", "", status);
+  }
+  return status;
 }
 
 absl::Status AccessPolicy::Noted(absl::Status status, const Caller& caller,
@@ -132,7 +137,7 @@ absl::Status AccessPolicy::Noted(absl::Status status, const Caller& caller,
 absl::Status AccessPolicy::CheckEnroll(const Caller& caller, absl::string_view server_name,
                                        absl::string_view app_id) const {
   absl::Status status = CheckEnrollUnnoted(caller, server_name, app_id);
-  if (status.ok()) status = CheckWritable();
+  if (status.ok()) status = CheckWritable(caller);
   return Noted(std::move(status), caller, "enroll", "");
 }
 
@@ -235,17 +240,17 @@ absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::Find(const Caller& cal
                                                                Operation operation,
                                                                const Admission& admit) const {
   absl::StatusOr<RegistrationStore::Snapshot> found =
-      FindNoted(caller, name_or_id, operation, admit);
+      FindToRead(caller, name_or_id, operation, admit);
   if (found.ok() && ChangesSomething(operation)) {
-    if (absl::Status status = CheckWritable(); !status.ok()) return status;
+    if (absl::Status status = CheckWritable(caller); !status.ok()) return status;
   }
   return found;
 }
 
-absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::FindNoted(const Caller& caller,
-                                                                    absl::string_view name_or_id,
-                                                                    Operation operation,
-                                                                    const Admission& admit) const {
+absl::StatusOr<RegistrationStore::Snapshot> AccessPolicy::FindToRead(const Caller& caller,
+                                                                     absl::string_view name_or_id,
+                                                                     Operation operation,
+                                                                     const Admission& admit) const {
   RegistrationStore::Snapshot meant;
   absl::StatusOr<RegistrationStore::Snapshot> found =
       LookUp(caller, name_or_id, operation, admit, meant);
@@ -319,7 +324,7 @@ absl::StatusOr<std::vector<RegistrationStore::Snapshot>> AccessPolicy::Select(
     const Caller& caller, const RegistrationTarget& target) const {
   if (target.kind == RegistrationTarget::Kind::kRegistration) {
     absl::StatusOr<RegistrationStore::Snapshot> one =
-        FindNoted(caller, target.value, Operation::kManage, nullptr);
+        FindToRead(caller, target.value, Operation::kManage, nullptr);
     if (!one.ok()) return one.status();
     return std::vector<RegistrationStore::Snapshot>{*std::move(one)};
   }

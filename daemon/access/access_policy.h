@@ -102,6 +102,11 @@ class AccessPolicy {
                                                    absl::string_view name_or_id,
                                                    Operation operation,
                                                    const Admission& admit = nullptr) const;
+  // The same for what leaves no line in the audit log, and so works without one.
+  absl::StatusOr<RegistrationStore::Snapshot> FindToRead(const Caller& caller,
+                                                         absl::string_view name_or_id,
+                                                         Operation operation,
+                                                         const Admission& admit = nullptr) const;
 
   // Those of `target` that the caller may manage, by creation time; at least one. Does not ask
   // whether it can be written down: what takes rights away for a while has to work at any time, and
@@ -149,8 +154,9 @@ class AccessPolicy {
   absl::Status CheckDelivery(const Caller& caller, const std::string& registration_id,
                              const ScopeSet& asked, const AccessToken& token) const;
 
-  // May something be done that has to be in the audit log? Errors: kAuditUnavailable.
-  absl::Status CheckWritable() const;
+  // May the caller do something that has to be in the audit log? Errors: kAuditUnavailable,
+  // kRateLimited.
+  absl::Status CheckWritable(const Caller& caller) const;
 
   // Gives `status`, having noted it if it is a refusal of the caller.
   absl::Status Noted(absl::Status status, const Caller& caller, absl::string_view operation,
@@ -159,12 +165,8 @@ class AccessPolicy {
  private:
   // What is said of a registration to which the caller has no right, be there one or not.
   absl::Status NotVisible(const Caller& caller) const;
-  // Find without asking whether it can be written down.
-  absl::StatusOr<RegistrationStore::Snapshot> FindNoted(const Caller& caller,
-                                                        absl::string_view name_or_id,
-                                                        Operation operation,
-                                                        const Admission& admit) const;
-  // The same without a note; `meant` is the registration that was meant, also where it is refused.
+  // FindToRead without a note; `meant` is the registration that was meant, also where it is
+  // refused.
   absl::StatusOr<RegistrationStore::Snapshot> LookUp(const Caller& caller,
                                                      absl::string_view name_or_id,
                                                      Operation operation, const Admission& admit,

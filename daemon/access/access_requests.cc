@@ -314,7 +314,7 @@ void AccessRequests::Core::Approve(const Caller& caller, const std::string& requ
                                    absl::AnyInvocable<void(absl::StatusOr<Approval>)> done) {
   const absl::StatusOr<AccessRequest> request = FindFor(caller, request_id);
   if (!request.ok()) return done(request.status());
-  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
+  if (absl::Status status = access_.CheckWritable(caller); !status.ok()) return done(status);
   Share share = ShareFor(request->from);
   share.id = terms.id;
   share.created_at = terms.created_at;
@@ -361,7 +361,7 @@ void AccessRequests::Core::Deny(const Caller& caller, const std::string& request
                                 absl::AnyInvocable<void(absl::StatusOr<AccessRequest>)> done) {
   const absl::StatusOr<AccessRequest> request = FindFor(caller, request_id);
   if (!request.ok()) return done(request.status());
-  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
+  if (absl::Status status = access_.CheckWritable(caller); !status.ok()) return done(status);
   const absl::Time now = clock_.Now();
   const Denial denial = {request->from.uid, request->from.user_name, now,
                          always ? absl::InfiniteFuture() : now + kSilence};

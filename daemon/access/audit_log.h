@@ -23,7 +23,7 @@ class AuditLog {
 
   // Something that is worth a line each time: a share, a step of an enrollment, an assertion, what
   // an administrator did. `caller` null: smartkeyd did it by itself. Facts are cut to 256 bytes; of
-  // a user who makes very many lines only their number is written.
+  // a user who makes very many lines only the number of each kind is written.
   virtual void Note(const Caller* caller, absl::string_view operation,
                     absl::string_view registration_id, const absl::Status& outcome,
                     AuditFacts facts = {}) = 0;
@@ -39,9 +39,10 @@ class AuditLog {
   virtual void NoteRefusal(const Caller& caller, absl::string_view operation,
                            absl::string_view registration_id, const absl::Status& refusal) = 0;
 
-  // May something be done that has to be in the log? Errors: kAuditUnavailable while it cannot be
-  // written and the configuration says `on_full = "deny"`.
-  virtual absl::Status CheckWritable() const = 0;
+  // May the caller do something that has to be in the log? Errors, if the configuration says
+  // `on_full = "deny"`: kAuditUnavailable while it cannot be written, kRateLimited while this user
+  // has more lines than it takes of one.
+  virtual absl::Status CheckWritable(const Caller& caller) const = 0;
 
   virtual AuditCondition condition() const = 0;
 

@@ -15,7 +15,7 @@ namespace smartkey {
 
 namespace {
 
-constexpr int kMostWatchersOfUid = 1024;
+constexpr int kMostWatchersOfOne = 1024;
 constexpr size_t kMostWatchers = 8192;
 constexpr absl::Duration kLookForEndsEvery = absl::Minutes(10);
 
@@ -92,16 +92,16 @@ class RegistrationFeed::Core : public std::enable_shared_from_this<RegistrationF
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   WatchId next_id_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<WatchId, WatcherPtr> watchers_ ABSL_GUARDED_BY(mu_);
-  std::map<uid_t, int> by_uid_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, int> by_account_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> changed_ ABSL_GUARDED_BY(mu_);  // a task is under way while not empty
   bool looking_for_ends_ ABSL_GUARDED_BY(mu_) = false;  // a task is under way
 };
 
 absl::Status RegistrationFeed::Core::Admit(const Caller& caller) {
   if (stopped_) return MakeError(Reason::kShuttingDown, "smartkeyd is shutting down");
-  const auto own = by_uid_.find(caller.uid);
+  const auto own = by_account_.find(caller.account());
   if (watchers_.size() < kMostWatchers &&
-      (own == by_uid_.end() || own->second < kMostWatchersOfUid)) {
+      (own == by_account_.end() || own->second < kMostWatchersOfOne)) {
     return absl::OkStatus();
   }
   return WithRetryAfter(MakeError(Reason::kRateLimited, "enough calls watch registrations"),
@@ -125,7 +125,7 @@ absl::StatusOr<RegistrationFeed::WatchId> RegistrationFeed::Core::Watch(
     if (absl::Status status = Admit(caller); !status.ok()) return status;
     id = next_id_++;
     watchers_[id] = watcher;
-    ++by_uid_[caller.uid];
+    ++by_account_[caller.account()];
     look_for_ends = !std::exchange(looking_for_ends_, true);
   }
   // Changes are noted from here on, so that none falls between the list and the first of them.
@@ -287,8 +287,8 @@ void RegistrationFeed::Core::Unwatch(WatchId id) {
   if (found == watchers_.end()) return;
   gone = std::move(found->second);
   watchers_.erase(found);
-  const auto own = by_uid_.find(gone->caller.uid);
-  if (--own->second == 0) by_uid_.erase(own);
+  const auto own = by_account_.find(gone->caller.account());
+  if (--own->second == 0) by_account_.erase(own);
 }
 
 void RegistrationFeed::Core::Stop() {
@@ -297,7 +297,7 @@ void RegistrationFeed::Core::Stop() {
     MutexLock lock(mu_);
     stopped_ = true;
     watchers.swap(watchers_);
-    by_uid_.clear();
+    by_account_.clear();
   }
   for (const auto& [id, watcher] : watchers) watcher->wake();
 }

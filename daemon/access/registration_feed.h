@@ -41,7 +41,7 @@ struct RegistrationEvent {
 // thread of its own where there may be a thousand. The wall clock is looked at every ten minutes
 // for accesses that come to their end; each watcher is told once for each of 14, 7 and 1 days.
 //
-// Thread-safe. At most 1024 watchers for a uid and 8192 in all.
+// Thread-safe. At most 1024 watchers for a Caller::account() and 8192 in all.
 class RegistrationFeed {
  public:
   using WatchId = uint64_t;  // never 0

@@ -77,7 +77,9 @@ class AuditCheck::Core {
                              ", is not reached: the log ends, or is broken, before it"));
     }
     // Whoever writes the files can sign them, too, with a key of his own.
-    if (expected_.key.has_value() && !last_key_.empty() && last_key_ != *expected_.key) {
+    if (!expected_.key.has_value()) {
+      found_.signed_sequence = 0;
+    } else if (!last_key_.empty() && last_key_ != *expected_.key) {
       Say(absl::StrCat("the newest signed checkpoint is not by the key that signs here, ",
                        *expected_.key, ", but by ", last_key_));
       found_.signed_sequence = signed_here_;

@@ -20,7 +20,8 @@ class AuditCheck {
   struct Expected {
     AuditHead written;                 // what was written last
     absl::optional<AuditHead> anchor;  // a head that was kept elsewhere
-    absl::optional<std::string> key;   // thumbprint of the key that signs now, if it is known
+    // Thumbprint of the key that signs now. Absent: not known, and nothing counts as signed.
+    absl::optional<std::string> key;
   };
   AuditCheck(const std::string& directory, Expected expected);
   ~AuditCheck();

@@ -24,6 +24,8 @@ constexpr absl::Duration kForgetAfter = absl::Hours(2);  // a repeat that did no
 constexpr size_t kBatch = 256;
 constexpr size_t kLongestFact = 256;
 constexpr char kNoKey[] = "none";
+constexpr char kTokenFact[] = "token";
+constexpr char kStrangers[] = "strangers";
 
 // Not within a character.
 void Cut(std::string& text) {
@@ -45,12 +47,24 @@ AuditEntry MakeEntry(const Caller* caller, absl::string_view operation,
   return entry;
 }
 
-// What may be another one's each time that the same is done again.
-AuditEntry WithoutProcess(AuditEntry entry) {
+// What may be another one's each time that the same is done again. That a container did it is not.
+AuditEntry WithoutProcess(AuditEntry entry, absl::string_view kept_fact = "") {
   entry.pid = 0;
   entry.executable.clear();
-  entry.facts.clear();
+  std::erase_if(entry.facts, [&](const auto& fact) {
+    return fact.first != kContainerFact && fact.first != kept_fact;
+  });
   return entry;
+}
+
+std::string UserOf(const Caller& caller) {
+  return absl::StrCat(caller.admin, "/", caller.account(), "/",
+                      caller.login_uid.value_or(caller.uid));
+}
+
+// Uids that cost nothing, and lead to nobody by themselves.
+bool IsStranger(const Caller& caller) {
+  return !caller.admin && (caller.in_container || caller.user_name.empty());
 }
 
 }  // namespace
@@ -92,21 +106,40 @@ bool AuditTrail::Push(AuditEntry entry) {
   return true;
 }
 
-bool AuditTrail::IsWithin(size_t Budget::*kind, const AuditEntry& entry) {
-  if (!entry.user.has_value() || entry.admin) return true;
-  Budget& budget = budgets_[entry.user->uid];
-  if (++(budget.*kind) <= options_.lines_per_user) return true;
-  budget.user = *entry.user;
-  budget.beyond += std::max<uint64_t>(entry.repeats, 1);
+std::string AuditTrail::AccountOfActs(const Caller* caller) {
+  if (caller == nullptr || caller->admin) return "";
+  return absl::StrCat(caller->account());
+}
+
+std::string AuditTrail::AccountOfRefusals(const Caller& caller) {
+  return IsStranger(caller) ? kStrangers : AccountOfActs(&caller);
+}
+
+bool AuditTrail::IsWithin(const std::string& account, size_t Budget::*kind, size_t most,
+                          const AuditEntry& entry) {
+  if (account.empty()) return true;
+  Budget& budget = budgets_[account];
+  if (++(budget.*kind) <= most) return true;
+  if (account != kStrangers) {
+    budget.user = entry.user;
+    budget.in_container = !FactOf(entry, kContainerFact).empty();
+  }
   return false;
 }
 
+// What CheckWritable has let through, and was under way then, has its line.
+size_t AuditTrail::MostActs() const {
+  return options_.lines_per_user * (options_.deny_when_full ? 2 : 1);
+}
+
 void AuditTrail::SumUpBudgets() {
-  for (const auto& [uid, budget] : budgets_) {
+  for (const auto& [account, budget] : budgets_) {
     if (budget.beyond == 0) continue;
     AuditEntry entry =
         MakeAuditEntry(nullptr, kAuditCounted, "", Reason::kRateLimited, clock_.Now());
     entry.user = budget.user;
+    if (!entry.user.has_value()) entry.facts = {{"callers", "in containers or of no user"}};
+    if (budget.in_container) entry.facts = {{kContainerFact, "yes"}};
     entry.repeats = budget.beyond;
     Push(std::move(entry));
   }
@@ -116,23 +149,34 @@ void AuditTrail::SumUpBudgets() {
 void AuditTrail::Note(const Caller* caller, absl::string_view operation,
                       absl::string_view registration_id, const absl::Status& outcome,
                       AuditFacts facts) {
-  AuditEntry entry = MakeEntry(caller, operation, registration_id, ReasonOf(outcome), clock_.Now(),
-                               std::move(facts));
+  const Reason reason = ReasonOf(outcome);
+  AuditEntry entry =
+      MakeEntry(caller, operation, registration_id, reason, clock_.Now(), std::move(facts));
+  const std::string account = AccountOfActs(caller);
   MutexLock lock(mu_);
-  if (IsWithin(&Budget::lines, entry)) Push(std::move(entry));
+  if (IsWithin(account, &Budget::acts, MostActs(), entry)) {
+    Push(std::move(entry));
+  } else {
+    Count(absl::StrCat("a", UserOf(*caller), "/", operation, "/", registration_id, "/",
+                       static_cast<int>(reason)),
+          account, WithoutProcess(std::move(entry)), 1);
+  }
 }
 
 // The keys are without the executable: whoever can write files could make any number of those.
 void AuditTrail::NoteDelivery(const Caller& caller, absl::string_view registration_id,
                               absl::string_view token_hash) {
   AuditEntry entry = MakeEntry(&caller, kDelivery, registration_id, Reason::kUnspecified,
-                               clock_.Now(), {{"token", std::string(token_hash)}});
-  AuditEntry common = WithoutProcess(entry);
-  common.facts = {{"token", FactOf(entry, "token")}};
-  NoteRepeated(
-      absl::StrCat("d", caller.admin, "/", caller.uid, "/", caller.login_uid.value_or(caller.uid),
-                   "/", caller.system_unit, "/", registration_id, "/", token_hash),
-      std::move(entry), std::move(common));
+                               clock_.Now(), {{kTokenFact, std::string(token_hash)}});
+  AuditEntry common = WithoutProcess(entry, kTokenFact);
+  const std::string account = AccountOfActs(&caller);
+  std::string key = absl::StrCat("d", UserOf(caller), "/", caller.system_unit, "/", registration_id,
+                                 "/", token_hash);
+  MutexLock lock(mu_);
+  if (CountAgain(key)) return;
+  const bool within = IsWithin(account, &Budget::acts, MostActs(), entry);
+  Count(std::move(key), account, std::move(common), within ? 0 : 1);
+  if (within) Push(std::move(entry));
 }
 
 void AuditTrail::NoteRefusal(const Caller& caller, absl::string_view operation,
@@ -141,25 +185,32 @@ void AuditTrail::NoteRefusal(const Caller& caller, absl::string_view operation,
   AuditEntry entry = MakeEntry(&caller, operation, registration_id, reason, clock_.Now(), {});
   AuditEntry common = WithoutProcess(entry);
   common.unit.clear();
-  NoteRepeated(
-      absl::StrCat("r", caller.admin, "/", caller.uid, "/", caller.login_uid.value_or(caller.uid),
-                   "/", operation, "/", registration_id, "/", static_cast<int>(reason)),
-      std::move(entry), std::move(common));
-}
-
-void AuditTrail::NoteRepeated(std::string key, AuditEntry first, AuditEntry common) {
-  const BootTime now = clock_.Boot();
+  const std::string account = AccountOfRefusals(caller);
+  std::string key = absl::StrCat("r", UserOf(caller), "/", operation, "/", registration_id, "/",
+                                 static_cast<int>(reason));
   MutexLock lock(mu_);
-  const auto found = repeated_.find(key);
-  if (found != repeated_.end()) {
-    ++found->second.count;
-    found->second.last = now;
+  if (CountAgain(key)) return;
+  if (!IsWithin(account, &Budget::refusals, options_.lines_per_user, entry)) {
+    ++budgets_[account].beyond;  // there may be any number of different ones
     return;
   }
-  if (!IsWithin(&Budget::lines, first)) return;
+  Count(std::move(key), account, std::move(common), 0);
+  Push(std::move(entry));
+}
+
+bool AuditTrail::CountAgain(const std::string& key) {
+  const auto found = repeated_.find(key);
+  if (found == repeated_.end()) return false;
+  ++found->second.count;
+  found->second.last = clock_.Boot();
+  return true;
+}
+
+void AuditTrail::Count(std::string key, const std::string& account, AuditEntry common,
+                       uint64_t count) {
+  if (CountAgain(key)) return;
   if (repeated_.size() >= options_.most_repeated) SumUp(/*all=*/true);
-  repeated_[std::move(key)] = {std::move(common), 0, now};
-  Push(std::move(first));
+  repeated_[std::move(key)] = {std::move(common), account, count, clock_.Boot()};
 }
 
 // Writes how often each was repeated, and forgets those that were not for long; with `all` every
@@ -173,7 +224,11 @@ void AuditTrail::SumUp(bool all) {
       AuditEntry sum = repeated.entry;
       sum.time = time;
       sum.repeats = std::exchange(repeated.count, 0);
-      if (IsWithin(&Budget::sums, sum)) Push(std::move(sum));
+      if (IsWithin(repeated.account, &Budget::sums, options_.lines_per_user, sum)) {
+        Push(std::move(sum));
+      } else {
+        budgets_[repeated.account].beyond += sum.repeats;
+      }
     }
     if (all || now - repeated.last > kForgetAfter) {
       repeated_.erase(one++);
@@ -183,7 +238,7 @@ void AuditTrail::SumUp(bool all) {
   }
 }
 
-absl::Status AuditTrail::CheckWritable() const {
+absl::Status AuditTrail::CheckWritable(const Caller& caller) const {
   if (!options_.deny_when_full) return absl::OkStatus();
   MutexLock lock(mu_);
   if (!writing_.ok()) {
@@ -193,6 +248,14 @@ absl::Status AuditTrail::CheckWritable() const {
   if (ring_.size() > options_.ring / 2) {
     return MakeError(Reason::kAuditUnavailable,
                      "the disk does not keep up with the audit log, without which nothing is done");
+  }
+  const auto budget = budgets_.find(AccountOfActs(&caller));
+  if (budget != budgets_.end() && budget->second.acts >= options_.lines_per_user) {
+    return WithRetryAfter(
+        MakeError(Reason::kRateLimited,
+                  "the audit log takes no more lines of this user for now, and nothing is to be "
+                  "done without one"),
+        std::max(next_sum_ - clock_.Boot(), kTryAgain));
   }
   return absl::OkStatus();
 }

@@ -34,7 +34,8 @@ class AuditReading;
 // or while the ring is half full.
 //
 // A user who makes more than `lines_per_user` lines in a minute fills neither the ring nor the
-// disk: what goes beyond is counted, and the count is written at the minute's end.
+// disk: what he does beyond is counted by operation and registration, refusals all together, and
+// the counts are written at the minute's end. With `deny_when_full` CheckWritable refuses him.
 class AuditTrail : public AuditLog {
  public:
   struct Options {
@@ -45,7 +46,7 @@ class AuditTrail : public AuditLog {
         4096;                   // different lines whose repeats are counted; they fit into the ring
     size_t most_readers = 128;  // at once, beside administrators
     size_t most_readers_of_one = 4;
-    size_t lines_per_user = 600;  // in `sum_up_every`; administrators have no limit
+    size_t lines_per_user = 600;  // of a kind in `sum_up_every`; administrators have no limit
     // Sends a head to where whoever owns this machine's disk cannot take it back; `thumbprint` of
     // the key that signed it is "none" without one. Empty: nowhere. Called by the log's thread.
     std::function<absl::Status(const AuditHead& head, const std::string& thumbprint)> publish;
@@ -64,7 +65,7 @@ class AuditTrail : public AuditLog {
                     absl::string_view token_hash) override;
   void NoteRefusal(const Caller& caller, absl::string_view operation,
                    absl::string_view registration_id, const absl::Status& refusal) override;
-  absl::Status CheckWritable() const override;
+  absl::Status CheckWritable(const Caller& caller) const override;
   AuditCondition condition() const override;
   absl::StatusOr<std::shared_ptr<Reading>> Read(Query query, std::function<void()> wake) override;
   void Verify(absl::optional<AuditHead> anchor, std::function<bool()> wanted,
@@ -80,15 +81,18 @@ class AuditTrail : public AuditLog {
  private:
   struct Repeated {
     AuditEntry entry;  // what all of them have in common
+    std::string account;
     uint64_t count = 0;
     BootTime last;
   };
-  // What a user has written in this minute.
+  // What somebody has written in this minute; each kind apart, so that it leaves room for others.
   struct Budget {
-    size_t lines = 0;
-    size_t sums = 0;  // apart, so that they leave room for what is new
-    AuditEntry::User user;
-    uint64_t beyond = 0;
+    size_t acts = 0;  // with first deliveries
+    size_t refusals = 0;
+    size_t sums = 0;
+    uint64_t beyond = 0;                    // neither written nor summed up
+    absl::optional<AuditEntry::User> user;  // of those; absent: strangers
+    bool in_container = false;
   };
   struct Signed {
     AuditHead head;
@@ -97,11 +101,21 @@ class AuditTrail : public AuditLog {
 
   // False if the ring is full.
   bool Push(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Whether the entry's user may have one more line of that kind; otherwise it is counted.
-  bool IsWithin(size_t Budget::*kind, const AuditEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whose lines are limited together: a user's, with the same uid in containers apart. Empty: they
+  // are not limited, being smartkeyd's own or an administrator's.
+  static std::string AccountOfActs(const Caller* caller);
+  // Likewise, but one for all uids in containers or without a user: there may be any number.
+  static std::string AccountOfRefusals(const Caller& caller);
+  size_t MostActs() const;
+  // Whether there may be one more line of that kind.
+  bool IsWithin(const std::string& account, size_t Budget::*kind, size_t most,
+                const AuditEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SumUpBudgets() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // A line the first time, a count afterwards.
-  void NoteRepeated(std::string key, AuditEntry first, AuditEntry common);
+  // False if nothing of this key is counted yet.
+  bool CountAgain(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Counts what comes of this key from here on, and `count` of it now.
+  void Count(std::string key, const std::string& account, AuditEntry common, uint64_t count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SumUp(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
   void OpenFiles();
@@ -145,7 +159,7 @@ class AuditTrail : public AuditLog {
   uint64_t lost_ ABSL_GUARDED_BY(mu_) = 0;  // since the last line about it
   uint64_t lost_ever_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<std::string, Repeated> repeated_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<uid_t, Budget> budgets_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, Budget> budgets_ ABSL_GUARDED_BY(mu_);
   BootTime next_sum_ ABSL_GUARDED_BY(mu_);
   absl::Status writing_ ABSL_GUARDED_BY(mu_);
   AuditHead head_ ABSL_GUARDED_BY(mu_);

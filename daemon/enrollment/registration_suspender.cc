@@ -84,7 +84,7 @@ void RegistrationSuspender::Resume(const Caller& caller, const RegistrationTarge
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> selected =
       access_.Select(caller, target);
   if (!selected.ok()) return done(selected.status());
-  if (absl::Status status = access_.CheckWritable(); !status.ok()) return done(status);
+  if (absl::Status status = access_.CheckWritable(caller); !status.ok()) return done(status);
   auto order = std::make_shared<Order>();
   order->caller = caller;
   for (auto it = selected->rbegin(); it != selected->rend(); ++it) order->left.push_back((*it)->id);

@@ -70,12 +70,14 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)>;
 
   StrayKeyRemoval(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
-                  StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled, Done done)
+                  StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled,
+                  std::function<void(const StoredKey&)> on_destroyed, Done done)
       : keys_(keys),
         store_(store),
         audit_(audit),
         choice_(std::move(choice)),
         cancelled_(std::move(cancelled)),
+        on_destroyed_(std::move(on_destroyed)),
         done_(std::move(done)) {}
 
   void Start() {
@@ -131,6 +133,7 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
                        if (!status.ok()) return self->Fail(Annotate(status, Printable(key.label)));
                        Log(LogLevel::kInfo, "a stray key was removed from the token",
                            {{"key", Printable(key.label)}});
+                       self->on_destroyed_(key);
                        self->removed_.push_back(key);
                        self->RemoveNext();
                      });
@@ -147,6 +150,7 @@ class StrayKeyRemoval : public std::enable_shared_from_this<StrayKeyRemoval> {
   const AuditLog& audit_;
   const StrayKeyChoice choice_;
   const std::shared_ptr<std::atomic<bool>> cancelled_;
+  const std::function<void(const StoredKey&)> on_destroyed_;
   Done done_;
   KeyInventory inventory_;
   std::vector<StoredKey> removed_;
@@ -183,9 +187,10 @@ std::vector<StoredKey> FindStrayKeys(const KeyInventory& inventory, absl::string
 
 void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
                      StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled,
+                     std::function<void(const StoredKey&)> on_destroyed,
                      absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)> done) {
   std::make_shared<StrayKeyRemoval>(keys, store, audit, std::move(choice), std::move(cancelled),
-                                    std::move(done))
+                                    std::move(on_destroyed), std::move(done))
       ->Start();
 }
 
@@ -198,7 +203,7 @@ void ReportStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog&
         std::count_if(all.begin(), all.end(), [](const StoredKey& key) { return key.stray; });
     if (strays == 0) return;
     Log(LogLevel::kWarning,
-        "the token holds keys that no registration needs: 'smartkeyctl keys --all' shows them",
+        "the token holds keys that nothing needs: 'smartkeyctl keys --all' shows them",
         {{"keys", strays}});
   });
 }

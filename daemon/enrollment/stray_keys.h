@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,7 +52,8 @@ struct StrayKeyChoice {
 
 // Destroys stray keys, one after the other, and gives those that it destroyed. A key that a
 // registration or the audit log needs is never touched, also if it is needed only since the last
-// one was destroyed. `done` runs once, as KeyService says; all must outlive that.
+// one was destroyed. `on_destroyed` runs for each as soon as it is gone; `done` once, at the end;
+// both as KeyService says. All must outlive that.
 //
 // Errors: kInvalidArgument for an id that is not a stray key's, kStoreUnavailable while it is not
 // known which keys are needed (nothing was destroyed in either case), kCancelled after `cancelled`
@@ -59,6 +61,7 @@ struct StrayKeyChoice {
 // how many that is.
 void RemoveStrayKeys(KeyService& keys, RegistrationStore& store, const AuditLog& audit,
                      StrayKeyChoice choice, std::shared_ptr<std::atomic<bool>> cancelled,
+                     std::function<void(const StoredKey&)> on_destroyed,
                      absl::AnyInvocable<void(absl::StatusOr<std::vector<StoredKey>>)> done);
 
 // Says in the log, once the hardware answers, that there are stray keys. Nothing is ever removed by

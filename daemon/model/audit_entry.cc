@@ -26,7 +26,7 @@ AuditEntry MakeAuditEntry(const Caller* caller, absl::string_view operation,
   entry.unit = caller->system_unit;
   entry.executable = caller->observed_executable;
   entry.admin = caller->admin;
-  if (caller->in_container) entry.facts.emplace_back("container", "yes");
+  if (caller->in_container) entry.facts.emplace_back(kContainerFact, "yes");
   return entry;
 }
 

@@ -19,6 +19,9 @@ namespace smartkey {
 // What belongs to an entry by its operation: names and values, none of them secret or Identifying.
 using AuditFacts = std::vector<std::pair<std::string, std::string>>;
 
+// There, and "yes", if the caller was in a container.
+inline constexpr char kContainerFact[] = "container";
+
 // One line of the audit log; field for field as smartkey.v1.AuditEntry, which explains each.
 struct AuditEntry {
   struct User {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,11 +29,16 @@ struct Caller {
   // Another pid or user namespace: uids do not mean what they mean on the host.
   bool in_container = false;
 
+  // Whose limits he counts against: his uid's, or those of the same uid in containers. Whoever
+  // builds a container chooses its uids, and is not to use up what their namesakes outside may do.
+  uint64_t account() const { return uint64_t{uid} | (in_container ? uint64_t{1} << 32 : 0); }
+
   // Came through the admin socket and may administer (root or a member of the admin group).
   bool admin = false;
 
   // As whom the person logged in whose process this is; the kernel keeps that over su and sudo
-  // (/proc/PID/loginuid). Absent: nobody logged in, or not known. For the audit log.
+  // (/proc/PID/loginuid), and systemd's slice of that user bears it out. Absent: nobody logged in,
+  // or not known. For the audit log.
   absl::optional<uid_t> login_uid;
   std::string login_name;
 

@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/enrollment/stray_keys.h"
@@ -19,6 +20,7 @@ namespace smartkey {
 namespace {
 constexpr absl::Duration kHardwareLimit = absl::Seconds(30);
 constexpr absl::Duration kFilesLimit = absl::Seconds(30);
+constexpr char kRemoveStrayKeys[] = "AdminService/RemoveStrayKeys";
 
 void FillStoredKey(const StoredKey& key, v1::StoredKey* message) {
   message->set_label(Printable(key.label));
@@ -236,10 +238,16 @@ grpc::ServerUnaryReactor* AdminService::RemoveStrayKeys(grpc::CallbackServerCont
   smartkey::RemoveStrayKeys(
       parts_.keys, parts_.store, parts_.audit,
       {.all = request->all(), .ids = {request->ids().begin(), request->ids().end()}}, cancelled,
+      // Each by itself: what is gone stays gone, however the order ends.
+      [caller = caller_, &audit = parts_.audit](const StoredKey& key) {
+        audit.Note(&caller, kRemoveStrayKeys, key.registration_id, absl::OkStatus(),
+                   {{"label", Printable(key.label)}, {"id", absl::BytesToHexString(key.id)}});
+      },
       [call, caller = caller_,
        &audit = parts_.audit](absl::StatusOr<std::vector<StoredKey>> removed) {
-        audit.Note(&caller, "AdminService/RemoveStrayKeys", "", removed.status(),
-                   {{"keys", absl::StrCat(removed.ok() ? removed->size() : 0)}});
+        if (!removed.ok()) {
+          audit.Note(&caller, kRemoveStrayKeys, "", removed.status(), {});
+        }
         call->Finish(removed.status(), [&](v1::RemoveStrayKeysResponse& answer) {
           for (const StoredKey& key : *removed) FillStoredKey(key, answer.add_keys());
         });

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "daemon/rpc/call_limiter.h"
 #include "daemon/rpc/pulled_stream_call.h"
 #include "daemon/rpc/service_support.h"
@@ -115,9 +116,11 @@ void Read(const ServiceParts& parts, const Caller& caller, const v1::ReadAuditLo
   std::string only = request.registration_id();
   if (!only.empty()) {
     const absl::StatusOr<RegistrationStore::Snapshot> found =
-        parts.access.Find(caller, only, Operation::kManage);
-    // An administrator may also name one that is no more.
-    if (!found.ok() && !caller.admin) return call->Finish(found.status());
+        parts.access.FindToRead(caller, only, Operation::kManage);
+    // An administrator may also name one that is no more, by its id.
+    const bool may_be_gone =
+        caller.admin && IsId(only) && ReasonOf(found.status()) == Reason::kRegistrationNotFound;
+    if (!found.ok() && !may_be_gone) return call->Finish(found.status());
     if (found.ok()) only = (*found)->id;
   }
   query.registration_id = only;

@@ -11,10 +11,6 @@ namespace {
 
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 
-std::string UserOf(const Caller& caller) {
-  return absl::StrCat(caller.uid, caller.in_container ? " in a container" : "");
-}
-
 }  // namespace
 
 absl::Status NotedIfTooMany(absl::Status status, const Caller& caller, AuditLog& audit) {
@@ -25,25 +21,24 @@ absl::Status NotedIfTooMany(absl::Status status, const Caller& caller, AuditLog&
 }
 
 absl::Status CallLimiter::Admit(const Caller& caller) {
-  const std::string user = UserOf(caller);
   const BootTime now = clock_.Boot();
   absl::Status status;
   {
     MutexLock lock(mu_);
-    status = calls_.Take(user, now);
+    status = calls_.Take(absl::StrCat(caller.account()), now);
   }
   return NotedIfTooMany(std::move(status), caller, audit_);
 }
 
 absl::StatusOr<CallLimiter::Slot> CallLimiter::TakeWrite(const Caller& caller) {
   if (absl::Status status = Admit(caller); !status.ok()) return status;
-  std::string user = UserOf(caller);
+  const uint64_t account = caller.account();
   {
     MutexLock lock(mu_);
-    int& under_way = under_way_[user];
+    int& under_way = under_way_[account];
     if (under_way < limits_.writes_under_way) {
       ++under_way;
-      return Slot(shared_from_this(), std::move(user));
+      return Slot(shared_from_this(), account);
     }
   }
   return NotedIfTooMany(
@@ -56,7 +51,7 @@ CallLimiter::Slot& CallLimiter::Slot::operator=(Slot&& other) noexcept {
   if (this != &other) {
     Release();
     limiter_ = std::move(other.limiter_);
-    user_ = std::move(other.user_);
+    account_ = other.account_;
   }
   return *this;
 }
@@ -65,7 +60,7 @@ void CallLimiter::Slot::Release() {
   const std::shared_ptr<CallLimiter> limiter = std::exchange(limiter_, nullptr);
   if (limiter == nullptr) return;
   MutexLock lock(limiter->mu_);
-  const auto found = limiter->under_way_.find(user_);
+  const auto found = limiter->under_way_.find(account_);
   if (--found->second == 0) limiter->under_way_.erase(found);
 }
 

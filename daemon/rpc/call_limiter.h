@@ -33,8 +33,7 @@ absl::Status NotedIfTooMany(absl::Status status, const Caller& caller, AuditLog&
 //   if (!slot.ok()) return slot.status();
 //   store.Update(id, change, [slot = *std::move(slot)](auto updated) mutable { slot.Release(); });
 //
-// A uid in a container is another user than the same uid outside: whoever builds the container
-// chose it, and is not to use up what its namesake may do.
+// A user is a Caller::account().
 //
 // What is refused is noted in the audit log.
 //
@@ -52,11 +51,11 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
 
    private:
     friend class CallLimiter;
-    Slot(std::shared_ptr<CallLimiter> limiter, std::string user)
-        : limiter_(std::move(limiter)), user_(std::move(user)) {}
+    Slot(std::shared_ptr<CallLimiter> limiter, uint64_t account)
+        : limiter_(std::move(limiter)), account_(account) {}
 
     std::shared_ptr<CallLimiter> limiter_;  // null after Release() and when moved from
-    std::string user_;
+    uint64_t account_ = 0;
   };
 
   struct Limits {
@@ -97,7 +96,7 @@ class CallLimiter : public std::enable_shared_from_this<CallLimiter> {
   const Limits limits_;
   Mutex mu_;
   RateBudget calls_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, int> under_way_ ABSL_GUARDED_BY(mu_);  // only of those who have some
+  std::map<uint64_t, int> under_way_ ABSL_GUARDED_BY(mu_);  // only of those who have some
 };
 
 }  // namespace smartkey

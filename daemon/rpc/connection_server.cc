@@ -301,8 +301,8 @@ void ConnectionServer::Forget(uint64_t id) {
   if (entry.state == State::kClosing) --stats_.closing;
   --by_endpoint_[entry.endpoint];
   if (entry.stranger) --strangers_[entry.endpoint];
-  const UidKey key{entry.endpoint, entry.uid};
-  if (--by_uid_[key] == 0) by_uid_.erase(key);
+  const auto own = by_uid_.find(entry.whose);
+  if (--own->second == 0) by_uid_.erase(own);
   entries_.erase(found);
   gone_.NotifyAll();
 }

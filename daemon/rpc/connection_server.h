@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,7 +37,8 @@ namespace smartkey {
 // servers; reapers take servers down. A server is handed to a reaper only when none of its calls is
 // running, so that a handler which never ends costs its connection and no thread. Builders serve
 // uids in turn and one connection of a uid at a time (FairQueue): a user with many connections and
-// a slow entry in the user database keeps others waiting for one lookup, not for all of theirs.
+// a slow entry in the user database keeps others waiting for one lookup, not for all of theirs. A
+// uid in a container counts as another one than its namesake outside, from the first moment on.
 //
 // Each connection has two descriptors: gRPC's, and a duplicate that is watched for EPOLLRDHUP. The
 // duplicate leaves the epoll set before it is closed: the registration belongs to the open socket,
@@ -118,10 +120,11 @@ class ConnectionServer {
   Stats stats() const;
 
  private:
+  using UidKey = std::tuple<size_t, uid_t, bool>;  // endpoint, uid, whether in a container
   enum class State { kBuilding, kServing, kClosing };
   struct Entry {
     size_t endpoint = 0;
-    uid_t uid = 0;
+    UidKey whose;
     bool stranger = false;
     State state = State::kBuilding;
     UniqueFd watch;
@@ -141,7 +144,6 @@ class ConnectionServer {
   static constexpr uint64_t kWakeId = 0;
   static constexpr uint64_t kFirstListenerId = 1;
   static constexpr uint64_t kFirstConnectionId = 1000;
-  using UidKey = std::pair<size_t, uid_t>;  // endpoint, uid
 
   ConnectionServer(std::vector<Endpoint> endpoints, Options options, const Clock& clock);
   absl::Status Init();

@@ -106,13 +106,16 @@ void ConnectionServer::AcceptFrom(size_t endpoint) {
 }
 
 void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials peer) {
-  if (!new_connections_.Take(absl::StrCat(endpoint, " ", peer.uid), clock_.Boot()).ok()) {
+  const UidKey whose(endpoint, peer.uid, identifier_.SeemsContained(peer));
+  const std::string account =
+      absl::StrCat(endpoint, " ", peer.uid, std::get<2>(whose) ? " in a container" : "");
+  if (!new_connections_.Take(account, clock_.Boot()).ok()) {
     return Refuse(std::move(socket), refuse_too_fast_);
   }
   {
     MutexLock lock(mu_);
     if (draining_) return;
-    int& of_uid = by_uid_[{endpoint, peer.uid}];
+    int& of_uid = by_uid_[whose];
     int& of_endpoint = by_endpoint_[endpoint];
     // A few uids with many connections leave room for those that have none yet.
     const int room = of_uid < kFew ? max_connections_ : max_connections_ - max_connections_ / 8;
@@ -123,15 +126,14 @@ void ConnectionServer::Admit(size_t endpoint, UniqueFd socket, PeerCredentials p
       const uint64_t id = next_id_++;
       Entry entry;
       entry.endpoint = endpoint;
-      entry.uid = peer.uid;
+      entry.whose = whose;
       entries_.emplace(id, std::move(entry));
-      const UidKey key{endpoint, peer.uid};
-      to_build_.Push(key, {id, endpoint, std::move(socket), std::move(peer)});
+      to_build_.Push(whose, {id, endpoint, std::move(socket), std::move(peer)});
       build_or_stop_.NotifyOne();
       next_sweep_ = std::min(next_sweep_, clock_.Boot() + SweepInterval());
       return;
     }
-    if (of_uid == 0) by_uid_.erase({endpoint, peer.uid});
+    if (of_uid == 0) by_uid_.erase(whose);
   }
   Refuse(std::move(socket), refuse_too_many_);
 }

@@ -367,7 +367,7 @@ void Diagnostics::CheckAudit() {
     Tell(60, kAudit, "audit log", Result::PASSED,
          absl::StrCat("is written, ", Counted(condition.head.sequence, "line")));
   }
-  if (condition.checkpoint.has_value() && !condition.signing.ok()) {
+  if (!condition.signing.ok()) {
     TellStatus(61, kAudit, "signed checkpoints", condition.signing, "");
   } else if (condition.uncovered_since.has_value() &&
              parts_.clock.Now() - *condition.uncovered_since > kLongUncovered) {

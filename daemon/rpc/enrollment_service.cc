@@ -199,7 +199,10 @@ grpc::ServerUnaryReactor* EnrollmentService::CompleteEnrollment(
       [call, caller = caller_, id = request->enrollment_id(), his,
        &parts = parts_](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
         // A refusal was noted, and counted, where it was decided.
-        if (enrolled.ok() || (his && !IsRefusal(ReasonOf(enrolled.status())))) {
+        const Reason reason = ReasonOf(enrolled.status());
+        if (reason == Reason::kRateLimited) {
+          (void)NotedIfTooMany(enrolled.status(), caller, parts.audit);
+        } else if (enrolled.ok() || (his && !IsRefusal(reason))) {
           parts.audit.Note(&caller, "EnrollmentService/CompleteEnrollment",
                            enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
                            EnrollmentFacts(id, caller, caller));

@@ -144,7 +144,12 @@ absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) con
   if (!same) return caller;
 
   caller.observed_executable = seen.executable;
-  if (seen.loginuid.has_value()) caller.login_uid = LoginUid(*seen.loginuid);
+  if (seen.loginuid.has_value() && seen.cgroup.has_value()) {
+    // A process that nobody logged in to may set its loginuid once, to anything; but not go into
+    // the slice of somebody's session.
+    const absl::optional<uid_t> login = LoginUid(*seen.loginuid);
+    if (login.has_value() && IsInSliceOfUser(*seen.cgroup, *login)) caller.login_uid = login;
+  }
   if (caller.login_uid.has_value() && *caller.login_uid != caller.uid) {
     // For the audit log only: that the name is not known now keeps nobody out.
     absl::StatusOr<UserEntry> login = user_(*caller.login_uid);
@@ -156,6 +161,12 @@ absl::StatusOr<Caller> PeerIdentifier::Identify(const PeerCredentials& peer) con
     caller.system_unit = SystemUnitFromCgroup(*seen.cgroup);
   }
   return caller;
+}
+
+bool PeerIdentifier::SeemsContained(const PeerCredentials& peer) const {
+  if (peer.pid <= 0 || peer.vanished) return true;
+  const absl::optional<std::string> status = ReadFile(absl::StrCat(peer.pid, "/status"));
+  return !status.has_value() || NamespaceDepth(*status) != 1;
 }
 
 bool PeerIdentifier::OwnUidMapIsIdentity() const {
@@ -213,17 +224,30 @@ bool HasUid(absl::string_view status, uid_t uid) {
   return std::find(uids.begin(), uids.end(), absl::StrCat(uid)) != uids.end();
 }
 
-std::string SystemUnitFromCgroup(absl::string_view cgroup) {
+namespace {
+
+// The cgroup that systemd has put the process into.
+absl::optional<absl::string_view> SystemdCgroup(absl::string_view cgroup) {
   absl::optional<absl::string_view> path;
   for (absl::string_view line : absl::StrSplit(cgroup, '\n', absl::SkipEmpty())) {
     const std::vector<absl::string_view> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
     if (fields.size() != 3) continue;
-    if (fields[1] == "name=systemd") {  // v1, and hybrid setups: the one systemd manages
-      path = fields[2];
-      break;
-    }
+    if (fields[1] == "name=systemd") return fields[2];  // v1, and hybrid setups
     if (fields[0] == "0" && fields[1].empty()) path = fields[2];
   }
+  return path;
+}
+
+}  // namespace
+
+bool IsInSliceOfUser(absl::string_view cgroup, uid_t uid) {
+  const absl::optional<absl::string_view> path = SystemdCgroup(cgroup);
+  return path.has_value() &&
+         absl::StartsWith(*path, absl::StrCat("/user.slice/user-", uid, ".slice/"));
+}
+
+std::string SystemUnitFromCgroup(absl::string_view cgroup) {
+  absl::optional<absl::string_view> path = SystemdCgroup(cgroup);
   if (!path.has_value() || !absl::ConsumePrefix(&*path, "/system.slice/")) return "";
 
   // Slices may nest; the first part that is no slice is the unit, what follows is the unit's own

@@ -59,6 +59,10 @@ class PeerIdentifier {
   // would be taken for somebody whom the system does not know, for as long as it stays connected.
   absl::StatusOr<Caller> Identify(const PeerCredentials& peer) const;
 
+  // A first look, for whose limits the connection counts against: whether the process seems to
+  // live in another pid namespace, or cannot be seen. Reads one file of /proc.
+  bool SeemsContained(const PeerCredentials& peer) const;
+
   // True if uids mean in this process what they mean on the host. The daemon refuses to start
   // otherwise.
   bool OwnUidMapIsIdentity() const;
@@ -89,6 +93,9 @@ bool HasUid(absl::string_view status, uid_t uid);
 // ("0::/path") and v1 ("1:name=systemd:/path"). Units under user.slice do not count: their users
 // make them.
 std::string SystemUnitFromCgroup(absl::string_view cgroup);
+
+// cgroup: whether it is one of the user's sessions, or of what systemd runs for him.
+bool IsInSliceOfUser(absl::string_view cgroup, uid_t uid);
 
 // loginuid: who logged in; absent for nobody (4294967295), or when malformed.
 absl::optional<uid_t> LoginUid(absl::string_view loginuid);

@@ -124,7 +124,7 @@ grpc::ServerUnaryReactor* SharingService::ListAccessRequests(
   std::string only;
   if (!request->registration().empty()) {
     const absl::StatusOr<RegistrationStore::Snapshot> one =
-        parts_.access.Find(caller_, request->registration(), Operation::kManage);
+        parts_.access.FindToRead(caller_, request->registration(), Operation::kManage);
     if (!one.ok()) return FinishNow(context, one.status());
     only = (*one)->id;
   }

@@ -39,7 +39,7 @@ grpc::ServerUnaryReactor* SigningService::SignClientAssertion(
   auto call = PendingUnaryCall<v1::SignClientAssertionResponse>::Start(context, response,
                                                                        parts_.scheduler, limit);
   const KeyService::OperationId id = parts_.assertions.Issue(
-      **registration, caller_.uid, parts_.clock.Boot() + limit,
+      **registration, caller_.account(), parts_.clock.Boot() + limit,
       [call, caller = caller_, &access = parts_.access, &audit = parts_.audit,
        registration_id = (*registration)->id](absl::StatusOr<IssuedAssertion> issued) {
         absl::Status status = issued.status();

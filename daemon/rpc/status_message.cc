@@ -37,9 +37,10 @@ void FillAudit(const ServiceParts& parts, v1::AuditStatus* audit) {
   if (condition.head.sequence > 0) audit->set_head(condition.head.ToString());
   audit->set_lost(condition.lost);
   audit->set_waiting(static_cast<uint32_t>(condition.waiting));
-  if (!condition.checkpoint.has_value()) return;
-  audit->set_checkpoint(condition.checkpoint->ToString());
-  SetTime(condition.checkpoint_at, audit, &v1::AuditStatus::mutable_checkpoint_at);
+  if (condition.checkpoint.has_value()) {
+    audit->set_checkpoint(condition.checkpoint->ToString());
+    SetTime(condition.checkpoint_at, audit, &v1::AuditStatus::mutable_checkpoint_at);
+  }
   if (!condition.signing.ok()) {
     *audit->mutable_checkpoint_error() = ToErrorDetail(condition.signing);
   }

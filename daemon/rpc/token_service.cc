@@ -100,7 +100,7 @@ absl::StatusOr<TokenRequest> TokenService::Translate(
   translated.registration_id = (*registration)->id;
   translated.scopes = *std::move(scopes);
   translated.min_valid = std::min(*min_valid, kMaxMinValid);
-  translated.caller = caller_.uid;
+  translated.caller = caller_.account();
   return translated;
 }
 
@@ -157,7 +157,7 @@ grpc::ServerUnaryReactor* TokenService::ReportRejectedToken(
                    "registration renewed with it"));
   }
   const absl::StatusOr<TokenManager::Rejection> rejection = parts_.tokens.ReportRejected(
-      (*registration)->id, caller_.uid, Secret::CopyOf(request->access_token()));
+      (*registration)->id, caller_.account(), Secret::CopyOf(request->access_token()));
   if (!rejection.ok()) return FinishNow(context, rejection.status());
   // Who says it of what is no token of ours, or of one that is gone already, has changed nothing.
   if (rejection->dropped) {

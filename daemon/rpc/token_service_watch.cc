@@ -42,7 +42,7 @@ grpc::ServerWriteReactor<Response>* TokenService::WatchAccessToken(
         if (const auto live = weak.lock()) live->Wake();
       });
   if (!watch.ok()) {
-    call->Finish(watch.status());
+    call->Finish(NotedIfTooMany(watch.status(), caller_, parts_.audit));
     return call->reactor();
   }
   call->OnAbandon([watch = *watch] { watch->Stop(); });

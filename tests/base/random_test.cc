@@ -14,7 +14,16 @@ TEST(RandomId, TenThousandIds_AreDifferentAndNeverBeginAnOption) {
     const std::string id = RandomId();
     EXPECT_EQ(id.size(), 22u);
     EXPECT_NE(id[0], '-') << id;
+    EXPECT_TRUE(IsId(id)) << id;
     EXPECT_TRUE(seen.insert(id).second) << id;
+  }
+}
+
+TEST(IsId, NamesAndWhatIsCutOff_AreNone) {
+  for (const char* text :
+       {"", "mercy", "alice/mercy", "-bcdefghijklmnopqrstuv", "abcdefghijklmnopqrstu",
+        "abcdefghijklmnopqrstuvw", "abcdefghij.mnopqrstuvw"}) {
+    EXPECT_FALSE(IsId(text)) << text;
   }
 }
 

@@ -31,7 +31,7 @@ class FakeAuditLog : public AuditLog {
                    absl::string_view registration_id, const absl::Status& refusal) override {
     Note(&caller, operation, registration_id, refusal, {});
   }
-  absl::Status CheckWritable() const override {
+  absl::Status CheckWritable(const Caller&) const override {
     MutexLock lock(mu_);
     return writable_;
   }

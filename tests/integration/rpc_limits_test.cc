@@ -62,6 +62,25 @@ TEST_F(RpcConnections, ManyUidsWithoutALogin_ShareFewPlacesAndUsersHaveTheirs) {
             "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
 }
 
+TEST_F(RpcConnections, UidInAContainerConnectsToItsLimit_ItsNamesakeOutsideIsServed) {
+  ConnectionServer::Options options;
+  options.max_connections_per_uid = 1;
+  options.new_connections_at_once = 3;
+  options.new_connections_per_second = 1;
+  StartServer(options);
+  // Each in turn uses up what it has: the container by connecting too fast, the other by keeping.
+  const std::string inside = Output(StartAs(kAlice, 1, 20, "pidns"));
+  EXPECT_FALSE(absl::StrContains(inside, "failed=0 ")) << inside;
+  EXPECT_TRUE(absl::StrContains(inside, "container=")) << inside;
+  EXPECT_EQ(Output(StartAs(kAlice, 1, 1)),
+            "right=1 wrong=0 failed=0 container=0 admin=0 denied=0\n");
+  RawClient kept = ConnectRaw();
+  kept.Send(RawClient::Request(kWhoAmI, VarintField(1, 5)));
+  ASSERT_TRUE(kept.ReadAnswer().ok());
+  EXPECT_EQ(Output(StartAs(0, 1, 1, "pidns")),
+            "right=1 wrong=0 failed=0 container=1 admin=0 denied=0\n");
+}
+
 TEST_F(RpcConnections, AFewUidsWithManyConnections_LeaveRoomForOneThatHasNone) {
   ConnectionServer::Options options;
   options.max_connections = 16;

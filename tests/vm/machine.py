@@ -27,6 +27,7 @@ from stack import APP, ROOT, SERVER, SERVICE, Failed, Result, Stack, wait_for
 ALICE, BOB = "alice", "bob"  # people, as the machine knows them
 PATIENCE = 900               # seconds: an emulated processor on a busy host
 FIRST_ANSWER = 10            # seconds for a machine that may not be up yet
+BEFORE_ITS_END = 60          # seconds for one that may go down and leave what it was asked unanswered
 
 CONFIG = """[key_provider]
 type = "tpm"
@@ -52,7 +53,7 @@ allow_loopback_http = true
 class Agent:
     """A connection to QEMU's guest agent. Raises OSError where the machine does not answer."""
 
-    def __init__(self, path):
+    def __init__(self, path, patience):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(FIRST_ANSWER)
         try:
@@ -66,7 +67,7 @@ class Agent:
         except BaseException:
             self._socket.close()
             raise
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(patience)
 
     def __enter__(self):
         return self
@@ -154,7 +155,7 @@ class Machine(Stack):
     def _boot_id(self):
         """None: it does not answer, or is about to end."""
         with contextlib.suppress(OSError, Failed):
-            return self.inside("root", "cat", "/proc/sys/kernel/random/boot_id").out
+            return self.inside("root", "cat", "/proc/sys/kernel/random/boot_id", patience=BEFORE_ITS_END).out
         return None
 
     def _wait_for_boot(self, earlier):
@@ -173,7 +174,7 @@ class Machine(Stack):
 
     def _order_end(self, how):
         with contextlib.suppress(OSError):  # it may be gone before it has answered
-            self.inside("root", "systemctl", "--no-block", how)
+            self.inside("root", "systemctl", "--no-block", how, patience=BEFORE_ITS_END)
 
     def reboot(self):
         """As its administrator does it. The TPM is reset, and keeps what it keeps."""
@@ -205,9 +206,9 @@ class Machine(Stack):
 
     # What happens inside.
 
-    def inside(self, user, *args, stdin=""):
+    def inside(self, user, *args, stdin="", patience=PATIENCE):
         command = args if user == "root" else ("runuser", "-u", user, "--", *args)
-        with Agent(self.agent) as agent:
+        with Agent(self.agent, patience) as agent:
             pid = agent.call("guest-exec", path=command[0], arg=list(command[1:]),
                              **{"capture-output": True, "input-data": base64.b64encode(stdin.encode()).decode()})["pid"]
 
@@ -215,7 +216,7 @@ class Machine(Stack):
                 time.sleep(0.1)  # asking costs the machine time
                 status = agent.call("guest-exec-status", pid=pid)
                 return status if status["exited"] else None
-            status = wait_for(ended, f"the end of {' '.join(args)}", PATIENCE)
+            status = wait_for(ended, f"the end of {' '.join(args)}", patience)
         out, err = (base64.b64decode(status.get(name, "")).decode(errors="replace") for name in ("out-data", "err-data"))
         return Result(list(args), status.get("exitcode", -1), out, err)
 

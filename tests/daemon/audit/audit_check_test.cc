@@ -130,6 +130,8 @@ TEST_F(AuditFilesChecked, CheckpointIsSigned_IsVerifiedAndItsKeyIsNamed) {
   Append(writer, 1);  // what came while it was signed
   std::vector<AuditEntry> entries = {Checkpoint(head, key)};
   ASSERT_TRUE(writer.Append(entries, kNow).ok());
+  EXPECT_EQ(Check(writer.head()).signed_sequence, 0u) << "which key signs here is not known";
+  key_ = JwkThumbprint(key.public_key());
   const AuditVerification found = Check(writer.head());
   EXPECT_EQ(found.signed_checkpoints, 1u);
   EXPECT_EQ(found.signed_sequence, head.sequence);
@@ -198,6 +200,7 @@ TEST_F(AuditFilesChecked, MoreIsRemovedThanRetentionDid_IsSaid) {
 
 TEST_F(AuditFilesChecked, CheckpointIsAboutTheFileThatRetentionTook_IsNoAlarm) {
   const SoftwareKey key = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  key_ = JwkThumbprint(key.public_key());
   AuditWriter::Options options = Options();
   options.retention = absl::Hours(24 * 8);
   AuditWriter writer(options);
@@ -218,6 +221,7 @@ TEST_F(AuditFilesChecked, CheckpointIsAboutTheFileThatRetentionTook_IsNoAlarm) {
 
 TEST_F(AuditFilesChecked, OldLineIsDamaged_TheRestIsStillChecked) {
   const SoftwareKey key = SoftwareKey::Generate(SignatureAlgorithm::kEs256);
+  key_ = JwkThumbprint(key.public_key());
   AuditWriter writer(Options());
   ASSERT_TRUE(writer.Open(kNow).ok());
   Append(writer, 5);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is written, what is counted, what is lost and what is refused.
+// What is written, what is lost and what is refused.
 #include "daemon/audit/audit_trail.h"
 
 #include <gtest/gtest.h>
@@ -10,89 +10,14 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "base/log.h"
 #include "daemon/audit/audit_key.h"
 #include "daemon/audit/audit_line.h"
-#include "tests/daemon/audit/audit_samples.h"
-#include "tests/fakes/callers.h"
-#include "tests/fakes/fake_audit_log.h"
+#include "tests/daemon/audit/audit_trail_fixture.h"
 #include "tests/fakes/fake_key_service.h"
 
 namespace smartkey {
 namespace {
-
-class AuditTrailTest : public testing::Test {
- protected:
-  AuditTrail::Options Options() const {
-    AuditTrail::Options options;
-    options.files.directory = dir_.File("audit");
-    return options;
-  }
-  std::string File(const std::string& name) const { return dir_.File("audit") + "/" + name; }
-
-  // Everything that is noted now, without the lines of the files themselves.
-  std::vector<AuditEntry> Read(AuditTrail& trail) {
-    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
-    AuditLog::Query query;
-    query.wanted = [](const AuditEntry& one) { return one.operation != "smartkeyd/audit-file"; };
-    return Read(trail, query);
-  }
-  std::vector<AuditEntry> Read(AuditTrail& trail, const AuditLog::Query& query) {
-    const auto reading = trail.Read(query, [this] { Wake(); }).value();
-    std::vector<AuditEntry> entries;
-    for (;;) {
-      const auto entry = reading->Next();
-      if (!entry.ok()) {
-        EXPECT_EQ(ReasonOf(entry.status()), Reason::kCancelled) << entry.status();
-        return entries;
-      }
-      if (entry->has_value()) {
-        entries.push_back(**entry);
-      } else {
-        AwaitWake();
-      }
-    }
-  }
-  AuditVerification Verify(AuditTrail& trail) {
-    EXPECT_TRUE(trail.Flush(absl::Seconds(60)));
-    const absl::StatusOr<AuditVerification> found = VerifyWhile(trail, [] { return true; });
-    EXPECT_TRUE(found.ok()) << found.status();
-    return found.ok() ? *found : AuditVerification();
-  }
-  absl::StatusOr<AuditVerification> VerifyWhile(AuditTrail& trail, std::function<bool()> wanted) {
-    absl::StatusOr<AuditVerification> found;
-    trail.Verify(absl::nullopt, std::move(wanted), [&](absl::StatusOr<AuditVerification> outcome) {
-      found = std::move(outcome);
-      Wake();
-    });
-    AwaitWake();
-    return found;
-  }
-  void Wake() {
-    MutexLock lock(mu_);
-    woken_ = true;
-    changed_.NotifyAll();
-  }
-  void AwaitWake() {
-    MutexLock lock(mu_);
-    while (!woken_) changed_.Wait(mu_);
-    woken_ = false;
-  }
-  template <typename Condition>
-  void Await(Condition condition) {
-    while (!condition()) std::this_thread::yield();
-  }
-
-  TempDir dir_;
-  const SystemClock clock_;
-  const Caller alice_ = User(1000, "alice");
-  const Caller bob_ = User(1001, "bob");
-  Mutex mu_;
-  CondVar changed_;
-  bool woken_ = false;
-  FakeAuditLog key_log_;
-};
 
 TEST_F(AuditTrailTest, CallerBecameAnother_BothAreInTheLine) {
   AuditTrail trail(Options(), clock_);
@@ -116,68 +41,13 @@ TEST_F(AuditTrailTest, CallerBecameAnother_BothAreInTheLine) {
   }
 }
 
-TEST_F(AuditTrailTest, TokenIsDeliveredAgain_IsCountedAndSummedUp) {
-  AuditTrail trail(Options(), clock_);
-  for (int i = 0; i < 5; ++i) trail.NoteDelivery(alice_, "reg-1", "hash-1");
-  trail.NoteDelivery(bob_, "reg-1", "hash-1");          // another user
-  trail.NoteDelivery(alice_, "reg-1", "hash-2");        // another token
-  const std::vector<AuditEntry> entries = Read(trail);  // which sums up
-  ASSERT_EQ(entries.size(), 4u);
-  EXPECT_EQ(entries[0].repeats, 0u);
-  EXPECT_EQ(entries[1].user->name, "bob");
-  EXPECT_EQ(entries[2].facts, (AuditFacts{{"token", "hash-2"}}));
-  EXPECT_EQ(entries[3].repeats, 4u);
-  EXPECT_EQ(entries[3].user->name, "alice");
-  EXPECT_EQ(entries[3].facts, (AuditFacts{{"token", "hash-1"}}));
-}
-
-TEST_F(AuditTrailTest, RefusedAgainAndAgain_IsOneLineForEachReason) {
-  AuditTrail trail(Options(), clock_);
-  for (int i = 0; i < 1000; ++i) {
-    trail.NoteRefusal(bob_, "access/token", "reg-1", RegistrationNotFound());
-    trail.NoteRefusal(bob_, "access/manage", "reg-1", MakeError(Reason::kNotPermitted, "no"));
-  }
-  const std::vector<AuditEntry> entries = Read(trail);
-  ASSERT_EQ(entries.size(), 4u);
-  EXPECT_EQ(entries[0].outcome, Reason::kRegistrationNotFound);
-  EXPECT_EQ(entries[1].outcome, Reason::kNotPermitted);
-  EXPECT_EQ(entries[2].repeats, 999u);
-  EXPECT_EQ(entries[3].repeats, 999u);
-}
-
-TEST_F(AuditTrailTest, ProgramIsRunFromManyPlaces_MakesNoMoreLines) {
-  AuditTrail trail(Options(), clock_);
-  for (int i = 0; i < 500; ++i) {
-    Caller caller = bob_;
-    caller.observed_executable = absl::StrCat("/tmp/", i);
-    caller.pid = 100 + i;
-    trail.NoteDelivery(caller, "reg-1", "hash");
-  }
-  EXPECT_EQ(Read(trail).size(), 2u);
-}
-
-TEST_F(AuditTrailTest, TooManyToBeCounted_NoneIsLost) {
-  AuditTrail::Options options = Options();
-  options.most_repeated = 10;
-  AuditTrail trail(options, clock_);
-  uint64_t deliveries = 0;
-  for (int round = 0; round < 3; ++round) {
-    for (int i = 0; i < 25; ++i, ++deliveries) {
-      trail.NoteDelivery(alice_, absl::StrCat("reg-", i), "hash");
-    }
-  }
-  uint64_t written = 0;
-  for (const AuditEntry& one : Read(trail)) written += one.repeats > 0 ? one.repeats : 1;
-  EXPECT_EQ(written, deliveries);
-}
-
 TEST_F(AuditTrailTest, DirectoryCannotBeMade_GoesOnAndSaysSo) {
   WriteFile(dir_.File("audit"), "in the way");
   AuditTrail trail(Options(), clock_);
   trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
   EXPECT_FALSE(trail.Flush(absl::Seconds(60)));
   EXPECT_FALSE(trail.condition().writing.ok());
-  EXPECT_TRUE(trail.CheckWritable().ok()) << "on_full = \"warn\"";
+  EXPECT_TRUE(trail.CheckWritable(alice_).ok()) << "on_full = \"warn\"";
 }
 
 TEST_F(AuditTrailTest, DiskComesBack_WhatWaitedIsWritten) {
@@ -186,11 +56,11 @@ TEST_F(AuditTrailTest, DiskComesBack_WhatWaitedIsWritten) {
   options.deny_when_full = true;
   AuditTrail trail(options, clock_);
   Await([&] { return !trail.condition().writing.ok(); });
-  EXPECT_EQ(ReasonOf(trail.CheckWritable()), Reason::kAuditUnavailable);
+  EXPECT_EQ(ReasonOf(trail.CheckWritable(alice_)), Reason::kAuditUnavailable);
   trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
   ASSERT_EQ(unlink(dir_.File("audit").c_str()), 0);
   Await([&] { return trail.condition().writing.ok() && trail.condition().waiting == 0; });
-  EXPECT_TRUE(trail.CheckWritable().ok());
+  EXPECT_TRUE(trail.CheckWritable(alice_).ok());
   const std::vector<AuditEntry> entries = Read(trail);
   ASSERT_EQ(entries.size(), 1u);
   EXPECT_EQ(entries[0].operation, "a");
@@ -201,9 +71,9 @@ TEST_F(AuditTrailTest, RefusedBecauseTheDiskFailedAtTheStart_HealsThoughNothingI
   AuditTrail::Options options = Options();
   options.deny_when_full = true;
   AuditTrail trail(options, clock_);
-  Await([&] { return !trail.CheckWritable().ok(); });
+  Await([&] { return !trail.CheckWritable(alice_).ok(); });
   ASSERT_EQ(unlink(dir_.File("audit").c_str()), 0);
-  Await([&] { return trail.CheckWritable().ok(); });
+  Await([&] { return trail.CheckWritable(alice_).ok(); });
 }
 
 TEST_F(AuditTrailTest, RingOverflows_HowManyAreLostIsWritten) {
@@ -314,77 +184,6 @@ TEST_F(AuditTrailTest, DiskIsAwayAndMuchIsNoted_ItIsNotTriedForEach) {
   Await([&] { return !trail.condition().writing.ok(); });
   for (int i = 0; i < 5000; ++i) trail.Note(&alice_, "a", "reg-1", absl::OkStatus(), {});
   EXPECT_LT(tries, 1000);
-}
-
-TEST_F(AuditTrailTest, FactsAreLong_AreCut) {
-  AuditTrail trail(Options(), clock_);
-  const std::string umlauts = absl::StrReplaceAll(std::string(300, 'x'), {{"x", "\xc3\xa4"}});
-  trail.Note(&alice_, "a", std::string(10000, 'r'), absl::OkStatus(),
-             {{"one", std::string(10000, 'x')}, {"two", "x" + umlauts}, {"three", "short"}});
-  const std::vector<AuditEntry> entries = Read(trail);
-  ASSERT_EQ(entries.size(), 1u);
-  EXPECT_EQ(entries[0].registration_id.size(), 256u);
-  EXPECT_EQ(FactOf(entries[0], "one").size(), 256u);
-  EXPECT_EQ(FactOf(entries[0], "two").size(), 255u) << "no half of a character";
-  EXPECT_EQ(FactOf(entries[0], "three"), "short");
-}
-
-TEST_F(AuditTrailTest, UserMakesVeryManyLines_TheyAreOnlyCountedAndOthersAreWritten) {
-  AuditTrail::Options options = Options();
-  options.lines_per_user = 10;
-  AuditTrail trail(options, clock_);
-  for (int i = 0; i < 100; ++i) {
-    trail.Note(&bob_, "a", absl::StrCat(i), absl::OkStatus(), {});
-    trail.NoteRefusal(bob_, "access/token", absl::StrCat(i), RegistrationNotFound());
-    trail.NoteDelivery(bob_, absl::StrCat(i), "hash");
-  }
-  for (int i = 0; i < 5; ++i) trail.Note(&alice_, "b", "reg-1", absl::OkStatus(), {});
-  const Caller administrator = Administrator();
-  for (int i = 0; i < 50; ++i) trail.Note(&administrator, "c", "", absl::OkStatus(), {});
-  for (int i = 0; i < 50; ++i) trail.Note(nullptr, "d", "", absl::OkStatus(), {});
-  size_t his = 0, counted = 0, others = 0;
-  for (const AuditEntry& one : Read(trail)) {
-    if (one.operation == "smartkeyd/audit-counted") {
-      EXPECT_EQ(one.user->name, "bob");
-      counted += one.repeats;
-    } else {
-      ++(one.user.has_value() && one.user->name == "bob" ? his : others);
-    }
-  }
-  EXPECT_EQ(his, 10u);
-  EXPECT_EQ(counted, 290u);
-  EXPECT_EQ(others, 105u);
-}
-
-TEST_F(AuditTrailTest, RepeatsAreSummedUp_NothingIsSaidOfOneProcess) {
-  AuditTrail trail(Options(), clock_);
-  Caller root = User(0, "root");
-  root.pid = 5;
-  root.observed_executable = "/usr/bin/one";
-  root.system_unit = "one.service";
-  root.login_uid = 1000;
-  root.login_name = "alice";
-  Caller other = root;
-  other.login_uid = 1001;
-  other.login_name = "bob";
-  for (int i = 0; i < 3; ++i) {
-    trail.NoteRefusal(root, "access/token", "reg-1", RegistrationNotFound());
-    trail.NoteRefusal(other, "access/token", "reg-1", RegistrationNotFound());
-  }
-  trail.NoteRefusal(other, "access/manage", "reg-1", RegistrationNotFound());
-  trail.NoteDelivery(root, "reg-1", "hash");
-  trail.NoteDelivery(root, "reg-1", "hash");
-  size_t sums = 0;
-  for (const AuditEntry& one : Read(trail)) {
-    if (one.repeats == 0) continue;
-    ++sums;
-    EXPECT_EQ(one.pid, 0);
-    EXPECT_EQ(one.executable, "");
-    const bool delivery = one.operation == "TokenService/GetAccessToken";
-    EXPECT_EQ(one.unit, delivery ? "one.service" : "");
-    EXPECT_EQ(one.repeats, delivery ? 1u : 2u);
-  }
-  EXPECT_EQ(sums, 3u) << "each by whom the person logged in as";
 }
 
 TEST_F(AuditTrailTest, OneUserReadsVeryOften_OthersStillCan) {

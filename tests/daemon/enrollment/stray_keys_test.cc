@@ -151,11 +151,13 @@ class RemovingStrayKeys : public testing::Test {
   }
 
   void Remove(StrayKeyChoice choice) {
-    RemoveStrayKeys(keys_, store_, audit_, std::move(choice), cancelled_,
-                    [this](absl::StatusOr<std::vector<StoredKey>> removed) {
-                      ++answers_;
-                      removed_ = std::move(removed);
-                    });
+    RemoveStrayKeys(
+        keys_, store_, audit_, std::move(choice), cancelled_,
+        [this](const StoredKey& key) { destroyed_.push_back(key.reference); },
+        [this](absl::StatusOr<std::vector<StoredKey>> removed) {
+          ++answers_;
+          removed_ = std::move(removed);
+        });
   }
 
   std::vector<bool> Left() const {
@@ -171,6 +173,7 @@ class RemovingStrayKeys : public testing::Test {
   std::array<CreatedKey, 3> strays_;
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   int answers_ = 0;
+  std::vector<KeyReference> destroyed_;
   absl::StatusOr<std::vector<StoredKey>> removed_;
 };
 
@@ -178,6 +181,7 @@ TEST_F(RemovingStrayKeys, All_DestroysEachAndNoKeyThatIsNeeded) {
   Remove({.all = true});
   ASSERT_TRUE(removed_.ok()) << removed_.status();
   EXPECT_EQ(removed_->size(), 3u);
+  EXPECT_EQ(destroyed_.size(), 3u);
   EXPECT_EQ(Left(), (std::vector<bool>{true, false, false, false}));
   EXPECT_EQ(answers_, 1);
   Remove({.all = true});
@@ -215,6 +219,7 @@ TEST_F(RemovingStrayKeys, HardwareFailsAtTheSecond_SaysThatOneIsGone) {
   keys_.ReleaseAll();
   EXPECT_EQ(ReasonOf(removed_.status()), Reason::kHardwareAbsent);
   EXPECT_THAT(removed_.status().message(), HasSubstr("after 1 had been removed"));
+  EXPECT_EQ(destroyed_.size(), 1u) << "was told when it went";
   EXPECT_EQ(answers_, 1);
   EXPECT_EQ(keys_.keys(), 3);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What administrators are told over the admin socket, and that nobody else is.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/escaping.h"
 #include "hsm/thumbprint.h"
 #include "tests/daemon/rpc/services_fixture.h"
 
@@ -127,11 +129,16 @@ TEST_F(Services, StrayKeysAreRemovedByIdOrAll) {
   ASSERT_EQ(removed.keys_size(), 1);
   EXPECT_EQ(removed.keys(0).id(), Thumbprint(stray.public_key));
   EXPECT_FALSE(keys_.HasKey(stray.reference));
+  ASSERT_EQ(audit_.entries("AdminService/RemoveStrayKeys").size(), 1u);
+  EXPECT_THAT(
+      audit_.entries("AdminService/RemoveStrayKeys")[0].facts,
+      testing::Contains(testing::Pair("id", absl::BytesToHexString(Thumbprint(stray.public_key)))));
 
   request.clear_ids();
   request.set_all(true);
   ASSERT_TRUE(remove(request, &removed).ok());
   EXPECT_EQ(keys_.keys(), 1);
+  EXPECT_EQ(audit_.entries("AdminService/RemoveStrayKeys").size(), 2u) << "a line for each";
 }
 
 TEST_F(Services, ThePublicSocketKnowsNoAdministration) {

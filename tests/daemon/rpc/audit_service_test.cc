@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "tests/daemon/rpc/services_fixture.h"
 
 namespace smartkey {
@@ -406,6 +407,36 @@ TEST_F(AuditedServices, OwnerReads_SeesWhatIsAboutHisRegistrationsOnly) {
 
   auto admin = Connect(Administrator());
   EXPECT_EQ(Read(v1::AdminService::NewStub(admin->channel)).first.size(), 4u);
+}
+
+TEST_F(AuditedServices, LogCannotBeWritten_IsReadForOneRegistrationAllTheSame) {
+  const std::string hers = AddRegistration("mercy");
+  auto alice = Connect(alice_);
+  auto admin = Connect(Administrator());
+  ASSERT_TRUE(GetToken(*alice, "mercy").ok());
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the audit log cannot be written"));
+  v1::ReadAuditLogRequest request;
+  request.set_registration_id("mercy");
+  EXPECT_EQ(Read(v1::RegistrationService::NewStub(alice->channel), request).first.size(), 1u);
+  request.set_registration_id("alice/mercy");
+  EXPECT_EQ(Read(v1::AdminService::NewStub(admin->channel), request).first.size(), 1u);
+  grpc::ClientContext context;
+  v1::ListAccessRequestsRequest list;
+  v1::ListAccessRequestsResponse listed;
+  list.set_registration("mercy");
+  EXPECT_TRUE(v1::SharingService::NewStub(alice->channel)
+                  ->ListAccessRequests(&context, list, &listed)
+                  .ok());
+}
+
+TEST_F(AuditedServices, AdministratorNamesWhatIsNotThere_OnlyAnIdMayBeOfOneThatIsGone) {
+  auto admin = Connect(Administrator());
+  v1::ReadAuditLogRequest request;
+  request.set_registration_id("alice/mrecy");
+  EXPECT_EQ(DetailOf(Read(v1::AdminService::NewStub(admin->channel), request).second).reason(),
+            v1::ErrorDetail::REGISTRATION_NOT_FOUND);
+  request.set_registration_id(RandomId());
+  EXPECT_TRUE(Read(v1::AdminService::NewStub(admin->channel), request).second.ok());
 }
 
 TEST_F(AuditedServices, ChainIsToBeChecked_OnlyForAnAdministrator) {

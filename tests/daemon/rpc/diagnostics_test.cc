@@ -186,6 +186,9 @@ TEST_F(DiagnosedServices, CheckpointHasNoSignature_IsFound) {
   condition.signing = MakeError(Reason::kHardwareAbsent, "no TPM");
   audit_.set_condition(condition);
   EXPECT_EQ(Run("audit").at(61).outcome(), Result::BROKEN);
+  condition.checkpoint = absl::nullopt;  // the head of the start went nowhere
+  audit_.set_condition(condition);
+  EXPECT_EQ(Run("audit").at(61).outcome(), Result::BROKEN);
 }
 
 TEST_F(DiagnosedServices, ChainDoesNotFit_IsFound) {

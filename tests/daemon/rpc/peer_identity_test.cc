@@ -67,6 +67,18 @@ TEST(SystemUnit, UsersOwnUnitsAndEverythingElseAreNone) {
   }
 }
 
+TEST(UsersSlice, IsOneOfThatUserAtTheTop) {
+  EXPECT_TRUE(IsInSliceOfUser("0::/user.slice/user-1000.slice/session-3.scope\n", 1000));
+  EXPECT_TRUE(IsInSliceOfUser(
+      "4:memory:/\n1:name=systemd:/user.slice/user-0.slice/user@0.service/x.service\n0::/\n", 0));
+  for (absl::string_view cgroup :
+       {"0::/user.slice/user-1001.slice/session-3.scope\n", "0::/user.slice/user-1000.slice\n",
+        "0::/system.slice/docker-1.scope/user.slice/user-1000.slice/session-3.scope\n",
+        "4:memory:/user.slice/user-1000.slice/session-3.scope\n", "0::/\n", ""}) {
+    EXPECT_FALSE(IsInSliceOfUser(cgroup, 1000)) << cgroup;
+  }
+}
+
 TEST(LoginUid, NobodyLoggedInOrMalformed_IsNobody) {
   EXPECT_EQ(LoginUid("1000"), 1000u);
   EXPECT_EQ(LoginUid("0\n"), 0u);
@@ -129,6 +141,33 @@ TEST(PeerIdentifier, AHostProcessWithoutPidfdIsKnownAndItsUnitNotPinned) {
   EXPECT_EQ(caller.system_unit, "app.service");
   EXPECT_FALSE(caller.pid_pinned);
   EXPECT_FALSE(caller.admin);
+}
+
+TEST(PeerIdentifier, ServiceSaysThatAPersonLoggedInToIt_IsNotBelieved) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  proc.Write("77/loginuid", "0");
+  EXPECT_EQ(PeerIdentifier(proc.root()).Identify(Unpinned())->login_uid, absl::nullopt);
+  proc.Write("77/cgroup", "0::/user.slice/user-0.slice/session-1.scope\n");
+  EXPECT_EQ(PeerIdentifier(proc.root()).Identify(Unpinned())->login_uid, 0u);
+}
+
+TEST(PeerIdentifier, FirstLookAtAPeer_TellsContainersApart) {
+  FakeProc proc;
+  proc.WriteProcess(77);
+  const PeerIdentifier identifier(proc.root());
+  PeerCredentials peer;
+  peer.pid = 77;
+  EXPECT_FALSE(identifier.SeemsContained(peer));
+  peer.vanished = true;
+  EXPECT_TRUE(identifier.SeemsContained(peer));
+  peer.vanished = false;
+  proc.Write("77/status", "Name:\tapp\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t77\t1\n");
+  EXPECT_TRUE(identifier.SeemsContained(peer));
+  peer.pid = 78;
+  EXPECT_TRUE(identifier.SeemsContained(peer)) << "cannot be seen";
+  peer.pid = 0;
+  EXPECT_TRUE(identifier.SeemsContained(peer));
 }
 
 TEST(PeerIdentifier, AProcessThatStartedAfterTheConnectionIsSomebodyElse) {
