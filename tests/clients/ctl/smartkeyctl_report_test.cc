@@ -103,6 +103,27 @@ TEST_F(VerifyTest, ForeignKeySigned_TheResultDoesNotReadAsIfAllWereWell) {
                                  HasSubstr("\nProblems:\n  the newest signed checkpoint")));
 }
 
+TEST_F(VerifyTest, VerifyOfAPart_IsRefused) {
+  daemon_.SetVerification(Found());
+  const std::vector<std::vector<std::string>> parts = {{"mercy"}, {"--since", "7d"}, {"--follow"}};
+  for (const auto& part : parts) {
+    std::vector<std::string> args = {"audit", "--verify"};
+    args.insert(args.end(), part.begin(), part.end());
+    const Outcome outcome = Ctl(args);
+    EXPECT_EQ(outcome.code, 2) << part.front();
+    EXPECT_THAT(outcome.err, HasSubstr("excludes")) << part.front();
+    EXPECT_EQ(outcome.out, "") << part.front();
+  }
+}
+
+TEST_F(SmartkeyctlTest, AuditOfNothing_IsSaid) {
+  const Outcome outcome = Ctl({"audit", "--since", "1d"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err, "The audit log has no such entry.\n");
+  EXPECT_EQ(Ctl({"--json", "audit"}).err, "");
+}
+
 TEST_F(VerifyTest, AnchorIsNotMet_IsReferredToTheProblem) {
   daemon_.SetVerification(Found());
   EXPECT_THAT(Ctl({"audit", "--verify"}).out, HasSubstr("not: compare with a head"));
