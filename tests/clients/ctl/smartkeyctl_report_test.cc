@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include "gmock/gmock.h"
 #include "tests/clients/ctl/smartkeyctl_fixture.h"
 
@@ -66,6 +68,19 @@ TEST_F(ReportTest, AListFails_WhoWritesAFileIsToldThatTextsAreLeftOut) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("Most texts are left out"));
   EXPECT_THAT(Slurp(path), HasSubstr("\"left_out\""));
+}
+
+TEST_F(SmartkeyctlTest, DoctorReachesOnlyThePublicSocket_ItNamesWhatReachesTheOther) {
+  struct stat info {};
+  if (stat("/run/smartkeyd-admin", &info) == 0) return;  // this machine has a smartkeyd of its own
+  ChildProcess doctor({SMARTKEYCTL_BINARY, "doctor", "--area", "store", "--json"},
+                      {"SMARTKEY_SOCKET=" + daemon_.path(), "PATH=/nonexistent-directory"});
+  EXPECT_EQ(doctor.Wait(), 1);
+  const auto result = nlohmann::json::parse(doctor.out(), nullptr, false);
+  EXPECT_EQ(result["number"], 5) << doctor.out();
+  EXPECT_THAT(
+      result["remedy"].get<std::string>(),
+      AllOf(HasSubstr("--socket"), HasSubstr("systemctl start"), Not(HasSubstr("install"))));
 }
 
 class VerifyTest : public SmartkeyctlTest {
