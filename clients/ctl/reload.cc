@@ -53,11 +53,11 @@ absl::Status RunReload(Session& session) {
 }  // namespace
 
 void AddReload(CLI::App& app, Session& session) {
-  CLI::App* reload = app.add_subcommand(
-      "reload",
-      "Have smartkeyd read its configuration again, over the admin socket. Apps and servers are "
-      "put in force at once; a mistake in the main file leaves everything as it was. Ends with 1 "
-      "if a file is not in use because of a mistake.");
+  CLI::App* reload = app.add_subcommand("reload", "Have smartkeyd read its configuration again");
+  reload->footer(
+      "Over the admin socket. Apps and servers are put in force at once; a mistake in the main "
+      "file leaves everything as it was. Ends with 1 if a file is not in use because of a "
+      "mistake.");
   reload->callback([&session] { session.run = [&session] { return RunReload(session); }; });
 }
 

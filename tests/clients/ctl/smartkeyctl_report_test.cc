@@ -70,6 +70,17 @@ TEST_F(ReportTest, AListFails_WhoWritesAFileIsToldThatTextsAreLeftOut) {
   EXPECT_THAT(Slurp(path), HasSubstr("\"left_out\""));
 }
 
+TEST_F(ReportTest, AFileIsWrittenWithJson_TheObjectNamesIt) {
+  const std::string path = dir_.File("report.json");
+  EXPECT_EQ(CtlJson({"report", "--output", path}),
+            (nlohmann::json{{"version", 1}, {"file", path}}));
+  EXPECT_EQ(nlohmann::json::parse(Slurp(path))["report"], "smartkeyd");
+  daemon_.FailCallsOf("ListRegistrations", WireError(Reason::kStoreUnavailable));
+  const std::string other = dir_.File("other.json");
+  const nlohmann::json written = CtlJson({"report", "--output", other});
+  EXPECT_EQ(written["left_out"], nlohmann::json::parse(Slurp(other))["left_out"]);
+}
+
 TEST_F(SmartkeyctlTest, DoctorReachesOnlyThePublicSocket_ItNamesWhatReachesTheOther) {
   struct stat info {};
   if (stat("/run/smartkeyd-admin", &info) == 0) return;  // this machine has a smartkeyd of its own

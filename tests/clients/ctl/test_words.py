@@ -99,6 +99,11 @@ def completed_by_zsh(line):
 
 
 class Words(unittest.TestCase):
+    def test_EveryHelp_FitsATerminal(self):
+        for path, _ in commands():
+            for line in said(PROGRAM, *path, "--help").splitlines():
+                self.assertLessEqual(len(line), 80, f"{path}: {line}")
+
     def test_NothingIsCompletedTwice(self):
         for path, _ in commands():
             words = completed(*path, "-")
