@@ -84,10 +84,13 @@ absl::Status RunRead(const Session& session, const Arguments& arguments) {
   if (!client.ok()) return client.status();
   auto stream = (*client)->ReadAuditLog(query);
   if (!stream.ok()) return stream.status();
-  for (;;) {
+  for (bool any = false;; any = true) {
     auto entry = (*stream)->Next();
     if (!entry.ok()) return entry.status();
-    if (!entry->has_value()) return absl::OkStatus();
+    if (!entry->has_value()) {
+      if (!any && !session.json) session.err << "The audit log has no such entry.\n";
+      return absl::OkStatus();
+    }
     session.out << (session.json ? ToJsonLine(ToJson(**entry)) : EntryText(**entry)) << std::flush;
     if (!session.out) return OutputFailure();
   }
@@ -148,14 +151,19 @@ void AddAudit(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "audit", "Show what was done with registrations, by whom: with those that are yours");
-  command->add_option("REG", arguments->registration, "Only with this one");
+  CLI::Option* registration =
+      command->add_option("REG", arguments->registration, "Only with this one");
   command->add_flag("--all", arguments->all, "Everything, over the admin socket");
-  command->add_flag("--follow", arguments->follow, "Go on with new entries as they come");
-  command->add_option("--since", arguments->since, "Only what is not older than that: 7d")
-      ->type_name("DURATION");
+  CLI::Option* follow =
+      command->add_flag("--follow", arguments->follow, "Go on with new entries as they come");
+  CLI::Option* since =
+      command->add_option("--since", arguments->since, "Only what is not older than that: 7d")
+          ->type_name("DURATION");
   CLI::Option* verify = command->add_flag(
       "--verify", arguments->verify,
       "Check that nothing was changed or taken out, over the admin socket; ends with 1 otherwise");
+  // The chain is one: no part of it can be checked alone.
+  for (CLI::Option* other : {registration, follow, since}) verify->excludes(other);
   command
       ->add_option("--anchor", arguments->anchor,
                    "With --verify: a head that was kept elsewhere (SMARTKEY_AUDIT_HEAD)")

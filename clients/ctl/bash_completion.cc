@@ -6,10 +6,11 @@
 namespace smartkey::ctl {
 namespace {
 
-constexpr char kBegin[] = R"(# bash completion for smartkeyctl, written by "smartkeyctl completion bash"
+constexpr char kBegin[] =
+    R"(# bash completion for smartkeyctl, written by "smartkeyctl completion bash"
 
 _smartkeyctl() {
-  local word=${COMP_WORDS[COMP_CWORD]} command= option= place=0 words= typed i
+  local word=${COMP_WORDS[COMP_CWORD]} command= option= place=0 words= list= typed i
   [[ $word == = ]] && word=
   for ((i = 1; i < COMP_CWORD; i++)); do
     typed=${COMP_WORDS[i]}
@@ -63,6 +64,10 @@ std::string Complete(const CompletedValue& value) {
   switch (value.kind) {
     case CompletedValue::Kind::kWords:
       return absl::StrCat("words='", absl::StrJoin(value.words, " "), "'");
+    case CompletedValue::Kind::kWordList:
+      return absl::StrCat(
+          "[[ $word == *,* ]] && list=${word%,*},; COMPREPLY=($(compgen -P \"$list\" -W '",
+          absl::StrJoin(value.words, " "), "' -- \"${word##*,}\")); return");
     case CompletedValue::Kind::kNames:
       return absl::StrCat("words=$(smartkeyctl completion --names ", value.words.front(),
                           " 2>/dev/null)");
@@ -79,7 +84,8 @@ std::string Complete(const CompletedValue& value) {
 // Which words are commands, and which options take a value.
 void AppendWords(const CompletedCommand& command, std::string& script) {
   for (const CompletedOption& option : command.options) {
-    if (option.value) absl::StrAppend(&script, Case(Pattern(command, option.name), "option=$typed"));
+    if (option.value)
+      absl::StrAppend(&script, Case(Pattern(command, option.name), "option=$typed"));
   }
   for (const CompletedCommand& below : command.commands) {
     absl::StrAppend(&script, Case(Pattern(command, below.path.back()),
@@ -108,8 +114,8 @@ void AppendValues(const CompletedCommand& command, std::string& script) {
     absl::StrAppend(&script, Case(Pattern(command, option.name), Complete(*option.value)));
   }
   for (size_t i = 0; i < command.positionals.size(); ++i) {
-    absl::StrAppend(&script, Case(Pattern(command, absl::StrCat(i)),
-                                  Complete(command.positionals[i])));
+    absl::StrAppend(&script,
+                    Case(Pattern(command, absl::StrCat(i)), Complete(command.positionals[i])));
   }
   std::vector<std::string> commands;
   for (const CompletedCommand& below : command.commands) commands.push_back(below.path.back());

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <ostream>
 #include <utility>
 
@@ -16,14 +17,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
+#include "clients/ctl/help_formatter.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/session.h"
 #include "clients/ctl/table.h"
 
 namespace smartkey::ctl {
 namespace {
-
-constexpr int kUsage = static_cast<int>(ExitCode::kUsage);
 
 size_t EditDistance(absl::string_view a, absl::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -64,13 +64,12 @@ absl::optional<std::string> UnknownCommand(const CLI::App& app,
   return absl::nullopt;
 }
 
-int ReportUnknownCommand(const CLI::App& app, const std::string& typed, std::ostream& err) {
-  err << "smartkeyctl: there is no command '" << Printable(typed, 40) << "'";
+absl::Status NoSuchCommand(const CLI::App& app, const std::string& typed) {
+  std::string message = absl::StrCat("there is no command '", Printable(typed, 40), "'");
   if (const auto nearest = NearestWord(typed, CommandNames(app))) {
-    err << "; did you mean '" << *nearest << "'?";
+    absl::StrAppend(&message, "; did you mean '", *nearest, "'?");
   }
-  err << "\n  see 'smartkeyctl --help'\n";
-  return kUsage;
+  return WithRemedy(MakeError(Reason::kInvalidArgument, message), "see 'smartkeyctl --help'");
 }
 
 // The program and the commands that were typed, the innermost last: smartkeyctl, tpm, provision.
@@ -89,28 +88,13 @@ std::string CommandLineOf(const std::vector<const CLI::App*>& chosen, size_t cou
   return absl::StrJoin(names, " ");
 }
 
-// CLI11's own exit codes (106, 109, ...) say nothing to anybody.
-int ReportParseError(const CLI::App& app, const std::vector<std::string>& args,
-                     const CLI::ParseError& error, std::ostream& out, std::ostream& err) {
-  const std::vector<const CLI::App*> chosen = ChosenCommands(app);
-  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help
-    out << chosen.back()->help(CommandLineOf(chosen, chosen.size() - 1));
-    return 0;
-  }
-  if (const auto typed = UnknownCommand(app, args)) return ReportUnknownCommand(app, *typed, err);
-  err << "smartkeyctl: " << Printable(error.what()) << "\n  see '"
-      << CommandLineOf(chosen, chosen.size()) << " --help'\n";
-  return kUsage;
-}
-
 int ReportError(const absl::Status& status, const Session& session) {
   if (session.json) {
     nlohmann::json error = {{"error", ToJson(status)}};
     session.out << (session.json_lines ? ToJsonLine(std::move(error))
                                        : ToJsonDocument(std::move(error)));
   }
-  // A person's terminal is narrow; a log or a script wants a line for each.
-  const size_t columns = isatty(STDERR_FILENO) == 1 ? kTerminalColumns : absl::string_view::npos;
+  const size_t columns = ProseColumns(STDERR_FILENO);
   const std::string message = absl::StrCat("smartkeyctl: ", Printable(status.message(), 1024));
   session.err << WrapWords(message, 0, columns) << "\n  "
               << WrapWords(Printable(RemedyOf(status)), 2, columns) << "\n";
@@ -119,6 +103,22 @@ int ReportError(const absl::Status& status, const Session& session) {
                 << "\n";
   }
   return static_cast<int>(ExitCodeOf(status));
+}
+
+// CLI11's own exit codes (106, 109, ...) say nothing to anybody.
+int ReportParseError(const CLI::App& app, const std::vector<std::string>& args,
+                     const CLI::ParseError& error, Session& session) {
+  // CLI11 had no time for it, nor for what the command would print.
+  session.json = std::find(args.begin(), args.end(), "--json") != args.end();
+  session.json_lines = true;
+  if (const auto typed = UnknownCommand(app, args)) {
+    return ReportError(NoSuchCommand(app, *typed), session);
+  }
+  const std::vector<const CLI::App*> chosen = ChosenCommands(app);
+  return ReportError(
+      WithRemedy(MakeError(Reason::kInvalidArgument, error.what()),
+                 absl::StrCat("see '", CommandLineOf(chosen, chosen.size()), " --help'")),
+      session);
 }
 
 }  // namespace
@@ -140,6 +140,8 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   Session session{out, err, "", false, nullptr};
   CLI::App app("Manages what smartkeyd holds: registrations, their hardware keys and tokens.",
                "smartkeyctl");
+  app.formatter(std::make_shared<HelpFormatter>());  // Before the commands, which take it over.
+  app.set_version_flag("--version", VersionLine(), "Print smartkeyctl's version and exit");
   app.fallthrough();
   app.require_subcommand(1);
   app.add_option("--socket", session.socket,
@@ -186,8 +188,15 @@ int RunCommandLine(const std::vector<std::string>& args, std::ostream& out, std:
   try {
     // CLI11 takes them last first.
     app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
+  } catch (const CLI::CallForVersion& version) {
+    out << version.what() << "\n";
+    return 0;
+  } catch (const CLI::Success&) {  // --help
+    const std::vector<const CLI::App*> chosen = ChosenCommands(app);
+    out << chosen.back()->help(CommandLineOf(chosen, chosen.size() - 1));
+    return 0;
   } catch (const CLI::ParseError& error) {
-    return ReportParseError(app, args, error, out, err);
+    return ReportParseError(app, args, error, session);
   }
   const absl::Status status = session.run();
   if (!status.ok()) return ReportError(status, session);

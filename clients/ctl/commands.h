@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include "CLI/App.hpp"
 #include "clients/ctl/session.h"
 
@@ -44,5 +46,8 @@ void AddStore(CLI::App& app, Session& session);
 void AddTpm(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 void AddVersion(CLI::App& app, Session& session);
+
+// What --version prints, and `version` first: "smartkeyctl 0.2.0".
+std::string VersionLine();
 
 }  // namespace smartkey::ctl

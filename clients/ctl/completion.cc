@@ -28,6 +28,7 @@ constexpr Source kSources[] = {
     {"SERVER", Kind::kNames, "servers"},
     {"--server", Kind::kNames, "servers"},
     {"--app", Kind::kNames, "apps"},
+    {"--allow", Kind::kWordList, "token dpop jwt assertion manage"},
     {"USER", Kind::kUsers, ""},
     {"--owner", Kind::kUsers, ""},
     {"--algorithm", Kind::kWords, "ES256 ES384 RS256 RS384"},
@@ -78,7 +79,10 @@ CompletedCommand CommandOf(const CLI::App& app, std::vector<std::string> path) {
   for (const CLI::Option* option : app.get_options()) AddOption(*option, command);
   for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (below->get_name().empty()) {  // a group of options
-      for (const CLI::Option* option : below->get_options()) AddOption(*option, command);
+      for (const CLI::Option* option : below->get_options()) {
+        // Each group has a --help of its own.
+        if (option != below->get_help_ptr()) AddOption(*option, command);
+      }
       continue;
     }
     std::vector<std::string> name = command.path;
@@ -135,18 +139,20 @@ void AddCompletion(CLI::App& app, Session& session) {
     std::string names;
   };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand(
-      "completion", "Print a script that completes these commands in a shell");
-  CLI::Option_group* which = command->add_option_group("Which");
-  which->add_option("SHELL", arguments->shell, "bash or zsh")
+  CLI::App* command =
+      app.add_subcommand("completion", "Print a script that completes these commands in a shell");
+  command->add_option("SHELL", arguments->shell, "bash or zsh")
       ->check(CLI::IsMember(std::vector<std::string>{"bash", "zsh"}));
-  which->add_option("--names", arguments->names, "For that script: what the daemon knows")
+  command->add_option("--names", arguments->names, "For that script: what the daemon knows")
       ->check(CLI::IsMember(std::vector<std::string>{"registrations", "servers", "apps"}))
       ->group("");
-  which->require_option(1);
   command->callback([&app, &session, arguments] {
-    session.run = [&app, &session, arguments] {
+    session.run = [&app, &session, arguments]() -> absl::Status {
       if (!arguments->names.empty()) return PrintNames(session, arguments->names);
+      if (arguments->shell.empty()) {
+        return WithRemedy(MakeError(Reason::kInvalidArgument, "say for which shell: bash or zsh"),
+                          "'smartkeyctl completion bash', or zsh");
+      }
       const CompletedCommand program = CommandOf(app, {});
       session.out << (arguments->shell == "bash" ? BashCompletion(program)
                                                  : ZshCompletion(program));

@@ -15,6 +15,7 @@ struct CompletedValue {
   enum class Kind {
     kAnything,  // nobody can know
     kWords,     // one of `words`
+    kWordList,  // some of `words`, with commas between them
     kNames,     // one of what the daemon knows: `words` is registrations, servers or apps
     kUsers,
     kFiles,

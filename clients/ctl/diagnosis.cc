@@ -15,6 +15,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
@@ -121,26 +123,32 @@ DiagnosticResult CheckUnit(const DiagnosisOptions& options) {
   return Result(2, "unit", "PASSED", finding);
 }
 
-DiagnosticResult CheckConfigFile(const DiagnosisOptions& options) {
+// More than one if the file has several mistakes.
+std::vector<DiagnosticResult> CheckConfigFile(const DiagnosisOptions& options) {
   if (access(options.config.c_str(), F_OK) != 0) {
-    return Result(3, "configuration", "SUSPICIOUS",
-                  absl::StrCat(options.config, ": ", strerror(errno)),
-                  "the package installs one; smartkeyd does not start without");
+    return {Result(3, "configuration", "SUSPICIOUS",
+                   absl::StrCat(options.config, ": ", strerror(errno)),
+                   "the package installs one; smartkeyd does not start without")};
   }
   if (access(options.config.c_str(), R_OK) != 0) {
-    return Result(3, "configuration", "SKIPPED", "the file cannot be read by you",
-                  "run this as root");
+    return {Result(3, "configuration", "SKIPPED", "the file cannot be read by you",
+                   "run this as root")};
   }
   const Output output =
       RunProgram({options.smartkeyd, "--config", options.config, "--check-config"});
   if (output.exit_code < 0 || output.exit_code == 127) {
-    return Result(3, "configuration", "SKIPPED", absl::StrCat("there is no ", options.smartkeyd));
+    return {Result(3, "configuration", "SKIPPED", absl::StrCat("there is no ", options.smartkeyd))};
   }
-  if (output.exit_code != 0) {
-    return Result(3, "configuration", "BROKEN", output.text,
-                  "mend the file, then 'systemctl restart smartkeyd' or 'smartkeyctl reload'");
+  if (output.exit_code == 0) {
+    return {Result(3, "configuration", "PASSED", absl::StrCat(options.config, " is right"))};
   }
-  return Result(3, "configuration", "PASSED", absl::StrCat(options.config, " is right"));
+  std::vector<DiagnosticResult> mistakes;
+  for (const absl::string_view line : absl::StrSplit(output.text, '\n')) {
+    mistakes.push_back(
+        Result(3, "configuration", "BROKEN", std::string(line),
+               "mend the file, then 'systemctl restart smartkeyd' or 'smartkeyctl reload'"));
+  }
+  return mistakes;
 }
 
 // Why it ended, in its own words; asked for only when it does not answer.
@@ -151,9 +159,35 @@ DiagnosticResult CheckJournal(const DiagnosisOptions& options) {
     return Result(4, "journal", "SKIPPED", "the journal cannot be read by you",
                   "run this as root, or as a member of the group systemd-journal");
   }
-  if (output.text.empty()) return Result(4, "journal", "PASSED", "holds no error of smartkeyd");
-  return Result(4, "journal", "SUSPICIOUS", absl::StrCat("the last error: ", output.text),
-                "see 'journalctl -u smartkeyd'");
+  if (!output.text.empty()) {
+    const std::string error = absl::StrReplaceAll(output.text, {{"\n", "; "}});
+    return Result(4, "journal", "SUSPICIOUS", absl::StrCat("the last error: ", error),
+                  "see 'journalctl -u smartkeyd'");
+  }
+  // A journal that is not there, or is not shown to you, holds no error either.
+  const Output any = RunProgram({options.journalctl, "--unit", "smartkeyd.service", "--lines", "1",
+                                 "--output", "cat", "--quiet"});
+  if (any.exit_code != 0 || any.text.empty()) {
+    return Result(4, "journal", "SKIPPED",
+                  "there is nothing of smartkeyd in a journal that you see",
+                  "run this as root; where there is no journal, see where smartkeyd's output goes");
+  }
+  return Result(4, "journal", "PASSED", "holds no error of smartkeyd");
+}
+
+// What to do where the admin socket does not answer.
+std::string AdminRemedy(const Session& session, const absl::Status& status) {
+  const Reason reason = ReasonOf(status);
+  if (reason == Reason::kNotPermitted) {
+    return "run this as root, or as a member of the administrators' group";
+  }
+  const bool nobody_there =
+      reason == Reason::kDaemonNotInstalled || reason == Reason::kDaemonNotRunning;
+  if (nobody_there && CheckSocket(session).outcome == "PASSED") {
+    return "administration has a socket of its own, which SMARTKEY_SOCKET does not name: give it "
+           "with --socket, or 'systemctl start smartkeyd.service'";
+  }
+  return RemedyOf(status);
 }
 
 }  // namespace
@@ -166,7 +200,7 @@ void Diagnose(const Session& session, const DiagnosisOptions& options,
     answers = socket.outcome == "PASSED";
     tell(socket);
     tell(CheckUnit(options));
-    tell(CheckConfigFile(options));
+    for (const DiagnosticResult& result : CheckConfigFile(options)) tell(result);
     if (!answers) tell(CheckJournal(options));
   }
   if (options.area == kClient) return;
@@ -176,9 +210,7 @@ void Diagnose(const Session& session, const DiagnosisOptions& options,
   if (status.ok()) return;
   const bool not_allowed = ReasonOf(status) == Reason::kNotPermitted;
   tell(Result(5, "smartkeyd's own checks", not_allowed ? "SKIPPED" : "BROKEN",
-              std::string(status.message()),
-              not_allowed ? "run this as root, or as a member of the administrators' group"
-                          : RemedyOf(status)));
+              std::string(status.message()), AdminRemedy(session, status)));
 }
 
 std::string DiagnosticText(const DiagnosticResult& result) {

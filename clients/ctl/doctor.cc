@@ -32,15 +32,15 @@ absl::Status RunDoctor(Session& session, const DiagnosisOptions& options) {
 
 void AddDoctor(CLI::App& app, Session& session) {
   auto options = std::make_shared<DiagnosisOptions>();
-  CLI::App* command = app.add_subcommand(
-      "doctor",
-      "Try everything that has to work, and say what to do about what does not: the hardware, the "
-      "servers, the database, the configuration. Best as root. Ends with 1 if something is "
-      "broken.");
+  CLI::App* command = app.add_subcommand("doctor", "Try all that has to work, and say what to do");
+  command->footer(
+      "The hardware, the servers, the database, the configuration. Best as root. Ends with 1 if "
+      "something is broken.");
   command
       ->add_option("--area", options->area,
                    "Only this: access, audit, client, config, hardware, process, registrations, "
                    "servers, store")
+      ->option_text("AREA")
       ->check(CLI::IsMember({"access", "audit", "client", "config", "hardware", "process",
                              "registrations", "servers", "store"}));
   command->add_option("--server", options->server, "Of the servers only this one")

@@ -59,7 +59,7 @@ void AddEdit(CLI::App& app, Session& session) {
       what->add_option("--access-for", arguments->access_for,
                        "The access ends so long from now: 90d, 1y; 0s: not known")
           ->type_name("DURATION");
-  what->require_option(1, 3);
+  what->require_option(1, 0);  // 0: any number of them
   command->callback([&session, arguments] {
     session.run = [&session, arguments] { return RunEdit(session, *arguments); };
   });

@@ -45,7 +45,8 @@ void AddExplain(CLI::App& app, Session& session) {
   command
       ->add_option("--as", arguments->principals,
                    "For another caller, of whom this is true; may be repeated")
-      ->type_name("PRINCIPAL");
+      ->type_name("PRINCIPAL")
+      ->allow_extra_args(false);
   command->callback([&session, arguments] {
     session.run = [&session, arguments] { return RunExplain(session, *arguments); };
   });

@@ -7,14 +7,15 @@
 namespace smartkey::ctl {
 
 std::string ProblemsText(absl::string_view heading,
-                         const std::vector<client::ConfigProblem>& problems) {
+                         const std::vector<client::ConfigProblem>& problems, size_t columns) {
   std::string text;
   for (const client::ConfigProblem& problem : problems) {
+    const std::string line = absl::StrCat(
+        Printable(problem.file, 1024), problem.line == 0 ? "" : absl::StrCat(":", problem.line),
+        ": ", Printable(problem.message, 1024),
+        problem.file_disabled ? " (the file's blocks are not in use)" : "");
     absl::StrAppend(&text, text.empty() ? heading : "", text.empty() ? "\n" : "", "  ",
-                    Printable(problem.file, 1024),
-                    problem.line == 0 ? "" : absl::StrCat(":", problem.line), ": ",
-                    Printable(problem.message, 1024),
-                    problem.file_disabled ? " (the file's blocks are not in use)" : "", "\n");
+                    WrapWords(line, 4, columns), "\n");
   }
   return text;
 }

@@ -134,8 +134,9 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 absl::Status RunReport(const Session& session, std::string path) {
   Aliases aliases;
   json report = Collect(session, aliases);
-  const bool left_out = report.contains("left_out");
   aliases.Apply(report);
+  json written = {{"file", ""}};
+  if (report.contains("left_out")) written["left_out"] = report["left_out"];
   const std::string text = ToJsonDocument(std::move(report));
   if (path == "-") {
     session.out << text;
@@ -145,9 +146,14 @@ absl::Status RunReport(const Session& session, std::string path) {
     path = absl::FormatTime("smartkey-report-%Y%m%d-%H%M%S.json", absl::Now(), absl::UTCTimeZone());
   }
   if (absl::Status status = WriteFile(path, text); !status.ok()) return status;
+  if (session.json) {
+    written["file"] = path;
+    session.out << ToJsonDocument(std::move(written));
+    return absl::OkStatus();
+  }
   session.out << "Wrote " << path
               << ". Registrations, users, servers and hosts have other words in it.\n";
-  if (left_out) {
+  if (written.contains("left_out")) {
     session.out
         << "Most texts are left out: smartkeyd did not say which names may be in them. Run it "
         << "as root, if you have not.\n";
@@ -160,11 +166,14 @@ absl::Status RunReport(const Session& session, std::string path) {
 
 void AddReport(CLI::App& app, Session& session) {
   auto path = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand(
-      "report",
-      "Write a file for whoever is to help: what doctor, status and metrics say, with other words "
-      "in the place of registrations, users, servers and hosts. Best as root.");
-  command->add_option("--output", *path, "Where to; '-': standard output")->type_name("FILE");
+  CLI::App* command = app.add_subcommand("report", "Write a file for whoever is to help");
+  command->footer(
+      "What doctor, status and metrics say, with other words in the place of registrations, users, "
+      "servers and hosts. Best as root.");
+  command
+      ->add_option("--output", *path,
+                   "Where to (default: smartkey-report-DATE-TIME.json, here); '-': standard output")
+      ->type_name("FILE");
   command->callback(
       [&session, path] { session.run = [&session, path] { return RunReport(session, *path); }; });
 }

@@ -34,12 +34,14 @@ void WriteShare(const Session& session, const client::Share& share) {
 
 void AddWishOptions(CLI::App& command, TermsArguments& arguments, const std::string& by_default) {
   command.add_option("--scope", arguments.scopes, "Only this scope; may be repeated")
-      ->type_name("S");
+      ->type_name("S")
+      ->allow_extra_args(false);
   command
       .add_option("--allow", arguments.operations,
                   absl::StrCat("token,dpop,jwt,assertion,manage (else ", by_default, ")"))
       ->delimiter(',')
-      ->type_name("OPERATIONS");
+      ->type_name("OPERATIONS")
+      ->allow_extra_args(false);
 }
 
 void AddTermsOptions(CLI::App& command, TermsArguments& arguments, const std::string& by_default) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/ctl/table.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -18,12 +21,12 @@ constexpr size_t kNarrowest = 6;
 constexpr absl::string_view kCut = "..";
 constexpr size_t kLongestValue = 64 * 1024;
 
-// Widths that fit `columns`, taken from the widest column first.
+// Widths that fit `columns`, taken from the widest column first; the very first one stays.
 std::vector<size_t> FitWidths(std::vector<size_t> widths, size_t columns) {
   size_t total = std::accumulate(widths.begin(), widths.end(), kGap * (widths.size() - 1));
   while (total > columns) {
-    auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest <= kNarrowest) break;
+    const auto widest = std::max_element(widths.begin() + 1, widths.end());
+    if (widest == widths.end() || *widest <= kNarrowest) break;
     --*widest;
     --total;
   }
@@ -36,6 +39,17 @@ std::string Cell(const std::string& text, size_t width) {
 }
 
 }  // namespace
+
+size_t TableColumns() {
+  if (isatty(STDOUT_FILENO) != 1) return absl::string_view::npos;
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : kTerminalColumns;
+}
+
+size_t ProseColumns(int fd) {
+  return isatty(fd) == 1 ? kTerminalColumns : absl::string_view::npos;
+}
 
 Table::Table(std::vector<std::string> headings) {
   rows_.push_back(std::move(headings));

@@ -17,8 +17,17 @@ constexpr size_t kTerminalColumns = 80;
 // before `columns`, and go on under the first word. No line end at the end. A word is never cut.
 std::string WrapWords(absl::string_view text, size_t indent, size_t columns);
 
+// How wide a table may be on standard output: as the terminal is; without a limit where it is none,
+// since what reads there wants the whole words.
+size_t TableColumns();
+
+// The same for sentences on `fd`, which nobody reads more easily in a wider terminal. A log or a
+// script wants a line for each.
+size_t ProseColumns(int fd);
+
 // Rows under a line of headings, no line wider than a terminal: where it does not fit, the widest
-// columns are cut and end in "..". Cells are made printable here, so they may come from anywhere.
+// columns are cut and end in "..". Never the first one, which holds what is typed. Cells are made
+// printable here, so they may come from anywhere.
 class Table {
  public:
   explicit Table(std::vector<std::string> headings);
@@ -26,7 +35,7 @@ class Table {
   // As many cells as headings.
   void AddRow(std::vector<std::string> cells);
 
-  std::string ToText(size_t columns = kTerminalColumns) const;
+  std::string ToText(size_t columns = TableColumns()) const;
 
  private:
   std::vector<std::vector<std::string>> rows_;  // The headings first.

@@ -52,12 +52,12 @@ absl::Status RunProvision(const Session& session, const std::string& password_fi
 void AddTpm(CLI::App& app, Session& session) {
   CLI::App* tpm = app.add_subcommand("tpm", "What only the TPM's administrator may do to it");
   tpm->require_subcommand(1);
-  CLI::App* provision = tpm->add_subcommand(
-      "provision",
-      "Keep the TPM's standard storage root key persistently, at 0x81000001, over the admin "
-      "socket. "
-      "Saves making it after each start; needed where the owner hierarchy has a password. An "
-      "acceptable key that is there already is left as it is, and so is anything else.");
+  CLI::App* provision =
+      tpm->add_subcommand("provision", "Keep the TPM's storage root key persistently");
+  provision->footer(
+      "The standard one, at 0x81000001, over the admin socket. Saves making it after each start; "
+      "needed where the owner hierarchy has a password. An acceptable key that is there already is "
+      "left as it is, and so is anything else.");
   auto password_file = std::make_shared<std::string>();
   provision
       ->add_option("--owner-password-file", *password_file,

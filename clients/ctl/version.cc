@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
@@ -25,7 +27,7 @@ absl::Status RunVersion(const Session& session) {
                                    {"store", std::move(store)}});
     return absl::OkStatus();
   }
-  session.out << "smartkeyctl " << SMARTKEY_VERSION << "\n";
+  session.out << VersionLine() << "\n";
   if (!info.ok()) return info.status();
   session.out << "smartkeyd " << Printable(info->version) << "\n";
   if (info->store_cause.has_value()) {
@@ -36,6 +38,10 @@ absl::Status RunVersion(const Session& session) {
 }
 
 }  // namespace
+
+std::string VersionLine() {
+  return absl::StrCat("smartkeyctl ", SMARTKEY_VERSION);
+}
 
 void AddVersion(CLI::App& app, Session& session) {
   app.add_subcommand("version", "Show the versions of smartkeyctl and smartkeyd")

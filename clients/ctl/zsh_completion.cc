@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -11,8 +12,9 @@ constexpr char kBegin[] = R"zsh(#compdef smartkeyctl
 # zsh completion for smartkeyctl, written by "smartkeyctl completion zsh"
 
 _smartkeyctl_names() {
-  local -a names=(${(f)"$(_call_program $1 smartkeyctl completion --names $1 2>/dev/null)"})
-  compadd -a names
+  local what=$@[-1]  # before it stand the options that _arguments has for compadd
+  local -a names=(${(f)"$(_call_program $what smartkeyctl completion --names $what 2>/dev/null)"})
+  compadd "$@[1,-2]" -a names
 }
 )zsh";
 
@@ -46,6 +48,9 @@ std::string Complete(const CompletedValue& value) {
   switch (value.kind) {
     case CompletedValue::Kind::kWords:
       return absl::StrCat("(", absl::StrJoin(value.words, " "), ")");
+    case CompletedValue::Kind::kWordList:
+      return absl::StrCat("_values -s , ", absl::AsciiStrToLower(value.name), " ",
+                          absl::StrJoin(value.words, " "));
     case CompletedValue::Kind::kNames:
       return absl::StrCat("_smartkeyctl_names ", value.words.front());
     case CompletedValue::Kind::kUsers:

@@ -10,6 +10,7 @@
 namespace smartkey::ctl {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -44,6 +45,29 @@ TEST(CommandLine, HelpIsNoError) {
   EXPECT_EQ(nested.code, 0);
   EXPECT_THAT(nested.out, HasSubstr("smartkeyctl tpm provision"));
   EXPECT_THAT(nested.out, HasSubstr("--owner-password-file"));
+}
+
+TEST(CommandLine, TheListOfCommands_HasWhatIsLongInTheirOwnHelp) {
+  EXPECT_THAT(Ctl({"--help"}).out,
+              AllOf(HasSubstr("what to do\n  report "), HasSubstr("again\n  log-level ")));
+  EXPECT_THAT(Ctl({"tpm", "--help"}).out, HasSubstr("root key persistently\n"));
+  EXPECT_THAT(Ctl({"doctor", "--help"}).out, HasSubstr("with 1 if something is broken.\n"));
+  EXPECT_THAT(Ctl({"edit", "--help"}).out,
+              HasSubstr("[At least 1 of the following options are required]\n"));
+}
+
+TEST(CommandLine, TheVersionIsOneLineAndNeedsNoDaemon) {
+  const Outcome outcome = Ctl({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.out, testing::MatchesRegex("smartkeyctl [0-9.]+\n"));
+  EXPECT_THAT(outcome.err, IsEmpty());
+  EXPECT_EQ(Ctl({"list", "--version"}).out, outcome.out);
+}
+
+TEST(CommandLine, CompletionWithoutAShell_SaysWhichThereAre) {
+  const Outcome outcome = Ctl({"completion"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("bash or zsh"));
 }
 
 TEST(CommandLine, WhatCannotBeParsedIsExitCodeTwo) {
@@ -108,6 +132,20 @@ TEST(CommandLine, AnErrorIsJsonOnRequest) {
   EXPECT_EQ(json["error"]["reason"], "DAEMON_NOT_INSTALLED");
   EXPECT_EQ(json["error"]["exit_code"], 6);
   EXPECT_THAT(outcome.err, HasSubstr("smartkeyctl: "));
+}
+
+TEST(CommandLine, AMistakeOfTheCommandLineIsJsonOnRequest) {
+  const std::vector<std::vector<std::string>> wrong = {
+      {"--json"}, {"lst", "--json"}, {"token", "--json"}, {"--json", "watch", "a", "b"}};
+  for (const auto& args : wrong) {
+    const Outcome outcome = Ctl(args);
+    EXPECT_EQ(outcome.code, 2) << testing::PrintToString(args);
+    const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+    EXPECT_EQ(json["version"], 1) << outcome.out;
+    EXPECT_EQ(json["error"]["reason"], "INVALID_ARGUMENT") << outcome.out;
+    EXPECT_EQ(json["error"]["exit_code"], 2) << outcome.out;
+    EXPECT_THAT(outcome.err, testing::StartsWith("smartkeyctl: ")) << outcome.err;
+  }
 }
 
 TEST(CommandLine, ControlCharactersOfArgumentsAreNotEchoed) {

@@ -19,7 +19,7 @@ class DiagnosisWithoutDaemon : public testing::Test {
   DiagnosisWithoutDaemon() {
     options_.area = "client";
     options_.systemctl = Program("systemctl", "echo LoadState=loaded; echo ActiveState=active");
-    options_.journalctl = Program("journalctl", "true");
+    options_.journalctl = Program("journalctl", kNoErrorInJournal);
     options_.smartkeyd = Program("smartkeyd", "echo the configuration is right");
     options_.config = dir_.File("smartkeyd.toml");
     std::ofstream(options_.config) << "\n";
@@ -32,14 +32,22 @@ class DiagnosisWithoutDaemon : public testing::Test {
     return path;
   }
 
-  std::map<uint32_t, client::DiagnosticResult> Run() {
+  std::vector<client::DiagnosticResult> RunAll() {
     std::ostringstream out, err;
     Session session{.out = out, .err = err, .socket = dir_.File("socket")};
-    std::map<uint32_t, client::DiagnosticResult> results;
+    std::vector<client::DiagnosticResult> results;
     Diagnose(session, options_,
-             [&](const client::DiagnosticResult& result) { results[result.number] = result; });
+             [&](const client::DiagnosticResult& result) { results.push_back(result); });
     return results;
   }
+
+  std::map<uint32_t, client::DiagnosticResult> Run() {
+    std::map<uint32_t, client::DiagnosticResult> results;
+    for (const client::DiagnosticResult& result : RunAll()) results[result.number] = result;
+    return results;
+  }
+
+  static constexpr char kNoErrorInJournal[] = "case $* in *err*) ;; *) echo Started;; esac";
 
   TempDir dir_;
   DiagnosisOptions options_;
@@ -88,9 +96,35 @@ TEST_F(DiagnosisWithoutDaemon, TheConfigurationIsWrong_ItsMistakeIsSaid) {
   EXPECT_EQ(results.at(3).finding, options_.config + ":3: unknown key");
 }
 
+TEST_F(DiagnosisWithoutDaemon, TheConfigurationHasSeveralMistakes_EachIsAResult) {
+  options_.smartkeyd =
+      Program("smartkeyd", "echo \"$2:3: unknown key\"; echo \"$2:9: no app\"; exit 1");
+  std::vector<std::string> findings;
+  for (const client::DiagnosticResult& result : RunAll()) {
+    if (result.number != 3) continue;
+    EXPECT_EQ(result.outcome, "BROKEN");
+    EXPECT_FALSE(result.remedy.empty());
+    findings.push_back(result.finding);
+  }
+  EXPECT_EQ(findings, (std::vector<std::string>{options_.config + ":3: unknown key",
+                                                options_.config + ":9: no app"}));
+}
+
+TEST_F(DiagnosisWithoutDaemon, TheLastErrorHasSeveralLines_TheyAreOneResult) {
+  options_.journalctl = Program("journalctl", "echo cannot start; echo the disk is full");
+  EXPECT_EQ(Run().at(4).finding, "the last error: cannot start; the disk is full");
+}
+
 TEST_F(DiagnosisWithoutDaemon, ThereIsNoConfiguration_IsFound) {
   options_.config = dir_.File("no-such-file");
   EXPECT_EQ(Run().at(3).outcome, "SUSPICIOUS");
+}
+
+TEST_F(DiagnosisWithoutDaemon, TheJournalHasNothingOfSmartkeyd_IsNotTakenForNoError) {
+  options_.journalctl = Program("journalctl", "true");  // as without any journal, with --quiet
+  const auto results = Run();
+  EXPECT_EQ(results.at(4).outcome, "SKIPPED");
+  EXPECT_FALSE(results.at(4).remedy.empty());
 }
 
 TEST_F(DiagnosisWithoutDaemon, TheJournalCannotBeRead_IsNotTried) {

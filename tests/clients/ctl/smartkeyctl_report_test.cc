@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include "gmock/gmock.h"
 #include "tests/clients/ctl/smartkeyctl_fixture.h"
 
@@ -68,6 +70,30 @@ TEST_F(ReportTest, AListFails_WhoWritesAFileIsToldThatTextsAreLeftOut) {
   EXPECT_THAT(Slurp(path), HasSubstr("\"left_out\""));
 }
 
+TEST_F(ReportTest, AFileIsWrittenWithJson_TheObjectNamesIt) {
+  const std::string path = dir_.File("report.json");
+  EXPECT_EQ(CtlJson({"report", "--output", path}),
+            (nlohmann::json{{"version", 1}, {"file", path}}));
+  EXPECT_EQ(nlohmann::json::parse(Slurp(path))["report"], "smartkeyd");
+  daemon_.FailCallsOf("ListRegistrations", WireError(Reason::kStoreUnavailable));
+  const std::string other = dir_.File("other.json");
+  const nlohmann::json written = CtlJson({"report", "--output", other});
+  EXPECT_EQ(written["left_out"], nlohmann::json::parse(Slurp(other))["left_out"]);
+}
+
+TEST_F(SmartkeyctlTest, DoctorReachesOnlyThePublicSocket_ItNamesWhatReachesTheOther) {
+  struct stat info {};
+  if (stat("/run/smartkeyd-admin", &info) == 0) return;  // this machine has a smartkeyd of its own
+  ChildProcess doctor({SMARTKEYCTL_BINARY, "doctor", "--area", "store", "--json"},
+                      {"SMARTKEY_SOCKET=" + daemon_.path(), "PATH=/nonexistent-directory"});
+  EXPECT_EQ(doctor.Wait(), 1);
+  const auto result = nlohmann::json::parse(doctor.out(), nullptr, false);
+  EXPECT_EQ(result["number"], 5) << doctor.out();
+  EXPECT_THAT(
+      result["remedy"].get<std::string>(),
+      AllOf(HasSubstr("--socket"), HasSubstr("systemctl start"), Not(HasSubstr("install"))));
+}
+
 class VerifyTest : public SmartkeyctlTest {
  protected:
   static v1::ReadAuditLogResponse Found() {
@@ -101,6 +127,27 @@ TEST_F(VerifyTest, ForeignKeySigned_TheResultDoesNotReadAsIfAllWereWell) {
   EXPECT_THAT(outcome.out, AllOf(ContainsRegex("^Result: +NOT everything fits"),
                                  ContainsRegex("\nSigned: +nothing that can be relied on\n"),
                                  HasSubstr("\nProblems:\n  the newest signed checkpoint")));
+}
+
+TEST_F(VerifyTest, VerifyOfAPart_IsRefused) {
+  daemon_.SetVerification(Found());
+  const std::vector<std::vector<std::string>> parts = {{"mercy"}, {"--since", "7d"}, {"--follow"}};
+  for (const auto& part : parts) {
+    std::vector<std::string> args = {"audit", "--verify"};
+    args.insert(args.end(), part.begin(), part.end());
+    const Outcome outcome = Ctl(args);
+    EXPECT_EQ(outcome.code, 2) << part.front();
+    EXPECT_THAT(outcome.err, HasSubstr("excludes")) << part.front();
+    EXPECT_EQ(outcome.out, "") << part.front();
+  }
+}
+
+TEST_F(SmartkeyctlTest, AuditOfNothing_IsSaid) {
+  const Outcome outcome = Ctl({"audit", "--since", "1d"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err, "The audit log has no such entry.\n");
+  EXPECT_EQ(Ctl({"--json", "audit"}).err, "");
 }
 
 TEST_F(VerifyTest, AnchorIsNotMet_IsReferredToTheProblem) {

@@ -38,6 +38,28 @@ TEST_F(SharingTest, ShareTakesOperationsScopesAndAnEnd) {
   EXPECT_EQ(json["share"]["expires_at"], "2027-01-01T00:00:00Z");
 }
 
+TEST_F(SharingTest, ListsBeforeThePositionals_TakeOnlyTheirOwnWord) {
+  const std::vector<std::vector<std::string>> typed = {
+      {"share", "--allow", "token,dpop", "--scope", "openid", "mercy", "user:bob"},
+      {"share", "mercy", "--allow", "token,dpop", "--scope", "openid", "user:bob"},
+      {"share", "--allow", "token", "--allow", "dpop", "--scope", "openid", "mercy", "user:bob"},
+  };
+  for (const auto& args : typed) {
+    const Outcome outcome = Ctl(args);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(daemon_.share().registration(), "mercy");
+    EXPECT_EQ(daemon_.share().principal(), "user:bob");
+    EXPECT_THAT(daemon_.share().operations(), ElementsAre(v1::TOKEN, v1::DPOP));
+    EXPECT_THAT(daemon_.share().scopes(), ElementsAre("openid"));
+  }
+  EXPECT_EQ(Ctl({"request", "--scope", "openid", "alice/mercy"}).code, 0);
+  EXPECT_EQ(daemon_.request_access().registration(), "mercy");
+  EXPECT_EQ(Ctl({"approve", "--allow", "token", "q-1"}).code, 0);
+  EXPECT_EQ(daemon_.resolve().request_id(), "q-1");
+  EXPECT_EQ(Ctl({"explain", "--as", "user:bob", "mercy"}).code, 0);
+  EXPECT_THAT(daemon_.explain().principals(), ElementsAre("user:bob"));
+}
+
 TEST_F(SharingTest, ShareWithoutPrincipalOrWithWrongWords_SaysWhatToWrite) {
   const Outcome without = Ctl({"share", "mercy"});
   EXPECT_EQ(without.code, 2);

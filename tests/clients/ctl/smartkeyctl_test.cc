@@ -69,6 +69,12 @@ TEST_F(SmartkeyctlTest, ListIsATable) {
   EXPECT_EQ(CtlJson({"list"})["registrations"].size(), 2u);
 }
 
+TEST_F(SmartkeyctlTest, ListIntoAPipe_NothingIsCut) {
+  const std::string app = "org.example." + std::string(120, 'x');
+  daemon_.EditRegistration([&app](v1::Registration& registration) { registration.set_app(app); });
+  EXPECT_THAT(Ctl({"list"}).out, HasSubstr(app + "  Mum\n"));
+}
+
 TEST_F(SmartkeyctlTest, ListAllNamesOwners) {
   daemon_.EditRegistration(
       [](v1::Registration& registration) { registration.set_relation(v1::ADMINISTERED); });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 
@@ -22,10 +23,27 @@ TEST(Table, ColumnsAreAsWideAsTheirWidestCell) {
 TEST(Table, WhatDoesNotFitTheTerminalIsCutInTheWidestColumn) {
   Table table({"NAME", "FHIR BASE", "PROFILE"});
   table.AddRow({"mercy", "https://ehr.example.com/" + std::string(200, 'x'), "smart"});
-  const std::string text = table.ToText();
+  const std::string text = table.ToText(80);
   for (absl::string_view line : absl::StrSplit(text, '\n')) EXPECT_LE(line.size(), 80u) << line;
   EXPECT_NE(text.find("mercy  https://ehr.example.com/xxx"), std::string::npos) << text;
   EXPECT_NE(text.find("xx..  smart\n"), std::string::npos) << text;
+}
+
+TEST(Table, TheFirstColumnIsNeverCut) {
+  const std::string name(70, 'n');
+  Table table({"NAME", "STATE", "SERVER"});
+  table.AddRow({name, "needs you: renew", "mercy"});
+  EXPECT_EQ(table.ToText(80), absl::StrCat("NAME", std::string(68, ' '), "STATE   SERVER\n", name,
+                                           "  need..  mercy\n"));
+  Table alone({"NAME"});
+  alone.AddRow({name});
+  EXPECT_EQ(alone.ToText(40), absl::StrCat("NAME\n", name, "\n"));
+}
+
+TEST(Table, WithoutALimitNothingIsCut) {
+  Table table({"NAME", "FHIR BASE"});
+  table.AddRow({"mercy", std::string(200, 'x')});
+  EXPECT_NE(table.ToText(absl::string_view::npos).find(std::string(200, 'x')), std::string::npos);
 }
 
 TEST(Table, ControlCharactersOfOthersDoNotReachTheTerminal) {

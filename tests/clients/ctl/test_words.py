@@ -2,9 +2,11 @@
 """That smartkeyctl's own help, its manual page and its completions speak of the same commands and options."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 PROGRAM = os.environ["SMARTKEYCTL"]
@@ -44,7 +46,69 @@ def completed(*words):
     return out.split()
 
 
+# What the daemon would say, for a completion.
+NAMES = """#!/bin/sh
+case "$*" in
+"completion --names registrations") echo mercy; echo mercy-2 ;;
+"completion --names servers") echo sandbox ;;
+"completion --names apps") echo org.example.viewer ;;
+esac
+"""
+
+# Completes one line as the Tab key does, keeps what became of it, and ends.
+ZSHRC = """autoload -Uz compinit
+compinit -D -u
+source "$ZDOTDIR/_smartkeyctl"
+tell() {
+  BUFFER=$LINE_TO_COMPLETE
+  CURSOR=$#BUFFER
+  zle complete-word
+  print -r -- "$BUFFER" > "$ZDOTDIR/line"
+  exit
+}
+zle -N zle-line-init tell
+"""
+
+
+def completed_by_zsh(line):
+    """What zsh makes of the line. Nobody types: it completes before it reads anything."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in {"smartkeyctl": NAMES, ".zshrc": ZSHRC,
+                           "_smartkeyctl": said(PROGRAM, "completion", "zsh")}.items():
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        os.chmod(os.path.join(directory, "smartkeyctl"), 0o755)
+        pid, terminal = pty.fork()
+        if pid == 0:
+            environment = {"ZDOTDIR": directory, "HOME": directory, "TERM": "dumb", "LINE_TO_COMPLETE": line,
+                           "PATH": f"{directory}:/usr/bin:/bin"}
+            os.execve(shutil.which("zsh"), ["zsh", "-d", "-i"], environment)
+        shown = b""
+        try:
+            while chunk := os.read(terminal, 4096):
+                shown += chunk
+        except OSError:  # as Linux says that the other end is closed
+            pass
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        try:
+            with open(os.path.join(directory, "line"), encoding="utf-8") as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return shown.decode(errors="replace")
+
+
 class Words(unittest.TestCase):
+    def test_EveryHelp_FitsATerminal(self):
+        for path, _ in commands():
+            for line in said(PROGRAM, *path, "--help").splitlines():
+                self.assertLessEqual(len(line), 80, f"{path}: {line}")
+
+    def test_NothingIsCompletedTwice(self):
+        for path, _ in commands():
+            words = completed(*path, "-")
+            self.assertEqual(len(words), len(set(words)), f"{path}: {words}")
+
     def test_EveryCommandAndOption_IsInTheManual(self):
         manual = plain("docs/man/smartkeyctl.1")
         for path, options in commands():
@@ -67,6 +131,8 @@ class Words(unittest.TestCase):
         self.assertEqual(completed("tpm", "pro"), ["provision"])
         self.assertEqual(completed("show", ""), [])  # no daemon, no names, no complaint
         self.assertEqual(completed("completion", ""), ["bash", "zsh"])
+        self.assertEqual(completed("share", "--allow", "ma"), ["manage"])
+        self.assertEqual(completed("share", "--allow", "token,d"), ["token,dpop"])
 
     def test_ZshReadsItsScript(self):
         script = said(PROGRAM, "completion", "zsh")
@@ -77,6 +143,15 @@ class Words(unittest.TestCase):
             with open("_smartkeyctl", "w", encoding="utf-8") as file:
                 file.write(script)
             subprocess.run([zsh, "-n", "_smartkeyctl"], check=True)
+
+    def test_AName_IsCompletedByZsh(self):
+        if not shutil.which("zsh"):
+            return
+        for line, whole in {"tok": "token", "show mer": "show mercy", "enroll san": "enroll sandbox",
+                            "enroll --app org": "enroll --app org.example.viewer",
+                            "suspend --server s": "suspend --server sandbox", "log-level de": "log-level debug",
+                            "share --allow man": "share --allow manage,"}.items():
+            self.assertEqual(completed_by_zsh(f"smartkeyctl {line}"), f"smartkeyctl {whole}")
 
 
 if __name__ == "__main__":
