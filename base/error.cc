@@ -183,7 +183,7 @@ constexpr ReasonRow kReasons[] = {
     {R::kContextChanged, "CONTEXT_CHANGED", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
      "renew it and choose the same patient, or add --new-patient, which drops all shares"},
     {R::kSuspended, "SUSPENDED", Code::kFailedPrecondition, A::kAskOwner, E::kPersonMustAct,
-     "ask who suspended it to resume it: 'smartkeyctl resume REG'"},
+     "ask whoever suspended it to resume it; 'smartkeyctl show REG' says who that is"},
     {R::kOrphaned, "ORPHANED", Code::kFailedPrecondition, A::kRenew, E::kPersonMustAct,
      "enroll again; the server's portal may list the app twice, the unused entry can be removed "
      "there"},
@@ -236,15 +236,15 @@ constexpr ReasonRow kReasons[] = {
     // Hardware and keys.
     {R::kHardwareAbsent, "HARDWARE_ABSENT", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
-     "connect or enable the TPM or token; 'smartkeyctl status' says what was found"},
+     "connect or enable the TPM or token; 'smartkeyctl doctor' says what was found"},
     {R::kHardwareBusy, "HARDWARE_BUSY", Code::kResourceExhausted, A::kRetryLater, E::kTryLater,
      "try again in a few seconds"},
     {R::kHardwareDegraded, "HARDWARE_DEGRADED", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl status'"},
+     "try again in a minute; if it lasts, the administrator finds more in smartkeyd's journal"},
     {R::kHardwareTimeout, "HARDWARE_TIMEOUT", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again in a minute; if it lasts, the administrator finds more in 'smartkeyctl status'"},
+     "try again in a minute; if it lasts, the administrator finds more in smartkeyd's journal"},
     {R::kHardwareError, "HARDWARE_ERROR", Code::kUnavailable, A::kRetryLater, E::kTryLater,
-     "try again; if it lasts, the administrator finds more in 'smartkeyctl status'"},
+     "try again; if it lasts, the administrator finds more in smartkeyd's journal"},
     {R::kHardwareFull, "HARDWARE_FULL", Code::kFailedPrecondition, A::kAskAdministrator,
      E::kPersonMustAct,
      "ask the administrator to remove keys that are not needed from the token: 'pkcs11-tool -O' "
@@ -337,8 +337,8 @@ constexpr ReasonRow kReasons[] = {
      "install the smartkeyd package, or set SMARTKEY_SOCKET to the socket of a running one"},
     {R::kDaemonNotRunning, "DAEMON_NOT_RUNNING", Code::kUnavailable, A::kInstallOrStart,
      E::kCannotBeReached,
-     "start it: 'systemctl start smartkeyd.socket', or set SMARTKEY_SOCKET to the socket of a "
-     "running one"},
+     "start it, as root: 'systemctl start smartkeyd.service', or set SMARTKEY_SOCKET to the socket "
+     "of a running one"},
 };
 
 constexpr UserActionRow kUserActions[] = {

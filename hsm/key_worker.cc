@@ -123,7 +123,11 @@ KeyService::OperationId KeyWorker::ProvisionParent(
            std::move(owner_auth)](KeyProvider& provider) -> absl::StatusOr<ProvisionedParent> {
         ParentProvisioner* const provisioner = provider.parent_provisioner();
         if (provisioner == nullptr) {
-          return MakeError(Reason::kNotImplemented, "this key provider has no parent key");
+          return WithRemedy(
+              MakeError(Reason::kNotImplemented,
+                        "only a TPM has a parent key, and this machine's keys are in a PKCS#11 "
+                        "token"),
+              "nothing is to be done: a token keeps its keys by itself");
         }
         return provisioner->ProvisionParent(owner_auth);
       },

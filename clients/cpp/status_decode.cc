@@ -16,6 +16,7 @@
 #include "base/unique_fd.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/support/status.h"
+#include "smartkey/client.h"
 #include "smartkey/v1/error.pb.h"
 
 namespace smartkey::client {
@@ -53,6 +54,13 @@ Reason ReasonForCode(grpc::StatusCode code) {
     default:
       return Reason::kInternal;
   }
+}
+
+// SMARTKEY_SOCKET moves the public socket only. Empty: the table's remedy is right.
+absl::string_view RemedyForSocket(const std::string& path) {
+  if (path != AdminSocketPath()) return "";
+  return "install and start smartkeyd, as root: 'systemctl start smartkeyd.service', or give "
+         "--socket the admin socket of the one that runs: SMARTKEY_SOCKET does not count here";
 }
 
 absl::Duration ToDuration(const google::protobuf::Duration& d) {
@@ -101,6 +109,7 @@ Cause DecodeCause(const v1::ErrorDetail& detail) {
 absl::Status ExplainUnreachable(absl::string_view socket_path) {
   const std::string path(socket_path);
   const std::string shown = Printable(path);
+  const absl::string_view remedy = RemedyForSocket(path);
   const auto not_permitted = [&shown] {
     return WithRemedy(
         MakeError(Reason::kNotPermitted, absl::StrCat("this user may not use the socket ", shown)),
@@ -111,9 +120,11 @@ absl::Status ExplainUnreachable(absl::string_view socket_path) {
   struct stat info = {};
   if (stat(directory.empty() ? "/" : directory.c_str(), &info) != 0) {
     if (errno == EACCES) return not_permitted();
-    return MakeError(Reason::kDaemonNotInstalled,
-                     absl::StrCat("there is no smartkeyd: the directory of the socket ", shown,
-                                  " does not exist"));
+    absl::Status status = MakeError(Reason::kDaemonNotInstalled,
+                                    absl::StrCat("there is no smartkeyd: the directory of the "
+                                                 "socket ",
+                                                 shown, " does not exist"));
+    return remedy.empty() ? status : WithRemedy(std::move(status), std::string(remedy));
   }
 
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -125,8 +136,10 @@ absl::Status ExplainUnreachable(absl::string_view socket_path) {
     return MakeError(Reason::kShuttingDown, "the connection to smartkeyd broke");
   }
   if (errno == EACCES || errno == EPERM) return not_permitted();
-  return MakeError(Reason::kDaemonNotRunning,
-                   absl::StrCat("smartkeyd is not running: nobody answers on ", shown));
+  absl::Status status =
+      MakeError(Reason::kDaemonNotRunning,
+                absl::StrCat("smartkeyd is not running: nobody answers on ", shown));
+  return remedy.empty() ? status : WithRemedy(std::move(status), std::string(remedy));
 }
 
 }  // namespace smartkey::client

@@ -13,10 +13,17 @@ namespace smartkey {
 absl::StatusOr<Config> LoadConfig(const std::string& main_file) {
   ConfigReport report = ReadConfig(main_file);
   if (report.errors.empty()) return std::move(report.config);
-  return MakeError(Reason::kConfigInvalid,
-                   absl::StrJoin(report.errors, "\n", [](std::string* out, const auto& problem) {
-                     absl::StrAppend(out, problem.ToString());
-                   }));
+  absl::Status status =
+      MakeError(Reason::kConfigInvalid,
+                absl::StrJoin(report.errors, "\n", [](std::string* out, const auto& problem) {
+                  absl::StrAppend(out, problem.ToString());
+                }));
+  // A file that cannot be used as a whole has no line; what mends it is in the words already.
+  if (report.errors.front().line == 0) {
+    status = WithRemedy(std::move(status),
+                        "do what is said there, as root; smartkeyd looks again at its next start");
+  }
+  return status;
 }
 
 int CheckConfig(const std::string& main_file, std::ostream& out) {

@@ -91,14 +91,16 @@ struct ConfigReport {
 // Reads `main_file`, then `<main_file>.d/*.toml`, then `<apps_dir>/*.toml`, each directory in the
 // order of the names. Drop-ins hold [[app]] and [[server]] blocks only. Where an app's id or a
 // server's name appears twice, the first stays and the later file has a problem. Finds all
-// problems, not only the first.
+// problems, not only the first. A file or a directory of drop-ins that others than root and the
+// service's user could write is not used: see config_access.h.
 ConfigReport ReadConfig(const std::string& main_file);
 
 // The same for a start. Errors: kConfigInvalid naming every error of the main file.
 absl::StatusOr<Config> LoadConfig(const std::string& main_file);
 
 // `smartkeyd --check-config`: writes every problem on a line, and what follows from them. Returns
-// the exit code: 0 without any problem, 1 otherwise, also if only a drop-in would be ignored.
+// the exit code: 0 without any problem, 1 otherwise, also if only a drop-in would be ignored. Root
+// is told, too, what the service's user could not read.
 int CheckConfig(const std::string& main_file, std::ostream& out);
 
 }  // namespace smartkey

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "daemon/app/config.h"
+#include "daemon/app/config_access.h"
 #include "daemon/app/config_schema.h"
 #include "daemon/app/config_table.h"
 
@@ -27,23 +28,41 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 
+// What is wrong with a file or directory before anything in it is read; empty: nothing.
+std::string WhyNotUsed(const std::string& path, const ServiceUser& user) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return "";  // opening it says why
+  const std::string not_trusted = WhyNotTrusted(path, info, user);
+  return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
+}
+
+std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
+                         const ServiceUser& user) {
+  std::string why = absl::StrCat("cannot be read: ", strerror(error));
+  if (error == EACCES) {
+    absl::StrAppend(&why, ": '", ReadableCommand(path, is_directory, user.gid), "'");
+  } else if (error == ENOENT) {
+    absl::StrAppend(&why, ": write it, or name another one with --config");
+  }
+  return why;
+}
+
 // Notes a problem and returns nothing if the file cannot be read or is not TOML.
-absl::optional<toml::table> ParseFile(const std::string& file, ConfigProblems& problems) {
+absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser& user,
+                                      ConfigProblems& problems) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error)) {
     problems.Add(0, "cannot be read: it is a directory");
     return absl::nullopt;
   }
-  // Whoever can write it decides where tokens are asked for, and who may have them.
-  struct stat info {};
-  if (stat(file.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
-    problems.Add(0, absl::StrCat("can be written by everybody: 'chmod o-w ", file, "'"));
+  if (const std::string why = WhyNotUsed(file, user); !why.empty()) {
+    problems.Add(0, why);
     return absl::nullopt;
   }
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   if (!stream) {
-    problems.Add(0, absl::StrCat("cannot be read: ", strerror(errno)));
+    problems.Add(0, WhyNotOpened(file, errno, false, user));
     return absl::nullopt;
   }
   const std::string text(std::istreambuf_iterator<char>(stream), {});
@@ -61,9 +80,13 @@ absl::optional<toml::table> ParseFile(const std::string& file, ConfigProblems& p
 }
 
 // The *.toml files of a directory by name; none if there is no such directory.
-std::vector<std::string> ListDropIns(const std::string& directory,
+std::vector<std::string> ListDropIns(const std::string& directory, const ServiceUser& user,
                                      std::vector<ConfigProblem>& problems) {
   std::vector<std::string> files;
+  if (const std::string why = WhyNotUsed(directory, user); !why.empty()) {
+    problems.push_back({directory, 0, why});
+    return files;
+  }
   std::error_code error;
   std::filesystem::directory_iterator entries(directory, error);
   for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
@@ -74,10 +97,22 @@ std::vector<std::string> ListDropIns(const std::string& directory,
     }
   }
   if (error && error != std::errc::no_such_file_or_directory) {
-    problems.push_back({directory, 0, absl::StrCat("cannot be read: ", error.message())});
+    problems.push_back({directory, 0, WhyNotOpened(directory, error.value(), true, user)});
   }
   std::sort(files.begin(), files.end());
   return files;
+}
+
+// Where everybody may rename what others have put there, anybody's file could take this one's
+// place.
+void CheckFolderOf(const std::string& main_file, ConfigProblems& problems) {
+  std::error_code error;
+  const std::string folder = std::filesystem::absolute(main_file, error).parent_path().string();
+  struct stat info {};
+  if (stat(folder.c_str(), &info) != 0 || (info.st_mode & S_IWOTH) == 0) return;
+  if ((info.st_mode & S_ISVTX) != 0) return;
+  problems.Add(0,
+               absl::StrCat("its directory can be written by everybody: 'chmod o-w ", folder, "'"));
 }
 
 // Puts the blocks of one file after another into one catalog.
@@ -121,10 +156,10 @@ class CatalogBuilder {
   Catalog catalog_;
 };
 
-void ReadDropInFile(const std::string& file, CatalogBuilder& builder,
+void ReadDropInFile(const std::string& file, const ServiceUser& user, CatalogBuilder& builder,
                     std::vector<ConfigProblem>& problems) {
   ConfigProblems own(file);
-  if (const absl::optional<toml::table> root = ParseFile(file, own)) {
+  if (const absl::optional<toml::table> root = ParseFile(file, user, own)) {
     ConfigBlocks blocks = ReadDropIn(*root, own);
     builder.CheckNew(blocks, own);
     // All or nothing: half of an app's file would be harder to understand than none.
@@ -137,9 +172,11 @@ void ReadDropInFile(const std::string& file, CatalogBuilder& builder,
 
 ConfigReport ReadConfig(const std::string& main_file) {
   ConfigReport report;
+  const ServiceUser user = ServiceUser::Find();
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
-  if (const absl::optional<toml::table> root = ParseFile(main_file, errors)) {
+  CheckFolderOf(main_file, errors);
+  if (const absl::optional<toml::table> root = ParseFile(main_file, user, errors)) {
     ConfigBlocks blocks = ReadMainFile(*root, report.config, errors);
     builder.Add(std::move(blocks.policies));
     builder.Add(std::move(blocks), main_file);
@@ -147,8 +184,8 @@ ConfigReport ReadConfig(const std::string& main_file) {
   report.errors = errors.ByLine();
   for (const std::string& directory :
        {absl::StrCat(main_file, ".d"), report.config.daemon.apps_dir}) {
-    for (const std::string& file : ListDropIns(directory, report.config.problems)) {
-      ReadDropInFile(file, builder, report.config.problems);
+    for (const std::string& file : ListDropIns(directory, user, report.config.problems)) {
+      ReadDropInFile(file, user, builder, report.config.problems);
     }
   }
   report.config.catalog = builder.Take();

@@ -376,7 +376,7 @@ bool Daemon::Shutdown() {
     bool done ABSL_GUARDED_BY(mu) = false;
   };
   auto flushed = std::make_shared<Flushed>();
-  parts_.store->Ping([flushed] {
+  parts_.store->FoldLog([flushed] {
     MutexLock lock(flushed->mu);
     flushed->done = true;
     flushed->changed.NotifyAll();

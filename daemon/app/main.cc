@@ -52,13 +52,18 @@ void HideMemory() {
 // What makes it wrong to start at all.
 absl::Status CheckSurroundings() {
   if (geteuid() == 0) {
-    return MakeError(Reason::kConfigInvalid,
-                     "refusing to run as root: it needs no privilege, only the device of the TPM");
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid,
+                  "refusing to run as root: it needs no privilege, only the device of the TPM"),
+        "'systemctl start smartkeyd', whose unit runs it as its own user, or 'runuser -u USER'");
   }
   if (!PeerIdentifier().OwnUidMapIsIdentity()) {
-    return MakeError(Reason::kConfigInvalid,
-                     "running in a user namespace of its own: every caller would look like the "
-                     "same user (PrivateUsers=yes, a container)");
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid,
+                  "running in a user namespace of its own: every caller would look like the "
+                  "same user (PrivateUsers=yes, a container)"),
+        "take PrivateUsers= out of the unit, or run it outside of the container and give that the "
+        "socket");
   }
   return absl::OkStatus();
 }

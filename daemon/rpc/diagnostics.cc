@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -89,9 +88,18 @@ void Diagnostics::Plan() {
   AddSync(kStore, &Diagnostics::CheckStore);
   AddSync(kAudit, &Diagnostics::CheckAudit);
   Add(kAudit, [this](Next next) { CheckChain(std::move(next)); });
+  bool any_server = false;
   for (const Server& server : parts_.catalog.Get()->servers) {
     if (!request_.server().empty() && server.name != request_.server()) continue;
+    any_server = true;
     Add(kServers, [this, server](Next next) { CheckServer(server, std::move(next)); });
+  }
+  if (!request_.server().empty() && !any_server) {
+    Add(kServers, [this](Next next) {
+      Tell(70, kServers, absl::StrCat("server ", Printable(request_.server(), 64)), Result::BROKEN,
+           "there is no server of this name", "'smartkeyctl servers' lists those there are");
+      next();
+    });
   }
   AddSync(kRegistrations, &Diagnostics::CheckRegistrations);
 }
@@ -234,10 +242,10 @@ void Diagnostics::CheckHardware() {
     }
     return;
   }
+  // The place knows best what is missing. The general remedy would send here.
   std::string remedy = RemedyOf(status.last_error);
-  if (absl::StrContains(absl::AsciiStrToLower(status.last_error.message()), "permission")) {
-    remedy =
-        "the device belongs to the group tss: SupplementaryGroups=tss in the unit, then restart";
+  if (remedy == RowFor(Reason::kHardwareAbsent).remedy) {
+    remedy = "connect or enable the TPM or token, or correct [key_provider] in the configuration";
   }
   Tell(40, kHardware, "key hardware", Result::BROKEN,
        absl::StrCat(ProviderStateName(status.state), ", ", ReasonName(ReasonOf(status.last_error)),

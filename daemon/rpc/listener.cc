@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/account_names.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -25,16 +26,51 @@ absl::Status SystemError(Reason reason, absl::string_view what) {
   return MakeError(reason, absl::StrCat(what, ": ", strerror(errno)));
 }
 
+std::string DirectoryOf(const std::string& path) {
+  return path.substr(0, std::max<size_t>(path.rfind('/'), 1));
+}
+
+// What the file system does not let smartkeyd do with a socket, and what the administrator does
+// about it.
+absl::Status NotAllowed(absl::string_view what, const std::string& path, int error) {
+  absl::Status status =
+      MakeError(Reason::kConfigInvalid, absl::StrCat(what, " ", path, ": ", strerror(error)));
+  const std::string user = UserNameOf(geteuid());
+  const std::string directory = DirectoryOf(path);
+  if (error == ENOENT || error == ENOTDIR) {
+    return WithRemedy(std::move(status), absl::StrCat("make its directory: 'install -d -o ", user,
+                                                      " -m 755 ", directory, "'"));
+  }
+  if ((error == EACCES || error == EPERM) && access(directory.c_str(), W_OK | X_OK) == 0) {
+    return WithRemedy(
+        std::move(status),
+        absl::StrCat("take away what another user left there: 'rm ", path, " ", path, ".lock'"));
+  }
+  if (error == EACCES || error == EPERM) {
+    return WithRemedy(
+        std::move(status),
+        absl::StrCat("give the socket a directory of its own in the configuration, or let ", user,
+                     " write there: 'chown ", user, " ", directory, "'"));
+  }
+  return WithRemedy(std::move(status),
+                    absl::StrCat("see to it that ", user, " can write to ", directory,
+                                 ", or give the socket another place in the configuration"));
+}
+
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path[0] != '/') {
-    return MakeError(Reason::kConfigInvalid, "a socket path must be absolute");
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid, absl::StrCat("socket path ", path, " is not absolute")),
+        "write the socket's whole path into the configuration, from / on");
   }
   // One byte is for the terminating zero: clients in other languages need it.
   if (path.size() >= sizeof address.sun_path) {
-    return MakeError(Reason::kConfigInvalid, absl::StrCat("socket path ", path, " is longer than ",
-                                                          sizeof address.sun_path - 1, " bytes"));
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid, absl::StrCat("socket path ", path, " is longer than ",
+                                                       sizeof address.sun_path - 1, " bytes")),
+        "give the socket a shorter path in the configuration");
   }
   memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
@@ -43,7 +79,7 @@ absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
 absl::StatusOr<UniqueFd> TakeLock(const std::string& path) {
   UniqueFd lock(
       open(absl::StrCat(path, ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock) return SystemError(Reason::kConfigInvalid, absl::StrCat("opening lock of ", path));
+  if (!lock) return NotAllowed("opening lock of", path, errno);
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return MakeError(Reason::kAlreadyRunning,
                      absl::StrCat("another process holds the lock of ", path));
@@ -56,10 +92,12 @@ absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& addre
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) {
     if (errno == ENOENT) return absl::OkStatus();
-    return SystemError(Reason::kConfigInvalid, absl::StrCat("looking at ", path));
+    return NotAllowed("looking at", path, errno);
   }
   if (!S_ISSOCK(info.st_mode)) {
-    return MakeError(Reason::kConfigInvalid, absl::StrCat(path, " exists and is no socket"));
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid, absl::StrCat(path, " exists and is no socket")),
+        absl::StrCat("take it away: 'mv ", path, " ", path, ".old', or name another path"));
   }
   // The lock says that no daemon of ours made it; systemd or anything else may be listening still.
   // EAGAIN: a live listener with a full backlog.
@@ -69,7 +107,7 @@ absl::Status RemoveStaleSocket(const std::string& path, const sockaddr_un& addre
     return MakeError(Reason::kAlreadyRunning, absl::StrCat("another process listens on ", path));
   }
   if (unlink(path.c_str()) != 0 && errno != ENOENT) {
-    return SystemError(Reason::kConfigInvalid, absl::StrCat("removing stale socket ", path));
+    return NotAllowed("removing stale socket", path, errno);
   }
   return absl::OkStatus();
 }
@@ -91,7 +129,7 @@ absl::Status SetAccess(const Listener::Options& options) {
         {{"path", options.path}, {"error", strerror(errno)}});
   }
   if (chmod(options.path.c_str(), mode) != 0) {
-    return SystemError(Reason::kConfigInvalid, absl::StrCat("setting mode of ", options.path));
+    return NotAllowed("setting mode of", options.path, errno);
   }
   return absl::OkStatus();
 }
@@ -99,7 +137,7 @@ absl::Status SetAccess(const Listener::Options& options) {
 // Where everybody may rename what others have put there, anybody's socket could take this one's
 // place.
 absl::Status CheckDirectory(const std::string& path) {
-  const std::string directory = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
+  const std::string directory = DirectoryOf(path);
   struct stat info {};
   if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();  // bind() says it
   if ((info.st_mode & S_IWOTH) == 0 || (info.st_mode & S_ISVTX) != 0) return absl::OkStatus();
@@ -115,8 +153,10 @@ absl::StatusOr<std::vector<InheritedFd>> TakeInheritedFds() {
   char** names = nullptr;
   const int count = sd_listen_fds_with_names(/*unset_environment=*/1, &names);
   if (count < 0) {
-    return MakeError(Reason::kConfigInvalid,
-                     absl::StrCat("reading descriptors from systemd: ", strerror(-count)));
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid,
+                  absl::StrCat("reading descriptors from systemd: ", strerror(-count))),
+        "start it without LISTEN_FDS and LISTEN_PID in its environment, or let systemd start it");
   }
   std::vector<InheritedFd> inherited;
   for (int i = 0; i < count; ++i) {
@@ -141,7 +181,7 @@ absl::StatusOr<Listener> Listener::Create(Options options) {
   // bind() gives the path this mode, less the umask: nobody gets in before SetAccess.
   if (fchmod(fd.get(), 0600) != 0) return SystemError(Reason::kInternal, "closing a new socket");
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
-    return SystemError(Reason::kConfigInvalid, absl::StrCat("binding ", options.path));
+    return NotAllowed("binding", options.path, errno);
   }
   Listener listener;
   listener.fd_ = std::move(fd);
@@ -158,8 +198,11 @@ absl::StatusOr<Listener> Listener::Create(Options options) {
 
 absl::StatusOr<Listener> Listener::FromInherited(UniqueFd fd) {
   if (sd_is_socket_unix(fd.get(), SOCK_STREAM, /*listening=*/1, nullptr, 0) <= 0) {
-    return MakeError(Reason::kConfigInvalid,
-                     "the descriptor from systemd is no listening unix stream socket");
+    return WithRemedy(
+        MakeError(Reason::kConfigInvalid,
+                  "the descriptor from systemd is no listening unix stream socket"),
+        "its .socket unit must have ListenStream= with a path: 'systemctl cat smartkeyd.socket "
+        "smartkeyd-admin.socket'");
   }
   const int flags = fcntl(fd.get(), F_GETFL);
   if (flags < 0 || fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) {

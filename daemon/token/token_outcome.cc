@@ -91,7 +91,9 @@ absl::Status CheckServes(const Generation& generation) {
 
 absl::StatusOr<const Generation*> ServingGeneration(const Registration& registration) {
   if (registration.suspension.has_value()) {
-    return MakeError(Reason::kSuspended, "the registration is suspended");
+    absl::Status suspended = MakeError(Reason::kSuspended, "the registration is suspended");
+    if (!registration.suspension->by_administrator) return suspended;
+    return WithRemedy(std::move(suspended), "ask the administrator to resume it");
   }
   const Generation* serving = registration.serving();
   if (serving == nullptr) serving = &registration.newest();

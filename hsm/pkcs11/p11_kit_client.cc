@@ -19,6 +19,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/account_names.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -75,11 +76,21 @@ absl::Status Unusable(absl::string_view path, absl::string_view why) {
 absl::Status CheckDirectory(const std::string& path) {
   const std::string directory = path.substr(0, std::max<size_t>(1, path.rfind('/')));
   struct stat found = {};
+  const std::string shown = Printable(directory, 100);
   if (::lstat(directory.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) {
-    return Unusable(path, "its directory is not there");
+    return WithRemedy(
+        Unusable(path, "its directory is not there"),
+        absl::StrCat("make it: 'install -d -m 700 -o ", UserNameOf(::geteuid()), " ", shown, "'"));
   }
-  if (found.st_uid != ::geteuid()) return Unusable(path, "its directory belongs to another user");
-  if ((found.st_mode & 077) != 0) return Unusable(path, "its directory is open to others");
+  if (found.st_uid != ::geteuid()) {
+    return WithRemedy(Unusable(path, "its directory belongs to another user"),
+                      absl::StrCat("'chown -R ", UserNameOf(::geteuid()), " ", shown,
+                                   "', or start smartkeyd as ", UserNameOf(found.st_uid)));
+  }
+  if ((found.st_mode & 077) != 0) {
+    return WithRemedy(Unusable(path, "its directory is open to others"),
+                      absl::StrCat("'chmod 700 ", shown, "'"));
+  }
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/account_names.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
@@ -32,6 +33,17 @@ uint32_t Little32(const unsigned char* octets) {
 
 absl::Status Unusable(Reason reason, const std::string& path, absl::string_view why) {
   return MakeError(reason, absl::StrCat("pin file ", Printable(path), ": ", why));
+}
+
+// There is a pin_file: what is to be done differs from having to set one.
+absl::Status Unreadable(const std::string& path, int error) {
+  const std::string user = UserNameOf(::geteuid());
+  return WithRemedy(
+      Unusable(Reason::kPinMissing, path, std::strerror(error)),
+      error == ENOENT
+          ? "write the PIN into that file, or correct pin_file in [key_provider]"
+          : absl::StrCat("let ", user, " read the pin file, and nobody else: 'chown ", user,
+                         "' and 'chmod 0400', or LoadCredential= of the service"));
 }
 
 absl::Status CheckAccess(int fd, const std::string& path) {
@@ -80,7 +92,7 @@ bool OthersMayRead(uid_t owner, mode_t mode, absl::string_view access_acl, uid_t
 
 absl::StatusOr<Secret> ReadPinFile(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (!fd) return Unusable(Reason::kPinMissing, path, std::strerror(errno));
+  if (!fd) return Unreadable(path, errno);
   if (absl::Status status = CheckAccess(fd.get(), path); !status.ok()) return status;
   std::string text(kMostPinOctets + 1, '\0');
   size_t size = 0;
@@ -90,7 +102,7 @@ absl::StatusOr<Secret> ReadPinFile(const std::string& path) {
     if (got < 0) {
       const int error = errno;
       WipeString(text);
-      return Unusable(Reason::kPinMissing, path, std::strerror(error));
+      return Unreadable(path, error);
     }
     if (got == 0) break;
     size += static_cast<size_t>(got);
@@ -101,7 +113,9 @@ absl::StatusOr<Secret> ReadPinFile(const std::string& path) {
   Secret pin = Secret::CopyOf(absl::string_view(text.data(), too_long ? 0 : size));
   WipeString(text);
   if (too_long) return Unusable(Reason::kConfigInvalid, path, "too long to be a pin");
-  if (pin.empty()) return Unusable(Reason::kPinMissing, path, "empty");
+  if (pin.empty()) {
+    return WithRemedy(Unusable(Reason::kPinMissing, path, "empty"), "write the PIN into that file");
+  }
   return pin;
 }
 

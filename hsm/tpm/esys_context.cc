@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hsm/tpm/esys_context.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <tss2/tss2_sys.h>
 #include <tss2/tss2_tctildr.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "base/account_names.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
 #include "hsm/tpm/tpm_status.h"
 
 namespace smartkey {
@@ -17,6 +26,51 @@ namespace {
 bool NamesResourceManager(absl::string_view tcti) {
   return absl::StrContains(tcti, "tpmrm") || absl::StartsWith(tcti, "tabrmd") ||
          absl::StrContains(tcti, ":tabrmd");
+}
+
+// Who may open the device, in what the administrator has to do about it.
+std::string RemedyForDevice(const std::string& device, int error) {
+  struct stat info = {};
+  if (error == EPERM) {
+    return absl::StrCat("the unit must allow it: DeviceAllow=", device, " rw, then restart");
+  }
+  if (error == EBUSY) {
+    return "another program has the TPM: name its resource manager, which many can use, as tcti in "
+           "[key_provider]: device:/dev/tpmrm0";
+  }
+  if (error != EACCES || ::stat(device.c_str(), &info) != 0) {
+    return "connect or enable the TPM, or correct tcti in [key_provider]";
+  }
+  if (info.st_gid != 0 && (info.st_mode & S_IRGRP) != 0 && (info.st_mode & S_IWGRP) != 0) {
+    const std::string group = GroupNameOf(info.st_gid);
+    return absl::StrCat("the device belongs to the group ", group, ": SupplementaryGroups=", group,
+                        " in the unit, then restart");
+  }
+  return absl::StrCat("give the device to the group tss ('chgrp tss ", device, "; chmod 660 ",
+                      device,
+                      "'; udev's rule for TPMs does it), SupplementaryGroups=tss in the "
+                      "unit, then restart");
+}
+
+// The loader has one code for all of it (no such library, no such device, nobody listening, not
+// permitted): no TPM there. Of a device the kernel says more.
+absl::Status NotConnected(const std::string& tcti, TSS2_RC rc) {
+  absl::Status status =
+      MakeError(Reason::kHardwareAbsent,
+                TpmStatus(rc, absl::StrCat("connect to ", Printable(tcti, 200))).message());
+  absl::string_view path = tcti;
+  if (!absl::ConsumePrefix(&path, "device:")) {
+    return WithRemedy(status, "start what is named there, or correct tcti in [key_provider]");
+  }
+  const std::string device(path);
+  const UniqueFd fd(::open(device.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  const int error = fd ? 0 : errno;
+  if (error != 0) {
+    status = MakeError(Reason::kHardwareAbsent,
+                       absl::StrCat(status.message(), ": opening ", Printable(device, 200), ": ",
+                                    std::strerror(error)));
+  }
+  return WithRemedy(status, RemedyForDevice(device, error));
 }
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(10);
@@ -31,11 +85,7 @@ absl::StatusOr<std::unique_ptr<EsysContext>> EsysContext::Create(const std::stri
   std::unique_ptr<EsysContext> context(new EsysContext);
   context->has_resource_manager_ = NamesResourceManager(tcti);
   TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.c_str(), &context->tcti_);
-  if (rc != TSS2_RC_SUCCESS) {
-    // Whatever the loader calls it (no such library, no such device, nobody listening): no TPM
-    // there.
-    return MakeError(Reason::kHardwareAbsent, TpmStatus(rc, "connect").message());
-  }
+  if (rc != TSS2_RC_SUCCESS) return NotConnected(tcti, rc);
   rc = Esys_Initialize(&context->esys_, context->tcti_, nullptr);
   if (rc != TSS2_RC_SUCCESS) return TpmStatus(rc, "initialize");
   if (!context->has_resource_manager_) {

@@ -114,6 +114,9 @@ def first_installation():
                               check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     check(exposure.returncode == 0, f"systemd-analyze security: {exposure.stdout.strip().splitlines()[-1]}")
     beside()
+    # As an earlier removal left it, of registrations that were deleted since.
+    subprocess.run(["runuser", "-u", "smartkeyd", "--", "tee", f"{STATE}/held-at-removal"], check=True, text=True,
+                   input="registrations: 7, hardware keys: 7 (tpm)\n", stdout=subprocess.DEVNULL)
     said = dpkg("--purge", "smartkeyd", "smartkeyctl")
     check("registrations:" not in said, "who has no registration is told of none")
     check(not os.path.exists(STATE) and not os.path.exists("/etc/smartkeyd"), "a purge leaves nothing")

@@ -3,14 +3,18 @@
 
 import base64
 import glob
+import grp
 import json
 import os
+import pwd
+import shutil
+import subprocess
 import unittest
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from make_fixture import KINDS
-from stack import ALICE, ROOT, Stack
+from stack import ALICE, ROOT, SERVICE, Stack
 
 
 def decode(text):
@@ -51,6 +55,68 @@ class Upgrade(unittest.TestCase):
                         self.assertEqual(result.code, 0, f"{result}\n{stack.read_log()}")
                         jwks = json.loads(stack.ctl(ALICE, "jwks", registration["name"]).out)
                         verify(result.out.strip(), jwks["keys"][0])
+
+
+class GoingBack(unittest.TestCase):
+    PAGE = os.path.join(ROOT, "docs/upgrades.md")
+
+    def commands(self):
+        with open(self.PAGE, encoding="utf-8") as file:
+            section = file.read().split("## Going back")[1]
+        return section.split("```sh\n")[1].split("```")[0].splitlines()
+
+    def follow(self, stack, commands, stop):
+        """Each line of the page, with this stack's names in it."""
+        self.assertTrue(commands[0].startswith("systemctl stop "), commands)
+        self.assertEqual(commands[-1], "systemctl start smartkeyd.service")
+        stop()
+        group = grp.getgrgid(pwd.getpwnam(SERVICE).pw_gid).gr_name
+        date = os.path.basename(glob.glob(f"{stack.state}/copies/*.db")[0])[len("smartkeyd-"):-len(".db")]
+        script = "\n".join(commands[1:-1])
+        for word, here in (("/var/lib/smartkeyd", stack.state), ("-o smartkeyd", f"-o {SERVICE}"),
+                           ("-g smartkeyd", f"-g {group}"), ("DATE", date)):
+            self.assertIn(word, script)
+            script = script.replace(word, here)
+        subprocess.run(["/bin/sh", "-euxc", script], check=True, capture_output=True, text=True, timeout=60)
+        stack.start_daemon()
+
+    def check(self, stack, stop):
+        stack.start()
+        self.assertEqual(stack.enroll(ALICE, "--name", "before").code, 0)
+        stack.stop("smartkeyd")
+        shutil.rmtree(f"{stack.state}/copies")
+        stack.start_daemon()
+        stack.wait_for(lambda: glob.glob(f"{stack.state}/copies/smartkeyd-*.db"), "the copy of the day")
+        self.assertEqual(stack.enroll(ALICE, "--name", "since").code, 0)
+        self.follow(stack, self.commands(), stop)
+        status = stack.ctl("root", "--json", "store", "status").json()["store"]
+        self.assertTrue(status["available"], stack.read_log())
+        self.assertIn(f"{stack.state}/set-aside/newer", status["set_aside"])
+        listed = stack.ctl(ALICE, "--json", "list").json()["registrations"]
+        self.assertEqual([r["name"] for r in listed], ["before"])
+        self.assertEqual(stack.ctl(ALICE, "token", "before").code, 0, stack.read_log())
+        entry = os.stat(f"{stack.state}/smartkeyd.db")
+        self.assertEqual((entry.st_uid, entry.st_mode & 0o777), (pwd.getpwnam(SERVICE).pw_uid, 0o600))
+        self.assertEqual(stack.enroll(ALICE, "--name", "afterwards").code, 0)
+
+    def test_ThePageIsFollowed_TheCopyIsServed(self):
+        with Stack() as stack:
+            self.check(stack, lambda: stack.stop("smartkeyd"))
+
+    def test_ThePageIsFollowedAfterAKill_TheCopyIsServed(self):
+        def kill():
+            stack.kill_daemon()
+            self.assertGreater(os.path.getsize(f"{stack.state}/smartkeyd.db-wal"), 0)
+        with Stack() as stack:
+            self.check(stack, kill)
+
+    def test_AfterACleanStop_TheLogIsEmpty(self):
+        with Stack() as stack:
+            stack.start()
+            self.assertEqual(stack.enroll(ALICE).code, 0)
+            self.assertGreater(os.path.getsize(f"{stack.state}/smartkeyd.db-wal"), 0)
+            self.assertEqual(stack.stop("smartkeyd"), 0)
+            self.assertEqual(os.path.getsize(f"{stack.state}/smartkeyd.db-wal"), 0)
 
 
 if __name__ == "__main__":

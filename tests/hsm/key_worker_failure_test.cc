@@ -185,6 +185,20 @@ TEST_F(KeyWorkerFailureTest, OpensAgainAndAgainAndNeverSigns_PausesGrowUntilItDo
   EXPECT_EQ(worker_->status().next_attempt, clock_.Boot() + absl::Seconds(1));
 }
 
+// A TPM is the only one that has one: nobody is sent for a newer smartkeyd.
+TEST_F(KeyWorkerFailureTest, ProviderHasNoParentKey_SaysWhereTheKeysAre) {
+  Start();
+  absl::Status told;
+  worker_->ProvisionParent(Secret(), [&](absl::StatusOr<ProvisionedParent> parent) {
+    told = parent.status();
+    answers_.Add("provisioning", parent.status());
+  });
+  ASSERT_TRUE(answers_.Await(1));
+  EXPECT_EQ(ReasonOf(told), Reason::kNotImplemented);
+  EXPECT_NE(std::string(told.message()).find("PKCS#11 token"), std::string::npos);
+  EXPECT_EQ(RemedyOf(told).find("newer"), std::string::npos);
+}
+
 TEST_F(KeyWorkerFailureTest, ProvisioningWaitsForAnOpeningThatFails_IsTriedAllTheSame) {
   hardware_->Fail(Operation::kOpen, MakeError(Reason::kTpmOwnerAuthRequired, "no parent"));
   hardware_->Hold(Operation::kOpen);

@@ -126,6 +126,19 @@ void SqliteRegistrationStore::Ping(absl::AnyInvocable<void()> done) {
   });
 }
 
+void SqliteRegistrationStore::FoldLog(absl::AnyInvocable<void()> done) {
+  Enqueue([this, done = std::move(done)](absl::Status turn) mutable {
+    if (!turn.ok()) return;
+    // What is damaged or was replaced is left byte for byte as it is.
+    if (db_.has_value() && health().ok() && CheckInPlace().ok()) {
+      if (const absl::Status folded = db_->TruncateLog(); !folded.ok()) {
+        Log(LogLevel::kInfo, "the database's log stays beside it", {{"error", folded.message()}});
+      }
+    }
+    done();
+  });
+}
+
 void SqliteRegistrationStore::Enqueue(Task task) {
   {
     MutexLock lock(mu_);
@@ -323,6 +336,8 @@ void SqliteRegistrationStore::SetHealth(const absl::Status& health) {
   }
 }
 
-std::string StoreLibraryVersion() { return absl::StrCat("SQLite ", sqlite3_libversion()); }
+std::string StoreLibraryVersion() {
+  return absl::StrCat("SQLite ", sqlite3_libversion());
+}
 
 }  // namespace smartkey

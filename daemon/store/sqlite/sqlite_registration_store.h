@@ -89,6 +89,12 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
   // the thread lives. Dropped when the store is ending.
   void Ping(absl::AnyInvocable<void()> done);
 
+  // For a clean stop: after what is queued, moves the log into the database's file, and runs `done`
+  // on the store's thread. Then the log is empty, and would not be read into another file that
+  // somebody puts in the place of the database. Where it cannot be moved it stays as it is, which
+  // loses nothing. Dropped when the store is ending.
+  void FoldLog(absl::AnyInvocable<void()> done);
+
  private:
   // Called with OK when it is its turn, or with the reason why that will never be.
   using Task = absl::AnyInvocable<void(absl::Status)>;

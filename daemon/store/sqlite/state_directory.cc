@@ -15,8 +15,10 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace smartkey {
 namespace {
@@ -79,8 +81,17 @@ absl::StatusOr<StateDirectory> StateDirectory::Lock(const std::string& path) {
   if (fstat(directory.get(), &status) != 0) {
     return Failed("looking at the state directory", path, errno);
   }
-  if ((status.st_mode & 077) != 0 && fchmod(directory.get(), 0700) != 0) {
-    return Failed("closing the state directory to others", path, errno);
+  if ((status.st_mode & 077) != 0) {
+    if (fchmod(directory.get(), 0700) != 0) {
+      return Failed("closing the state directory to others", path, errno);
+    }
+    if ((status.st_mode & 022) != 0) {
+      Log(LogLevel::kWarning, "others could have put something into the state directory",
+          {{"path", path},
+           {"mode", absl::StrFormat("%04o", status.st_mode & 07777)},
+           {"remedy",
+            "it is closed to them now; look at what is in it and whose it is: 'ls -lA'"}});
+    }
   }
   absl::StatusOr<UniqueFd> lock = OpenLockFile(directory.get(), path);
   if (!lock.ok()) return lock.status();

@@ -435,7 +435,7 @@ TEST_F(CLibrary, TheExampleOfItsReadmeBuildsAgainstTheInstalledLibraryAndRuns) {
   outcome = RunProgram({viewer},
                        {"LD_LIBRARY_PATH=" + libraries, "SMARTKEY_SOCKET=" + dir_.File("none")});
   EXPECT_EQ(outcome.code, 6);
-  EXPECT_THAT(outcome.err, HasSubstr("systemctl start smartkeyd.socket"));
+  EXPECT_THAT(outcome.err, HasSubstr("systemctl start smartkeyd.service"));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "clients/cpp/status_decode.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "smartkey/admin_client.h"
@@ -392,6 +393,16 @@ TEST(ClientWithoutDaemon, AMissingSocketMeansNotRunning) {
   TempDir dir;
   auto client = *Client::Connect(dir.File("smartkeyd.sock"));
   EXPECT_EQ(ReasonOf(client->GetServerInfo().status()), Reason::kDaemonNotRunning);
+}
+
+TEST(ClientWithoutDaemon, TheAdminSocketsRemedyIsNotTheVariableOfThePublicOne) {
+  const absl::Status admin = ExplainUnreachable(AdminSocketPath());
+  // Whether its directory is there is this machine's affair.
+  ASSERT_EQ(ExitCodeOf(admin), ExitCode::kCannotBeReached) << admin;
+  EXPECT_THAT(RemedyOf(admin), testing::HasSubstr("systemctl start smartkeyd.service"));
+  EXPECT_THAT(RemedyOf(admin), testing::HasSubstr("--socket"));
+  EXPECT_THAT(RemedyOf(ExplainUnreachable("/nonexistent-directory/smartkeyd.sock")),
+              testing::HasSubstr("set SMARTKEY_SOCKET"));
 }
 
 TEST(ClientWithoutDaemon, ASocketThatNobodyServesMeansNotRunning) {

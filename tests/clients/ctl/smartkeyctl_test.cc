@@ -270,7 +270,7 @@ TEST_F(SmartkeyctlTest, TheExampleOfTheLibrarysReadmeWorks) {
   EXPECT_THAT(works.out(), StartsWith("https://ehr.example.com/fhir until 2100-01-01"));
   ChildProcess fails({README_EXAMPLE}, {"SMARTKEY_SOCKET=" + dir_.File("other.sock")});
   EXPECT_EQ(fails.Wait(), 6);
-  EXPECT_THAT(fails.err(), HasSubstr("systemctl start smartkeyd.socket"));
+  EXPECT_THAT(fails.err(), HasSubstr("systemctl start smartkeyd.service"));
 }
 
 // ---- Errors.

@@ -229,6 +229,29 @@ TEST(Config, EverybodyMayWriteAFile_IsRefusedWithWhatToDo) {
   std::filesystem::permissions(dir.main_file(), std::filesystem::perms::others_write,
                                std::filesystem::perm_options::add);
   EXPECT_EQ(ReadConfig(dir.main_file()).errors.size(), 1u);
+  // Not "names file and line": that command would say the same once more.
+  EXPECT_NE(RemedyOf(LoadConfig(dir.main_file()).status()).find("do what is said"),
+            std::string::npos);
+}
+
+TEST(Config, EverybodyMayWriteADirectory_IsRefusedWithWhatToDo) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.drop_in("a.toml"), kServer);
+  const std::string folder = dir.main_file() + ".d";
+  ASSERT_EQ(chmod(folder.c_str(), 0777), 0);
+  ConfigReport report = ReadConfig(dir.main_file());
+  EXPECT_TRUE(report.errors.empty());
+  EXPECT_TRUE(report.config.catalog.servers.empty());
+  EXPECT_THAT(dir.Problems(),
+              ElementsAre(absl::StrCat("smartkeyd.toml.d: can be written by everybody: 'chmod o-w "
+                                       "smartkeyd.toml.d'")));
+  const std::string parent = folder.substr(0, folder.rfind('/'));
+  ASSERT_EQ(chmod(parent.c_str(), 0777), 0);
+  ASSERT_EQ(ReadConfig(dir.main_file()).errors.size(), 1u);
+  EXPECT_NE(ReadConfig(dir.main_file()).errors[0].message.find("chmod o-w"), std::string::npos);
+  ASSERT_EQ(chmod(parent.c_str(), 01777), 0);  // as /tmp: nobody renames what is another's
+  EXPECT_TRUE(ReadConfig(dir.main_file()).errors.empty());
 }
 
 TEST(Config, NotToml_IsNamedWithItsLine) {
@@ -241,7 +264,8 @@ TEST(Config, NotToml_IsNamedWithItsLine) {
 TEST(Config, FileMissingOrADirectory_IsAnError) {
   const ConfigDirectory dir;
   EXPECT_THAT(dir.Errors(),
-              ElementsAre("smartkeyd.toml: cannot be read: No such file or directory"));
+              ElementsAre("smartkeyd.toml: cannot be read: No such file or directory: write it, or "
+                          "name another one with --config"));
   EXPECT_EQ(ReasonOf(LoadConfig(dir.main_file()).status()), Reason::kConfigInvalid);
   ASSERT_EQ(mkdir(dir.main_file().c_str(), 0700), 0);
   EXPECT_THAT(dir.Errors(), ElementsAre("smartkeyd.toml: cannot be read: it is a directory"));

@@ -14,12 +14,13 @@ class DiagnosedServices : public Services {
  protected:
   using Result = v1::RunDiagnosticsResponse;
 
-  std::map<uint32_t, Result> Run(const std::string& area = "") {
+  std::map<uint32_t, Result> Run(const std::string& area = "", const std::string& server = "") {
     auto client = Connect(Administrator());
     auto stub = v1::AdminService::NewStub(client->channel);
     grpc::ClientContext context;
     v1::RunDiagnosticsRequest request;
     request.set_area(area);
+    request.set_server(server);
     std::map<uint32_t, Result> results;
     Result one;
     auto reader = stub->RunDiagnostics(&context, request);
@@ -39,10 +40,11 @@ TEST_F(DiagnosedServices, KeyIsGone_TheRegistrationIsNamed) {
   EXPECT_FALSE(results.at(44).remedy().empty());
 }
 
-TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithTheGroupAndTheRestIsNotTried) {
+TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithWhatItsPlaceAdvisesAndTheRestIsNotTried) {
   ProviderStatus status;
   status.state = ProviderState::kAbsent;
-  status.last_error = MakeError(Reason::kHardwareAbsent, "opening /dev/tpmrm0: Permission denied");
+  status.last_error = WithRemedy(
+      MakeError(Reason::kHardwareAbsent, "opening /dev/tpmrm0: Permission denied"), "group tss");
   keys_.set_status(status);
   const auto results = Run("hardware");
   EXPECT_EQ(results.at(40).outcome(), Result::BROKEN);
@@ -50,6 +52,33 @@ TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithTheGroupAndTheRestIsNotTrie
   for (const uint32_t number : {42u, 43u, 44u}) {
     EXPECT_EQ(results.at(number).outcome(), Result::SKIPPED) << number;
   }
+}
+
+TEST_F(DiagnosedServices, PinFileCannotBeRead_NobodyIsSentToTheGroupOfTpms) {
+  ProviderStatus status;
+  status.state = ProviderState::kAbsent;
+  status.last_error = WithRemedy(MakeError(Reason::kPinMissing, "pin file x: Permission denied"),
+                                 "let smartkeyd read the pin file");
+  keys_.set_status(status);
+  EXPECT_EQ(Run("hardware").at(40).remedy(), "let smartkeyd read the pin file");
+}
+
+TEST_F(DiagnosedServices, HardwareIsAbsentAndNobodyKnowsMore_NobodyIsSentToWhereHeIs) {
+  ProviderStatus status;
+  status.state = ProviderState::kAbsent;
+  status.last_error = MakeError(Reason::kHardwareAbsent, "no token fits the uri");
+  keys_.set_status(status);
+  const std::string remedy = Run("hardware").at(40).remedy();
+  EXPECT_NE(remedy.find("[key_provider]"), std::string::npos);
+  EXPECT_EQ(remedy.find("doctor"), std::string::npos);
+}
+
+TEST_F(DiagnosedServices, ServerOfThatNameIsNone_IsSaid) {
+  const auto results = Run("", "merci");
+  EXPECT_EQ(results.at(70).outcome(), Result::BROKEN);
+  EXPECT_EQ(results.at(70).check(), "server merci");
+  EXPECT_NE(results.at(70).remedy().find("smartkeyctl servers"), std::string::npos);
+  EXPECT_EQ(Run("hardware", "merci").count(70), 0u) << "servers were not asked for";
 }
 
 TEST_F(DiagnosedServices, OwnersLoginIsAnotherNow_IsFound) {

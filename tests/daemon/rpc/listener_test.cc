@@ -59,6 +59,28 @@ TEST_F(ListenerTest, EverybodyMayWriteTheDirectory_IsRefusedWithWhatToDo) {
   EXPECT_TRUE(Listener::Create({path_}).ok());
 }
 
+TEST_F(ListenerTest, ItsDirectoryIsNotThere_IsSaidWithTheCommandThatMakesIt) {
+  const absl::Status refused = Listener::Create({directory_ + "/no/a.sock"}).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid);
+  EXPECT_NE(RemedyOf(refused).find("install -d -o "), std::string::npos) << RemedyOf(refused);
+  EXPECT_NE(RemedyOf(refused).find(directory_ + "/no'"), std::string::npos);
+}
+
+// As another user: nothing is closed to root.
+TEST_F(ListenerTest, ItsDirectoryIsAnothers_IsSaidWithTheCommandThatGivesIt) {
+  ASSERT_EQ(chmod(directory_.c_str(), 0555), 0);
+  EXPECT_EXIT(
+      {
+        if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+        const absl::Status refused = Listener::Create({path_}).status();
+        const bool told = ReasonOf(refused) == Reason::kConfigInvalid &&
+                          RemedyOf(refused).find(" " + directory_ + "'") != std::string::npos &&
+                          RemedyOf(refused).find("chown ") != std::string::npos;
+        _exit(told ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 TEST_F(ListenerTest, TheModeHoldsWhateverTheUmask) {
   const mode_t before = umask(0077);
   auto listener = Listener::Create({path_, 0660});
@@ -104,7 +126,9 @@ TEST_F(ListenerTest, ALiveSocketWithoutOurLockIsLeftAlone) {
 
 TEST_F(ListenerTest, AFileThatIsNoSocketIsLeftAlone) {
   std::ofstream(path_) << "precious";
-  EXPECT_EQ(ReasonOf(Listener::Create({path_}).status()), Reason::kConfigInvalid);
+  const absl::Status refused = Listener::Create({path_}).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid);
+  EXPECT_NE(RemedyOf(refused).find("take it away"), std::string::npos);
   EXPECT_EQ(std::filesystem::file_size(path_), 8u);
 }
 

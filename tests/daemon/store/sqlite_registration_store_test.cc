@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -98,6 +99,33 @@ TEST(SqliteRegistrationStore, ReaderInTheWayOfRemove_TracesGoWithTheNextWrite) {
   store->Ping([&] { tidied.set_value(); });
   tidied.get_future().wait();
   EXPECT_FALSE(AnyFileContains(dir.path(), "blob-r1-1"));
+}
+
+TEST(SqliteRegistrationStore, LogIsFolded_TheFileAloneHasEverything) {
+  const TempDir dir;
+  const auto store = OpenStore(dir.path()).value();
+  ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
+  ASSERT_GT(std::filesystem::file_size(dir / "smartkeyd.db-wal"), 0u);
+  std::promise<void> folded;
+  store->FoldLog([&] { folded.set_value(); });
+  folded.get_future().wait();
+  EXPECT_EQ(std::filesystem::file_size(dir / "smartkeyd.db-wal"), 0u);
+  EXPECT_NE(ReadFile(dir / "smartkeyd.db").find("blob-r1-1"), std::string::npos);
+  EXPECT_TRUE(InsertNow(*store, SampleRegistration("r2")).ok()) << "it goes on";
+}
+
+TEST(SqliteRegistrationStore, FileWasReplacedBeforeTheLogIsFolded_NothingIsWritten) {
+  const TempDir dir;
+  const auto store = OpenStore(dir.path()).value();
+  ASSERT_TRUE(InsertNow(*store, SampleRegistration("r1")).ok());
+  const auto log_size = std::filesystem::file_size(dir / "smartkeyd.db-wal");
+  std::filesystem::rename(dir / "smartkeyd.db", dir / "before");
+  WriteFile(dir / "smartkeyd.db", "another");
+  std::promise<void> folded;
+  store->FoldLog([&] { folded.set_value(); });
+  folded.get_future().wait();
+  EXPECT_EQ(std::filesystem::file_size(dir / "smartkeyd.db-wal"), log_size);
+  EXPECT_EQ(ReadFile(dir / "smartkeyd.db"), "another");
 }
 
 TEST(SqliteRegistrationStore, FilesAreForTheOwnerOnly) {

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
@@ -32,6 +34,28 @@ TEST(StateDirectory, OpenToOthers_IsClosedToThem) {
   ASSERT_EQ(chmod(dir.path().c_str(), 0755), 0);
   ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
   EXPECT_EQ(ModeOf(dir.path()), 0700u);
+}
+
+TEST(StateDirectory, OthersCouldWriteIt_IsClosedAndSaid) {
+  const TempDir dir;
+  static std::string& logged = *new std::string;
+  SetLogSink([](LogLevel level, absl::string_view line, const std::vector<LogField>&) {
+    if (level == LogLevel::kWarning) absl::StrAppend(&logged, line, "\n");
+  });
+  for (const mode_t mode : {0755, 0750}) {
+    ASSERT_EQ(chmod(dir.path().c_str(), mode), 0);
+    ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
+    EXPECT_EQ(logged, "") << mode;
+  }
+  for (const mode_t mode : {0770, 0777, 01777}) {
+    logged.clear();
+    ASSERT_EQ(chmod(dir.path().c_str(), mode), 0);
+    ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
+    EXPECT_TRUE(absl::StrContains(logged, "others could have put something")) << mode << logged;
+    EXPECT_TRUE(absl::StrContains(logged, dir.path())) << logged;
+    EXPECT_EQ(ModeOf(dir.path()), 0700u);
+  }
+  SetLogSink(nullptr);
 }
 
 TEST(StateDirectory, ParentMissing_SaysWhatToCheck) {

@@ -419,6 +419,15 @@ TEST(ServingGeneration, Suspended_GivesNothing) {
   Registration registration = InState(GenerationState::kActive);
   registration.suspension = Suspension{1000, "alice", false, "lost laptop", absl::InfinitePast()};
   EXPECT_EQ(ReasonOf(ServingGeneration(registration).status()), Reason::kSuspended);
+  EXPECT_EQ(RemedyOf(ServingGeneration(registration).status()), RowFor(Reason::kSuspended).remedy);
+}
+
+TEST(ServingGeneration, SuspendedByTheAdministrator_NobodyIsSentToAnOwner) {
+  Registration registration = InState(GenerationState::kActive);
+  registration.suspension = Suspension{0, "root", true, "lost laptop", absl::InfinitePast()};
+  const absl::Status refused = ServingGeneration(registration).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kSuspended);
+  EXPECT_EQ(RemedyOf(refused), "ask the administrator to resume it");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/strings/match.h"
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -36,6 +37,30 @@ TEST(PinFile, MissingOrEmpty_IsMissing) {
   for (const char* text : {"", "\n", "\r\n"}) {
     EXPECT_EQ(ReasonOf(ReadPinFile(directory.Write("pin", text)).status()), Reason::kPinMissing);
   }
+}
+
+// As another user: nothing is closed to root.
+TEST(PinFile, CannotBeRead_SaysWhoseItHasToBe) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("pin", "1234\n");
+  ASSERT_EQ(::chmod(path.c_str(), 0), 0);
+  EXPECT_EXIT(
+      {
+        if (::geteuid() == 0 && ::setuid(65534) != 0) _exit(2);
+        const absl::Status status = ReadPinFile(path).status();
+        const bool told = ReasonOf(status) == Reason::kPinMissing &&
+                          absl::StrContains(RemedyOf(status), "read the pin file") &&
+                          absl::StrContains(RemedyOf(status), "chown");
+        _exit(told ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(PinFile, Missing_SaysThatOneIsConfigured) {
+  const TemporaryDirectory directory;
+  EXPECT_THAT(RemedyOf(ReadPinFile(directory / "none").status()), HasSubstr("correct pin_file"));
+  EXPECT_THAT(RemedyOf(ReadPinFile(directory.Write("pin", "")).status()),
+              HasSubstr("write the PIN"));
 }
 
 TEST(PinFile, NoFileOrTooLong_IsRefused) {

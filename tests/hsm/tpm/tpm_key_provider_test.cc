@@ -3,12 +3,18 @@
 // tests/contract.
 #include "hsm/tpm/tpm_key_provider.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/base64url.h"
 #include "base/error.h"
@@ -259,8 +265,36 @@ TEST_F(TpmKeyProviderTest, TctiThatIsNone_IsAbsent) {
   for (const char* tcti : {"", "nonsense", "nonsense:x=y", "device:/nonexistent/tpm",
                            "swtpm:path=/nonexistent/sock"}) {
     TpmKeyProvider provider({.tcti = tcti});
-    EXPECT_EQ(ReasonOf(provider.Open().status()), Reason::kHardwareAbsent) << tcti;
+    const absl::Status status = provider.Open().status();
+    EXPECT_EQ(ReasonOf(status), Reason::kHardwareAbsent) << tcti;
+    EXPECT_TRUE(absl::StrContains(status.message(), tcti)) << status;
   }
+  TpmKeyProvider provider({.tcti = "device:/nonexistent/tpm"});
+  EXPECT_TRUE(absl::StrContains(provider.Open().status().message(),
+                                "opening /nonexistent/tpm: No such file or directory"));
+}
+
+// As another user: nothing is closed to root.
+TEST_F(TpmKeyProviderTest, DeviceMayNotBeOpened_SaysSoAndNamesTheGroup) {
+  char path[] = "/tmp/smartkey-tpm-XXXXXX";
+  const int fd = mkstemp(path);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(fchmod(fd, 0), 0);
+  close(fd);
+  EXPECT_EXIT(
+      {
+        if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+        TpmKeyProvider provider({.tcti = absl::StrCat("device:", path)});
+        const absl::Status status = provider.Open().status();
+        const bool told =
+            absl::StrContains(status.message(),
+                              absl::StrCat("opening ", path, ": Permission denied")) &&
+            absl::StrContains(RemedyOf(status), "chgrp tss") &&
+            absl::StrContains(RemedyOf(status), "SupplementaryGroups=tss");
+        _exit(ReasonOf(status) == Reason::kHardwareAbsent && told ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+  unlink(path);
 }
 
 // Keys made by released versions (make_golden_tpm_keys) work for ever.

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/config_access.h"
+
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "base/account_names.h"
+#include "base/user_database.h"
+
+namespace smartkey {
+namespace {
+
+constexpr char kPackagedUser[] = "smartkeyd";
+
+// rwx as three bits, of those of owner, group and others that count for the user.
+mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
+  if (info.st_uid == user.uid) return info.st_mode >> 6 & 7;
+  const bool is_member =
+      std::find(user.groups.begin(), user.groups.end(), info.st_gid) != user.groups.end();
+  return info.st_mode >> (is_member ? 3 : 0) & 7;
+}
+
+// An access list may allow what the mode does not say.
+bool Lacks(const std::string& path, mode_t wanted, const ServiceUser& user, struct stat& info) {
+  return stat(path.c_str(), &info) == 0 && (BitsFor(info, user) & wanted) != wanted &&
+         getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) <= 0;
+}
+
+}  // namespace
+
+ServiceUser ServiceUser::Find() {
+  ServiceUser user{geteuid(), getegid(), {getegid()}};
+  if (user.uid != 0) return user;
+  const auto uid = LookUpUser(kPackagedUser);
+  if (!uid.ok() || !uid->has_value()) return user;
+  const auto entry = LookUpUserEntry(**uid);
+  if (!entry.ok() || entry->name.empty()) return user;
+  return {**uid, entry->gid, LookUpGroupsOf(*entry)};
+}
+
+std::string WhyNotTrusted(const std::string& path, const struct stat& info,
+                          const ServiceUser& user) {
+  if ((info.st_mode & S_IWOTH) != 0) {
+    return absl::StrCat("can be written by everybody: 'chmod o-w ", path, "'");
+  }
+  if (info.st_uid != 0 && info.st_uid != user.uid) {
+    return absl::StrCat("belongs to ", UserNameOf(info.st_uid),
+                        ", who could change it: 'chown root ", path, "'");
+  }
+  if ((info.st_mode & S_IWGRP) != 0 && info.st_gid != 0 && info.st_gid != user.gid) {
+    return absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid), ": 'chmod g-w ",
+                        path, "'");
+  }
+  return "";
+}
+
+std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
+  if (user.uid == 0 || user.uid == geteuid()) return "";
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  if (error) return "";
+  const std::string name = UserNameOf(user.uid);
+  struct stat info {};
+  std::filesystem::path above;
+  for (const std::filesystem::path& part : whole.parent_path()) {
+    above /= part;
+    if (!Lacks(above.string(), 1, user, info)) continue;
+    return absl::StrCat("cannot be read by ", name, ", which may not look into ", above.string(),
+                        ": '", ReadableCommand(above.string(), true, user.gid), "'");
+  }
+  if (stat(path.c_str(), &info) != 0) return "";
+  const bool is_directory = S_ISDIR(info.st_mode);
+  if (!Lacks(path, is_directory ? 5 : 4, user, info)) return "";
+  return absl::StrCat("cannot be read by ", name, ": '",
+                      ReadableCommand(path, is_directory, user.gid), "'");
+}
+
+std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid) {
+  return absl::StrCat("chown root:", GroupNameOf(gid), " ", path, "; chmod ",
+                      is_directory ? "750 " : "640 ", path);
+}
+
+}  // namespace smartkey

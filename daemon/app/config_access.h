@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace smartkey {
+
+// Whose the files of a configuration may be, and whether the service can read them. Whoever can
+// write one decides where tokens are asked for, and who may have them.
+
+// The user that smartkeyd runs as.
+struct ServiceUser {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;  // `gid` among them
+
+  // This process's. For root, who looks at a configuration and never serves, it is the user
+  // smartkeyd; root where there is none.
+  static ServiceUser Find();
+};
+
+// Why a file or directory of these permissions is not to be trusted, with the command that mends
+// it; empty: it may be. Only root, the service's own user and their groups may write it.
+std::string WhyNotTrusted(const std::string& path, const struct stat& info,
+                          const ServiceUser& user);
+
+// Why another user than this process's could not read the file, or list the directory, as owner,
+// groups and modes have it, with the command that mends it; empty: it can, or it cannot be told (an
+// access list, no such file). Looks at the directories above, too.
+std::string WhyNotReadable(const std::string& path, const ServiceUser& user);
+
+// The command that lets the service read a file, and root alone write it.
+std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid);
+
+}  // namespace smartkey

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/config_access.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/daemon/app/config_directory.h"
+
+namespace smartkey {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Somebody whom no test is run as, with a second group.
+const ServiceUser kService{60001, 60002, {60002, 60003}};
+
+std::string Trust(uid_t owner, gid_t group, mode_t mode) {
+  struct stat info {};
+  info.st_uid = owner;
+  info.st_gid = group;
+  info.st_mode = mode;
+  return WhyNotTrusted("/etc/f", info, kService);
+}
+
+TEST(ConfigAccess, OfRootOrTheService_IsTrusted) {
+  EXPECT_THAT(Trust(0, 0, 0644), IsEmpty());
+  EXPECT_THAT(Trust(0, 0, 0664), IsEmpty());
+  EXPECT_THAT(Trust(0, 60002, 0660), IsEmpty());
+  EXPECT_THAT(Trust(60001, 60002, 0600), IsEmpty());
+  EXPECT_THAT(Trust(0, 60009, 0644), IsEmpty()) << "whoever only reads it";
+}
+
+TEST(ConfigAccess, SomebodyElseCouldWriteIt_IsNamedWithTheCommandThatEndsIt) {
+  EXPECT_EQ(Trust(60004, 0, 0644), "belongs to 60004, who could change it: 'chown root /etc/f'");
+  EXPECT_EQ(Trust(0, 60009, 0664), "can be written by the group 60009: 'chmod g-w /etc/f'");
+  EXPECT_EQ(Trust(0, 60003, 0664), "can be written by the group 60003: 'chmod g-w /etc/f'")
+      << "others may be in a second group";
+  EXPECT_EQ(Trust(0, 0, 0646), "can be written by everybody: 'chmod o-w /etc/f'");
+}
+
+TEST(ConfigAccess, ForTheServiceToo_IsReadable) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(dir.main_file().c_str(), 0644), 0);
+  EXPECT_THAT(WhyNotReadable(dir.main_file(), kService), IsEmpty());
+  EXPECT_THAT(WhyNotReadable(folder + "/none", kService), IsEmpty()) << "opening it says so";
+}
+
+TEST(ConfigAccess, ClosedToTheService_IsSaidWithTheCommandThatOpensIt) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  const std::string file = dir.main_file();
+  const std::string folder = file.substr(0, file.rfind('/'));
+  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+  EXPECT_EQ(WhyNotReadable(file, kService),
+            "cannot be read by 60001: 'chown root:60002 " + file + "; chmod 640 " + file + "'");
+  ASSERT_EQ(chmod(folder.c_str(), 0700), 0);
+  EXPECT_THAT(WhyNotReadable(file, kService), HasSubstr("may not look into " + folder));
+  const ServiceUser member{60001, 60002, {60002, getegid()}};
+  ASSERT_EQ(chmod(folder.c_str(), 0750), 0);
+  ASSERT_EQ(chmod(file.c_str(), 0640), 0);
+  EXPECT_THAT(WhyNotReadable(file, member), IsEmpty());
+  EXPECT_THAT(WhyNotReadable(folder, member), IsEmpty());
+  ASSERT_EQ(chmod(folder.c_str(), 0710), 0);
+  EXPECT_THAT(WhyNotReadable(folder, member), HasSubstr("chmod 750")) << "it is to be listed";
+}
+
+TEST(ConfigAccess, ProcesssOwnUser_IsLeftToTheKernel) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  ASSERT_EQ(chmod(dir.main_file().c_str(), 0), 0);
+  EXPECT_THAT(WhyNotReadable(dir.main_file(), {geteuid(), 60002, {60002}}), IsEmpty());
+}
+
+}  // namespace
+}  // namespace smartkey
