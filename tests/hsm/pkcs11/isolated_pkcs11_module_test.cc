@@ -364,7 +364,9 @@ TEST_F(IsolatedModuleTest, SocketInADirectoryOpenToOthers_IsRefused) {
   const TempDir open_to_all;
   const std::string path = open_to_all.File("module.sock");
   ASSERT_EQ(::chmod(path.substr(0, path.rfind('/')).c_str(), 0711), 0);
-  EXPECT_EQ(ReasonOf(IsolatedPkcs11Module::UseSocket(path)), Reason::kConfigInvalid);
+  const absl::Status refused = IsolatedPkcs11Module::UseSocket(path);
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid);
+  EXPECT_NE(RemedyOf(refused).find("chmod 700 "), std::string::npos);
   EXPECT_EQ(ReasonOf(IsolatedPkcs11Module::UseSocket("relative")), Reason::kConfigInvalid);
   EXPECT_EQ(ReasonOf(IsolatedPkcs11Module::UseSocket("/nonexistent/module.sock")),
             Reason::kConfigInvalid);
