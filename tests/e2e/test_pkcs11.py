@@ -129,7 +129,7 @@ class Pkcs11(StackTest):
         self.assertIn(stray, self.stack.ctl("root", "keys", "--all").out)
         self.stack.kill_daemon()
         self.stack.start_daemon()
-        wait_for(lambda: "that no registration needs" in self.stack.read_log(), "the stray key to be reported")
+        wait_for(lambda: "that nothing needs" in self.stack.read_log(), "the stray key to be reported")
         self.assertIn(stray, self.stack.hardware.objects())
 
     def test_StrayKeyIsRemovedByItsIdAndNeededKeysAreNot(self):

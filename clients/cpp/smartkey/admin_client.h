@@ -142,7 +142,7 @@ struct StoredKeys {
     std::string label;
     std::string registration_id;  // empty: its label names none
     uint32_t generation = 0;
-    bool stray = false;  // no registration needs it
+    bool stray = false;  // neither a registration nor the audit log needs it
     std::string id;      // what the hardware knows it by (CKA_ID), octets
   };
 

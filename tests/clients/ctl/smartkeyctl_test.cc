@@ -163,8 +163,8 @@ TEST_F(SmartkeyctlTest, KeysHaveWhatTheHardwareSaysOfThem) {
 TEST_F(SmartkeyctlTest, KeysAllShowsWhatTheTokenStoresAndNobodyNeeds) {
   const std::string out = Ctl({"keys", "--all"}).out;
   EXPECT_THAT(out, HasSubstr("mercy (generation 1)"));
-  EXPECT_THAT(out,
-              HasSubstr("that no registration needs:\n  smartkeyd:i-1:reg-9:2\n    id 0a0b\n"));
+  EXPECT_THAT(out, HasSubstr("that neither a registration nor the audit log needs:\n  "
+                             "smartkeyd:i-1:reg-9:2\n    id 0a0b\n"));
   EXPECT_THAT(out, Not(HasSubstr("smartkeyd:i-1:reg-1:1")));
   EXPECT_THAT(out, HasSubstr("2 keys of this smartkeyd, 5 of others"));
   const auto json = CtlJson({"keys", "--all"});
