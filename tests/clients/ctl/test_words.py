@@ -146,7 +146,7 @@ class Words(unittest.TestCase):
 
     def test_AName_IsCompletedByZsh(self):
         if not shutil.which("zsh"):
-            return
+            return  # only scripts/install-deps --deep installs one
         for line, whole in {"tok": "token", "show mer": "show mercy", "enroll san": "enroll sandbox",
                             "enroll --app org": "enroll --app org.example.viewer",
                             "suspend --server s": "suspend --server sandbox", "log-level de": "log-level debug",
