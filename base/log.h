@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -42,5 +43,9 @@ void SetLogSink(LogSink sink);
 // Text from outside made fit for one line: control characters and non-ASCII become \xNN, cut to
 // `limit` bytes.
 std::string Printable(absl::string_view text, size_t limit = 256);
+// Likewise where more can be shown: `shown` says how many of the first bytes of what is left stay
+// as they are; with 0 the first one becomes \xNN.
+std::string Printable(absl::string_view text, size_t limit,
+                      absl::FunctionRef<size_t(absl::string_view rest)> shown);
 
 }  // namespace smartkey

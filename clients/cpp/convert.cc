@@ -398,6 +398,7 @@ DaemonStatus FromProto(const v1::GetStatusResponse& in) {
   out.uptime = absl::Seconds(in.uptime().seconds()) + absl::Nanoseconds(in.uptime().nanos());
   out.hardware = FromProto(in.hardware().hardware());
   out.hardware_detail = in.hardware().detail();
+  out.hardware_problem = in.hardware().problem();
   out.queue_depth = in.hardware().queue_depth();
   out.queue_limit = in.hardware().queue_limit();
   out.abandoned_operations = in.hardware().abandoned_operations();

@@ -8,16 +8,16 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "base/duration.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
 
 std::string UserText(const client::User& user) {
-  return user.name.empty() ? absl::StrCat("uid ", user.uid) : Printable(user.name, 40);
+  return user.name.empty() ? absl::StrCat("uid ", user.uid) : TerminalText(user.name, 40);
 }
 
 std::string WhoText(const client::AuditEntry& entry) {
@@ -26,7 +26,7 @@ std::string WhoText(const client::AuditEntry& entry) {
   if (entry.login.has_value()) {
     absl::StrAppend(&text, " (logged in as ", UserText(*entry.login), ")");
   }
-  if (!entry.unit.empty()) absl::StrAppend(&text, " in ", Printable(entry.unit, 80));
+  if (!entry.unit.empty()) absl::StrAppend(&text, " in ", TerminalText(entry.unit, 80));
   if (entry.admin) absl::StrAppend(&text, ", as administrator");
   return text;
 }
@@ -40,7 +40,7 @@ std::string EntryText(const client::AuditEntry& entry) {
     }
   }
   std::string text = absl::StrCat(TimeText(entry.time), "  ", WhoText(entry), ": ",
-                                  Printable(operation, 60), " ", entry.outcome);
+                                  TerminalText(operation, 60), " ", entry.outcome);
   if (entry.repeats > 0) absl::StrAppend(&text, ", ", entry.repeats, " more times");
   std::vector<std::string> rest;
   if (!entry.registration.empty())
@@ -55,7 +55,7 @@ std::string EntryText(const client::AuditEntry& entry) {
   text += "\n";
   if (!rest.empty()) {
     absl::StrAppend(&text, "    ",
-                    WrapWords(Printable(absl::StrJoin(rest, ", "), 1024), 4, kTerminalColumns),
+                    WrapWords(TerminalText(absl::StrJoin(rest, ", "), 1024), 4, kTerminalColumns),
                     "\n");
   }
   return text;
@@ -129,7 +129,7 @@ std::string VerificationText(const client::AuditVerification& found, const std::
   std::string text = record.ToText();
   if (!found.problems.empty()) text += "\nProblems:\n";
   for (const std::string& problem : found.problems) {
-    absl::StrAppend(&text, "  ", WrapWords(Printable(problem, 512), 2, kTerminalColumns), "\n");
+    absl::StrAppend(&text, "  ", WrapWords(TerminalText(problem, 512), 2, kTerminalColumns), "\n");
   }
   return text;
 }

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/mutex.h"
 #include "clients/ctl/browser.h"
 #include "clients/ctl/enrollment_target.h"
@@ -25,6 +24,7 @@
 #include "clients/ctl/renewal_offer.h"
 #include "clients/ctl/ssh_forwarding.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -148,7 +148,7 @@ void ShowUrl(const client::BegunEnrollment& begun, const BrowserEnrollmentOption
   err << (opened
               ? "\nThe browser was asked to open this address; if it did not, open it yourself:\n\n"
               : "\nOpen this address in a browser, and log in there:\n\n")
-      << Printable(begun.authorization_url, begun.authorization_url.size()) << "\n\n";
+      << TerminalText(begun.authorization_url, begun.authorization_url.size()) << "\n\n";
   if (pasting) {
     err << (listener != nullptr
                 ? "If that browser runs on another machine, its last page will not load: paste "
@@ -164,8 +164,8 @@ void ShowUrl(const client::BegunEnrollment& begun, const BrowserEnrollmentOption
 void ShowUsualCauses(const client::BegunEnrollment& begun, std::ostream& err) {
   err << "The browser did not come back. Usual causes:\n"
          "- The server showed an error page: it knows another redirect URI or client id than\n"
-      << "    " << Printable(begun.redirect_uri, 1024) << "\n    "
-      << Printable(begun.client_id, 1024) << "\n"
+      << "    " << TerminalText(begun.redirect_uri, 1024) << "\n    "
+      << TerminalText(begun.client_id, 1024) << "\n"
       << "  or the change was made recently; some servers take an hour to use it.\n"
          "- The login was not finished, or the page for choosing a patient was left open.\n"
          "- The browser runs on another machine: use --no-browser and paste the address of its\n"
@@ -217,7 +217,7 @@ absl::StatusOr<client::Registration> Complete(client::Client& client,
       [&] {
         const absl::Status cancelled = client.CancelEnrollment(enrollment_id);
         if (cancelled.ok()) return;
-        err << "It cannot be given up any more: " << Printable(cancelled.message())
+        err << "It cannot be given up any more: " << TerminalText(cancelled.message())
             << ". Waiting for the server.\n"
             << std::flush;
       });
@@ -230,7 +230,8 @@ absl::StatusOr<std::unique_ptr<RedirectListener>> Listen(const EnrollmentTarget&
   if (!target.loopback.has_value()) return std::unique_ptr<RedirectListener>();
   auto listener = RedirectListener::Start(*target.loopback);
   if (listener.ok() || options.open_browser) return listener;
-  err << "Note: " << Printable(listener.status().message()) << "; the redirect must be pasted.\n";
+  err << "Note: " << TerminalText(listener.status().message())
+      << "; the redirect must be pasted.\n";
   return std::unique_ptr<RedirectListener>();
 }
 

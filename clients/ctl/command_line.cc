@@ -21,6 +21,7 @@
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/session.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -65,7 +66,7 @@ absl::optional<std::string> UnknownCommand(const CLI::App& app,
 }
 
 absl::Status NoSuchCommand(const CLI::App& app, const std::string& typed) {
-  std::string message = absl::StrCat("there is no command '", Printable(typed, 40), "'");
+  std::string message = absl::StrCat("there is no command '", TerminalText(typed, 40), "'");
   if (const auto nearest = NearestWord(typed, CommandNames(app))) {
     absl::StrAppend(&message, "; did you mean '", *nearest, "'?");
   }
@@ -95,9 +96,9 @@ int ReportError(const absl::Status& status, const Session& session) {
                                        : ToJsonDocument(std::move(error)));
   }
   const size_t columns = ProseColumns(STDERR_FILENO);
-  const std::string message = absl::StrCat("smartkeyctl: ", Printable(status.message(), 1024));
+  const std::string message = absl::StrCat("smartkeyctl: ", TerminalText(status.message(), 1024));
   session.err << WrapWords(message, 0, columns) << "\n  "
-              << WrapWords(Printable(RemedyOf(status)), 2, columns) << "\n";
+              << WrapWords(TerminalText(RemedyOf(status)), 2, columns) << "\n";
   if (const auto wait = RetryAfterOf(status)) {
     session.err << "  try again in " << absl::FormatDuration(absl::Ceil(*wait, absl::Seconds(1)))
                 << "\n";

@@ -93,6 +93,8 @@ CompletedCommand CommandOf(const CLI::App& app, std::vector<std::string> path) {
 }
 
 absl::StatusOr<std::vector<std::string>> Names(const Session& session, absl::string_view of_what) {
+  // Somebody's line waits for it.
+  const client::CallOptions soon{.timeout = absl::Seconds(2)};
   auto client = session.Connect();
   if (!client.ok()) return client.status();
   std::vector<std::string> names;
@@ -100,15 +102,15 @@ absl::StatusOr<std::vector<std::string>> Names(const Session& session, absl::str
     for (const auto& one : list) names.push_back(one.*member);
   };
   if (of_what == "registrations") {
-    auto registrations = (*client)->ListRegistrations();
+    auto registrations = (*client)->ListRegistrations({}, soon);
     if (!registrations.ok()) return registrations.status();
     take(*registrations, &client::Registration::name);
   } else if (of_what == "servers") {
-    auto servers = (*client)->ListServers();
+    auto servers = (*client)->ListServers(soon);
     if (!servers.ok()) return servers.status();
     take(*servers, &client::Server::name);
   } else {
-    auto apps = (*client)->ListApps();
+    auto apps = (*client)->ListApps(soon);
     if (!apps.ok()) return apps.status();
     take(*apps, &client::App::id);
   }

@@ -3,15 +3,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
 
 void ShowDeletion(const Session& session, const client::Deletion& deletion) {
-  session.out << "Deleted " << Printable(deletion.registration_id) << "\n";
+  session.out << "Deleted " << TerminalText(deletion.registration_id) << "\n";
   if (!deletion.key_destroyed) {
     session.err << "The hardware could not be reached and keeps the key, of no use to anybody; "
                    "'smartkeyctl keys --all' lists it when it is back.\n";
@@ -20,7 +20,7 @@ void ShowDeletion(const Session& session, const client::Deletion& deletion) {
   // The last line, whatever came before.
   session.err << "The server's portal may still list the app, which cannot get tokens any more";
   if (!deletion.management_url.empty()) {
-    session.err << "; remove it there: " << Printable(deletion.management_url, 2048);
+    session.err << "; remove it there: " << TerminalText(deletion.management_url, 2048);
   }
   session.err << "\n";
 }
@@ -33,7 +33,7 @@ absl::Status RunDelete(const Session& session, const std::string& name, bool yes
     const absl::Status found = (*client)->GetRegistration(name).status();
     if (!found.ok()) return found;
     const absl::Status confirmed =
-        session.Confirm(absl::StrCat("Delete ", Printable(name),
+        session.Confirm(absl::StrCat("Delete ", TerminalText(name),
                                      "? Its key is destroyed; using it again takes another login."),
                         "nothing was deleted");
     if (!confirmed.ok()) return confirmed;

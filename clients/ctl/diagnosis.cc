@@ -18,9 +18,9 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/unique_fd.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 extern char** environ;
 
@@ -220,15 +220,15 @@ std::string DiagnosticText(const DiagnosticResult& result) {
   if (result.outcome == "BROKEN") word = " BAD  ";
   if (result.outcome == "SKIPPED") word = "  --  ";
   constexpr size_t kIndent = 11;
-  std::string text = absl::StrCat(
-      absl::StrFormat("%3d  ", result.number), word,
-      WrapWords(absl::StrCat(Printable(result.check, 64), ": ", Printable(result.finding, 1024)),
-                kIndent, kTerminalColumns),
-      "\n");
+  std::string text = absl::StrCat(absl::StrFormat("%3d  ", result.number), word,
+                                  WrapWords(absl::StrCat(TerminalText(result.check, 64), ": ",
+                                                         TerminalText(result.finding, 1024)),
+                                            kIndent, kTerminalColumns),
+                                  "\n");
   if (!result.remedy.empty()) {
     absl::StrAppend(
         &text, std::string(kIndent, ' '),
-        WrapWords(absl::StrCat("-> ", Printable(result.remedy, 512)), kIndent, kTerminalColumns),
+        WrapWords(absl::StrCat("-> ", TerminalText(result.remedy, 512)), kIndent, kTerminalColumns),
         "\n");
   }
   return text;

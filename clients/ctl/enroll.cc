@@ -7,13 +7,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/access_for.h"
 #include "clients/ctl/browser_arguments.h"
 #include "clients/ctl/browser_enrollment.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/terminal_text.h"
 #include "clients/ctl/token_input.h"
 
 namespace smartkey::ctl {
@@ -53,7 +53,7 @@ absl::StatusOr<client::Registration> EnrollWithBrowser(const Session& session,
 absl::Status CheckNotSudo() {
   const char* user = getuid() == 0 ? getenv("SUDO_USER") : nullptr;
   if (user == nullptr || absl::string_view(user) == "root") return absl::OkStatus();
-  const std::string name = Printable(user, 64);
+  const std::string name = TerminalText(user, 64);
   return WithRemedy(
       MakeError(Reason::kNotPermitted,
                 absl::StrCat("with sudo the registration would be root's and not ", name, "'s")),

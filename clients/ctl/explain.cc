@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -25,7 +25,7 @@ absl::Status RunExplain(const Session& session, const ExplainArguments& argument
   }
   const auto list = [&](const std::vector<std::string>& lines) {
     for (const std::string& line : lines) {
-      session.out << "  " << WrapWords(Printable(line, 1024), 2, kTerminalColumns) << "\n";
+      session.out << "  " << WrapWords(TerminalText(line, 1024), 2, kTerminalColumns) << "\n";
     }
   };
   session.out << "The caller:\n";

@@ -282,6 +282,7 @@ json ToJson(const client::DaemonStatus& in) {
               {"reload_errors", ProblemsToJson(in.reload_errors)}};
   SetSeconds(out, "uptime_seconds", in.uptime);
   Set(out["hardware"], "detail", in.hardware_detail);
+  Set(out["hardware"], "problem", in.hardware_problem);
   out["hardware"]["queue_depth"] = in.queue_depth;
   out["hardware"]["queue_limit"] = in.queue_limit;
   out["hardware"]["abandoned_operations"] = in.abandoned_operations;

@@ -6,11 +6,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -63,7 +63,7 @@ std::string StoredText(const client::StoredKeys& stored) {
         &text,
         text.empty() ? "\nKeys in the token that neither a registration nor the audit log needs:\n"
                      : "",
-        "  ", key.label, "\n    id ", absl::BytesToHexString(key.id), "\n");
+        "  ", TerminalText(key.label), "\n    id ", absl::BytesToHexString(key.id), "\n");
   }
   if (!text.empty()) absl::StrAppend(&text, "'smartkeyctl keys --remove-stray ID' removes one.\n");
   if (!stored.keys.empty() || stored.of_other_instances > 0) {
@@ -128,8 +128,8 @@ absl::Status RunAll(const Session& session) {
       session.out << StoredText(*stored);
     } else {
       session.err << "What the hardware stores is not known: "
-                  << Printable(stored.status().message()) << "\n  "
-                  << Printable(RemedyOf(stored.status())) << "\n";
+                  << TerminalText(stored.status().message()) << "\n  "
+                  << TerminalText(RemedyOf(stored.status())) << "\n";
     }
   }
   return absl::OkStatus();
@@ -162,7 +162,7 @@ absl::Status RunRemoveStray(const Session& session, const std::string& which, bo
     return absl::OkStatus();
   }
   for (const client::StoredKeys::Key& key : *removed)
-    session.out << "Removed " << key.label << "\n";
+    session.out << "Removed " << TerminalText(key.label) << "\n";
   if (removed->empty()) session.err << "There are no stray keys.\n";
   return absl::OkStatus();
 }

@@ -2,7 +2,7 @@
 #include "clients/ctl/problem_text.h"
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 
@@ -11,8 +11,8 @@ std::string ProblemsText(absl::string_view heading,
   std::string text;
   for (const client::ConfigProblem& problem : problems) {
     const std::string line = absl::StrCat(
-        Printable(problem.file, 1024), problem.line == 0 ? "" : absl::StrCat(":", problem.line),
-        ": ", Printable(problem.message, 1024),
+        TerminalText(problem.file, 1024), problem.line == 0 ? "" : absl::StrCat(":", problem.line),
+        ": ", TerminalText(problem.message, 1024),
         problem.file_disabled ? " (the file's blocks are not in use)" : "");
     absl::StrAppend(&text, text.empty() ? heading : "", text.empty() ? "\n" : "", "  ",
                     WrapWords(line, 4, columns), "\n");

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -102,7 +103,7 @@ std::string WarningText(absl::string_view warning) {
   for (const WarningRow& row : kWarnings) {
     if (row.name == warning) return std::string(row.text);
   }
-  return Printable(warning);
+  return TerminalText(warning);
 }
 
 std::string AttributesText(const client::Key& key) {

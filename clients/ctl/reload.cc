@@ -2,11 +2,11 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/problem_text.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -15,13 +15,13 @@ std::string ReloadText(const client::ConfigReload& reload) {
   std::string text =
       reload.changes.empty() ? "Reloaded: the apps and servers are as before.\n" : "Reloaded:\n";
   for (const std::string& change : reload.changes) {
-    absl::StrAppend(&text, "  ", Printable(change, 512), "\n");
+    absl::StrAppend(&text, "  ", TerminalText(change, 512), "\n");
   }
   if (!reload.needs_restart.empty()) {
     absl::StrAppend(&text, "Not in force before the next start of smartkeyd:\n");
   }
   for (const std::string& key : reload.needs_restart) {
-    absl::StrAppend(&text, "  ", Printable(key, 128), "\n");
+    absl::StrAppend(&text, "  ", TerminalText(key, 128), "\n");
   }
   return text;
 }

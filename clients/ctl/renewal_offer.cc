@@ -10,7 +10,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/error.h"
-#include "base/log.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -65,8 +65,8 @@ absl::StatusOr<std::string> ConsiderRenewal(client::Client& client,
   if (std::find(warnings.begin(), warnings.end(), kWarning) == warnings.end()) return "";
   const std::string name = FindRenewable(client, begun);
   if (name.empty()) return "";
-  err << "You have " << Printable(name) << " of this app at this server: 'smartkeyctl renew "
-      << Printable(name) << "' replaces it.\n"
+  err << "You have " << TerminalText(name) << " of this app at this server: 'smartkeyctl renew "
+      << TerminalText(name) << "' replaces it.\n"
       << std::flush;
   if (!options.ask || isatty(options.input_fd) != 1) return "";
 

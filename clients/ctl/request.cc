@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/share_arguments.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -49,7 +49,7 @@ absl::Status RunRequest(const Session& session, const RequestArguments& argument
   if (!client.ok()) return client.status();
   auto watch = (*client)->RequestAccess(*wish);
   if (!watch.ok()) return watch.status();
-  const std::string owner = Printable(wish->owner);
+  const std::string owner = TerminalText(wish->owner);
   for (;;) {
     const auto answer = (*watch)->Next();
     if (!answer.ok()) return answer.status();
@@ -57,7 +57,7 @@ absl::Status RunRequest(const Session& session, const RequestArguments& argument
     if (session.json) session.out << ToJsonLine({{"answer", ToJson(**answer)}}) << std::flush;
     switch ((*answer)->state) {
       case client::AccessRequestState::kPending:
-        session.err << "Asked " << owner << ": request " << Printable((*answer)->request_id)
+        session.err << "Asked " << owner << ": request " << TerminalText((*answer)->request_id)
                     << ",\nwhich is seen there with 'smartkeyctl requests'.\n";
         if (arguments.no_wait) return absl::OkStatus();
         session.err << "Waiting for the answer; the request stays open without that (Ctrl-C).\n";

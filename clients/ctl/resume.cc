@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/suspension_arguments.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -20,10 +20,10 @@ absl::Status RunResume(const Session& session, const SuspensionArguments& which)
     return absl::OkStatus();
   }
   for (const std::string& id : resumed->registration_ids) {
-    session.out << "Resumed " << Printable(id) << "\n";
+    session.out << "Resumed " << TerminalText(id) << "\n";
   }
   for (const std::string& id : resumed->still_suspended_ids) {
-    session.err << "Still suspended, by an administrator: " << Printable(id) << "\n";
+    session.err << "Still suspended, by an administrator: " << TerminalText(id) << "\n";
   }
   if (resumed->registration_ids.empty() && resumed->still_suspended_ids.empty()) {
     session.err << "Nothing has changed: not suspended (" << which.Words() << ").\n";

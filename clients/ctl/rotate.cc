@@ -3,10 +3,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -20,7 +20,7 @@ absl::Status RunRotate(const Session& session, const std::string& name,
     return WithRemedy(registration.status(),
                       absl::StrCat("log in again, which makes a new key and keeps name and shares: "
                                    "'smartkeyctl renew ",
-                                   Printable(name, 80), "'"));
+                                   TerminalText(name, 80), "'"));
   }
   if (!registration.ok()) return registration.status();
   if (session.json) {

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/unique_fd.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 
@@ -21,7 +21,7 @@ absl::StatusOr<Secret> ReadSecretFile(const std::string& path, absl::string_view
     file.reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
     if (!file) {
       return MakeError(Reason::kInvalidArgument,
-                       absl::StrCat("cannot read the ", what, " file ", Printable(path)));
+                       absl::StrCat("cannot read the ", what, " file ", TerminalText(path)));
     }
   }
   const int fd = file ? file.get() : STDIN_FILENO;

@@ -4,9 +4,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/duration.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 
@@ -28,7 +28,7 @@ void WriteShare(const Session& session, const client::Share& share) {
   if (session.json) {
     session.out << ToJsonDocument({{"share", ToJson(share)}});
   } else {
-    session.out << "Shared with " << Printable(ShareText(share)) << "\n";
+    session.out << "Shared with " << TerminalText(ShareText(share)) << "\n";
   }
 }
 

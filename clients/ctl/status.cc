@@ -6,6 +6,7 @@
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/problem_text.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -38,6 +39,7 @@ Record StatusRecord(const client::DaemonStatus& status) {
   record.Add("Hardware", HardwareText(status));
   if (status.hardware.cause.has_value()) {
     record.Add("  cause", ReasonName(status.hardware.cause->reason));
+    record.Add("  problem", status.hardware_problem);
     record.Add("  what to do", status.hardware.cause->remedy);
   }
   record.Add("  since", status.hardware.since);
@@ -97,7 +99,7 @@ std::string ServersText(const client::DaemonStatus& status) {
   std::string text = absl::StrCat("\n", table.ToText());
   for (const auto& server : status.servers) {
     if (!server.next_attempt_at.has_value()) continue;
-    absl::StrAppend(&text, "Nothing is sent to ", Printable(server.name, 64), " before ",
+    absl::StrAppend(&text, "Nothing is sent to ", TerminalText(server.name, 64), " before ",
                     TimeText(*server.next_attempt_at), ".\n");
   }
   return text;

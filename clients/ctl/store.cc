@@ -4,10 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -65,7 +65,7 @@ absl::Status RunStatus(const Session& session) {
 
 void ShowSetAside(const Session& session, const std::string& folder) {
   if (folder.empty()) return;
-  session.err << "The old files are set aside in " << Printable(folder, 1024)
+  session.err << "The old files are set aside in " << TerminalText(folder, 1024)
               << ".\nThey still hold keys and names, also of what is deleted later: remove that\n"
                  "folder when it is needed no more.\n";
 }

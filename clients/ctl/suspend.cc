@@ -2,10 +2,10 @@
 #include <memory>
 #include <vector>
 
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/suspension_arguments.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -24,7 +24,7 @@ absl::Status RunSuspend(const Session& session, const SuspendArguments& argument
     session.out << ToJsonDocument({{"suspended", *ids}});
     return absl::OkStatus();
   }
-  for (const std::string& id : *ids) session.out << "Suspended " << Printable(id) << "\n";
+  for (const std::string& id : *ids) session.out << "Suspended " << TerminalText(id) << "\n";
   if (ids->empty()) {
     session.err << "Nothing has changed: suspended already (" << arguments.which.Words() << ").\n";
   }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 
@@ -27,9 +27,9 @@ absl::StatusOr<std::unique_ptr<client::Client>> SuspensionArguments::Connect(
 }
 
 std::string SuspensionArguments::Words() const {
-  if (!target_.registration.empty()) return Printable(target_.registration);
-  if (!target_.server.empty()) return absl::StrCat("all of server ", Printable(target_.server));
-  if (!target_.owner.empty()) return absl::StrCat("all of ", Printable(target_.owner));
+  if (!target_.registration.empty()) return TerminalText(target_.registration);
+  if (!target_.server.empty()) return absl::StrCat("all of server ", TerminalText(target_.server));
+  if (!target_.owner.empty()) return absl::StrCat("all of ", TerminalText(target_.owner));
   return "all";
 }
 

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "base/log.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -34,8 +34,10 @@ std::vector<size_t> FitWidths(std::vector<size_t> widths, size_t columns) {
 }
 
 std::string Cell(const std::string& text, size_t width) {
-  if (text.size() > width) return absl::StrCat(text.substr(0, width - kCut.size()), kCut);
-  return absl::StrCat(text, std::string(width - text.size(), ' '));
+  const size_t columns = ColumnsOf(text);
+  if (columns <= width) return absl::StrCat(text, std::string(width - columns, ' '));
+  const std::string cut = absl::StrCat(TakeColumns(text, width - kCut.size()), kCut);
+  return absl::StrCat(cut, std::string(width - ColumnsOf(cut), ' '));
 }
 
 }  // namespace
@@ -56,7 +58,7 @@ Table::Table(std::vector<std::string> headings) {
 }
 
 void Table::AddRow(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = Printable(cell);
+  for (std::string& cell : cells) cell = TerminalText(cell);
   cells.resize(rows_.front().size());
   rows_.push_back(std::move(cells));
 }
@@ -64,7 +66,7 @@ void Table::AddRow(std::vector<std::string> cells) {
 std::string Table::ToText(size_t columns) const {
   std::vector<size_t> widths(rows_.front().size(), 0);
   for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], ColumnsOf(row[i]));
   }
   widths = FitWidths(std::move(widths), columns);
   std::string text;
@@ -82,7 +84,7 @@ std::string Table::ToText(size_t columns) const {
 
 void Record::Add(absl::string_view name, absl::string_view value) {
   if (value.empty()) return;
-  lines_.emplace_back(absl::StrCat(name, ":"), Printable(value, kLongestValue));
+  lines_.emplace_back(absl::StrCat(name, ":"), TerminalText(value, kLongestValue));
 }
 
 void Record::Add(absl::string_view name, const absl::optional<absl::Time>& time) {
@@ -97,7 +99,8 @@ std::string WrapWords(absl::string_view text, size_t indent, size_t columns) {
   std::string wrapped;
   size_t at = indent;
   for (const absl::string_view word : absl::StrSplit(text, ' ')) {
-    if (at > indent && at + 1 + word.size() > columns) {
+    const size_t width = ColumnsOf(word);
+    if (at > indent && at + 1 + width > columns) {
       absl::StrAppend(&wrapped, "\n", std::string(indent, ' '));
       at = indent;
     } else if (at > indent) {
@@ -105,7 +108,7 @@ std::string WrapWords(absl::string_view text, size_t indent, size_t columns) {
       ++at;
     }
     absl::StrAppend(&wrapped, word);
-    at += word.size();
+    at += width;
   }
   return wrapped;
 }

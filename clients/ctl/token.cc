@@ -8,6 +8,7 @@
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -24,12 +25,12 @@ void ShowNotices(const client::AccessToken& token, std::ostream& err) {
     err << "Note: this token is still valid, but could not be renewed";
     if (token.refresh_error.has_value()) {
       err << " (" << ReasonName(token.refresh_error->reason)
-          << "): " << Printable(token.refresh_error->remedy);
+          << "): " << TerminalText(token.refresh_error->remedy);
     }
     err << "\n";
   }
   if (token.scope_narrowed) {
-    err << "Note: the server granted less than was asked for: " << Printable(token.scope, 1024)
+    err << "Note: the server granted less than was asked for: " << TerminalText(token.scope, 1024)
         << "\n";
   }
   if (token.min_valid_unmet && token.expires_at.has_value()) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -21,7 +21,7 @@ absl::Status RunUnshare(const Session& session, const UnshareArguments& argument
   if (session.json) {
     session.out << ToJsonDocument({{"unshared", arguments.principal}});
   } else {
-    session.out << "No longer shared with " << Printable(arguments.principal) << "\n";
+    session.out << "No longer shared with " << TerminalText(arguments.principal) << "\n";
   }
   return absl::OkStatus();
 }

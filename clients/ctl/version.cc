@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -29,10 +29,10 @@ absl::Status RunVersion(const Session& session) {
   }
   session.out << VersionLine() << "\n";
   if (!info.ok()) return info.status();
-  session.out << "smartkeyd " << Printable(info->version) << "\n";
+  session.out << "smartkeyd " << TerminalText(info->version) << "\n";
   if (info->store_cause.has_value()) {
-    session.err << "Its database is not available: " << Printable(info->store_problem) << "\n  "
-                << Printable(info->store_cause->remedy) << "\n";
+    session.err << "Its database is not available: " << TerminalText(info->store_problem) << "\n  "
+                << TerminalText(info->store_cause->remedy) << "\n";
   }
   return absl::OkStatus();
 }

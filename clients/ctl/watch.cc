@@ -5,11 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "base/log.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
 #include "clients/ctl/table.h"
+#include "clients/ctl/terminal_text.h"
 
 namespace smartkey::ctl {
 namespace {
@@ -46,9 +46,9 @@ std::string EventText(const client::RegistrationEvent& event, Names& names) {
       return "";
   }
   const auto name = names.find(id);
-  const std::string line =
-      absl::StrCat(TimeText(absl::Now()), "  ", Printable(name != names.end() ? name->second : id),
-                   "  ", Printable(words, 400), "\n");
+  const std::string line = absl::StrCat(TimeText(absl::Now()), "  ",
+                                        TerminalText(name != names.end() ? name->second : id), "  ",
+                                        TerminalText(words, 400), "\n");
   if (event.event == client::WatchEvent::kRemoved) names.erase(id);
   return line;
 }

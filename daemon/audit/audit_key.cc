@@ -279,13 +279,15 @@ class AuditKey::Core : public std::enable_shared_from_this<Core> {
     key_ = std::move(key);
     made_ = true;
     const std::string thumbprint = JwkThumbprint(key_->public_key);
+    Log(LogLevel::kInfo, "a key for the audit log was made", {{"thumbprint", thumbprint}});
+    // Before it is kept: a line about a key that is lost again does no harm, a key that signs and
+    // of which no line tells would.
+    log_.Note(nullptr, kAuditKeyMade, "", absl::OkStatus(),
+              {{"old", before}, {"new", thumbprint}, {"reason", why}});
     if (absl::Status status = WriteKey(directory_, PathFor(provider), *key_); !status.ok()) {
       // Good for as long as this process lives.
       Log(LogLevel::kWarning, "the audit log's key cannot be kept", {{"error", status.message()}});
     }
-    Log(LogLevel::kInfo, "a key for the audit log was made", {{"thumbprint", thumbprint}});
-    log_.Note(nullptr, kAuditKeyMade, "", absl::OkStatus(),
-              {{"old", before}, {"new", thumbprint}, {"reason", why}});
   }
 
   KeyService& keys_;

@@ -38,6 +38,9 @@ inline constexpr char kAuditFileAfterDamage[] = "after_damage";
 // And if older files had been kept long enough: the head of the last line that went with them.
 inline constexpr char kAuditFileRemoved[] = "removed";
 
+// The fact of a delivery: the token's hash.
+inline constexpr char kTokenFact[] = "token";
+
 // The operation of the line that says how many lines of a user were only counted.
 inline constexpr char kAuditCounted[] = "smartkeyd/audit-counted";
 

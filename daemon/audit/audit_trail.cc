@@ -20,12 +20,9 @@ namespace {
 constexpr char kDelivery[] = "TokenService/GetAccessToken";
 constexpr absl::Duration kTryAgain = absl::Seconds(1);
 constexpr absl::Duration kSyncEvery = absl::Seconds(1);
-constexpr absl::Duration kForgetAfter = absl::Hours(2);  // a repeat that did not come again
 constexpr size_t kBatch = 256;
 constexpr size_t kLongestFact = 256;
 constexpr char kNoKey[] = "none";
-constexpr char kTokenFact[] = "token";
-constexpr char kStrangers[] = "strangers";
 
 // Not within a character.
 void Cut(std::string& text) {
@@ -47,26 +44,6 @@ AuditEntry MakeEntry(const Caller* caller, absl::string_view operation,
   return entry;
 }
 
-// What may be another one's each time that the same is done again. That a container did it is not.
-AuditEntry WithoutProcess(AuditEntry entry, absl::string_view kept_fact = "") {
-  entry.pid = 0;
-  entry.executable.clear();
-  std::erase_if(entry.facts, [&](const auto& fact) {
-    return fact.first != kContainerFact && fact.first != kept_fact;
-  });
-  return entry;
-}
-
-std::string UserOf(const Caller& caller) {
-  return absl::StrCat(caller.admin, "/", caller.account(), "/",
-                      caller.login_uid.value_or(caller.uid));
-}
-
-// Uids that cost nothing, and lead to nobody by themselves.
-bool IsStranger(const Caller& caller) {
-  return !caller.admin && (caller.in_container || caller.user_name.empty());
-}
-
 }  // namespace
 
 AuditTrail::AuditTrail(Options options, const Clock& clock)
@@ -75,6 +52,10 @@ AuditTrail::AuditTrail(Options options, const Clock& clock)
       writer_(options_.files),
       synced_(clock.Boot()),
       next_checkpoint_(clock.Boot() + options_.checkpoint_every),
+      tally_({.lines_per_user = options_.lines_per_user,
+              .most_repeated = options_.most_repeated,
+              .deny_when_full = options_.deny_when_full},
+             clock),
       next_sum_(clock.Boot() + options_.sum_up_every),
       reader_(std::make_unique<TimerThread>(clock)) {
   thread_ = std::thread([this] { Run(); });
@@ -106,136 +87,33 @@ bool AuditTrail::Push(AuditEntry entry) {
   return true;
 }
 
-std::string AuditTrail::AccountOfActs(const Caller* caller) {
-  if (caller == nullptr || caller->admin) return "";
-  return absl::StrCat(caller->account());
-}
-
-std::string AuditTrail::AccountOfRefusals(const Caller& caller) {
-  return IsStranger(caller) ? kStrangers : AccountOfActs(&caller);
-}
-
-bool AuditTrail::IsWithin(const std::string& account, size_t Budget::*kind, size_t most,
-                          const AuditEntry& entry) {
-  if (account.empty()) return true;
-  Budget& budget = budgets_[account];
-  if (++(budget.*kind) <= most) return true;
-  if (account != kStrangers) {
-    budget.user = entry.user;
-    budget.in_container = !FactOf(entry, kContainerFact).empty();
-  }
-  return false;
-}
-
-// What CheckWritable has let through, and was under way then, has its line.
-size_t AuditTrail::MostActs() const {
-  return options_.lines_per_user * (options_.deny_when_full ? 2 : 1);
-}
-
-void AuditTrail::SumUpBudgets() {
-  for (const auto& [account, budget] : budgets_) {
-    if (budget.beyond == 0) continue;
-    AuditEntry entry =
-        MakeAuditEntry(nullptr, kAuditCounted, "", Reason::kRateLimited, clock_.Now());
-    entry.user = budget.user;
-    if (!entry.user.has_value()) entry.facts = {{"callers", "in containers or of no user"}};
-    if (budget.in_container) entry.facts = {{kContainerFact, "yes"}};
-    entry.repeats = budget.beyond;
-    Push(std::move(entry));
-  }
-  budgets_.clear();
+void AuditTrail::PushAll(AuditTally::Lines lines) {
+  for (AuditEntry& line : lines) Push(std::move(line));
 }
 
 void AuditTrail::Note(const Caller* caller, absl::string_view operation,
                       absl::string_view registration_id, const absl::Status& outcome,
                       AuditFacts facts) {
-  const Reason reason = ReasonOf(outcome);
-  AuditEntry entry =
-      MakeEntry(caller, operation, registration_id, reason, clock_.Now(), std::move(facts));
-  const std::string account = AccountOfActs(caller);
+  AuditEntry entry = MakeEntry(caller, operation, registration_id, ReasonOf(outcome), clock_.Now(),
+                               std::move(facts));
   MutexLock lock(mu_);
-  if (IsWithin(account, &Budget::acts, MostActs(), entry)) {
-    Push(std::move(entry));
-  } else {
-    Count(absl::StrCat("a", UserOf(*caller), "/", operation, "/", registration_id, "/",
-                       static_cast<int>(reason)),
-          account, WithoutProcess(std::move(entry)), 1);
-  }
+  PushAll(tally_.Act(caller, std::move(entry)));
 }
 
-// The keys are without the executable: whoever can write files could make any number of those.
 void AuditTrail::NoteDelivery(const Caller& caller, absl::string_view registration_id,
                               absl::string_view token_hash) {
   AuditEntry entry = MakeEntry(&caller, kDelivery, registration_id, Reason::kUnspecified,
                                clock_.Now(), {{kTokenFact, std::string(token_hash)}});
-  AuditEntry common = WithoutProcess(entry, kTokenFact);
-  const std::string account = AccountOfActs(&caller);
-  std::string key = absl::StrCat("d", UserOf(caller), "/", caller.system_unit, "/", registration_id,
-                                 "/", token_hash);
   MutexLock lock(mu_);
-  if (CountAgain(key)) return;
-  const bool within = IsWithin(account, &Budget::acts, MostActs(), entry);
-  Count(std::move(key), account, std::move(common), within ? 0 : 1);
-  if (within) Push(std::move(entry));
+  PushAll(tally_.Delivery(caller, std::move(entry)));
 }
 
 void AuditTrail::NoteRefusal(const Caller& caller, absl::string_view operation,
                              absl::string_view registration_id, const absl::Status& refusal) {
-  const Reason reason = ReasonOf(refusal);
-  AuditEntry entry = MakeEntry(&caller, operation, registration_id, reason, clock_.Now(), {});
-  AuditEntry common = WithoutProcess(entry);
-  common.unit.clear();
-  const std::string account = AccountOfRefusals(caller);
-  std::string key = absl::StrCat("r", UserOf(caller), "/", operation, "/", registration_id, "/",
-                                 static_cast<int>(reason));
+  AuditEntry entry =
+      MakeEntry(&caller, operation, registration_id, ReasonOf(refusal), clock_.Now(), {});
   MutexLock lock(mu_);
-  if (CountAgain(key)) return;
-  if (!IsWithin(account, &Budget::refusals, options_.lines_per_user, entry)) {
-    ++budgets_[account].beyond;  // there may be any number of different ones
-    return;
-  }
-  Count(std::move(key), account, std::move(common), 0);
-  Push(std::move(entry));
-}
-
-bool AuditTrail::CountAgain(const std::string& key) {
-  const auto found = repeated_.find(key);
-  if (found == repeated_.end()) return false;
-  ++found->second.count;
-  found->second.last = clock_.Boot();
-  return true;
-}
-
-void AuditTrail::Count(std::string key, const std::string& account, AuditEntry common,
-                       uint64_t count) {
-  if (CountAgain(key)) return;
-  if (repeated_.size() >= options_.most_repeated) SumUp(/*all=*/true);
-  repeated_[std::move(key)] = {std::move(common), account, count, clock_.Boot()};
-}
-
-// Writes how often each was repeated, and forgets those that were not for long; with `all` every
-// one.
-void AuditTrail::SumUp(bool all) {
-  const BootTime now = clock_.Boot();
-  const absl::Time time = clock_.Now();
-  for (auto one = repeated_.begin(); one != repeated_.end();) {
-    Repeated& repeated = one->second;
-    if (repeated.count > 0) {
-      AuditEntry sum = repeated.entry;
-      sum.time = time;
-      sum.repeats = std::exchange(repeated.count, 0);
-      if (IsWithin(repeated.account, &Budget::sums, options_.lines_per_user, sum)) {
-        Push(std::move(sum));
-      } else {
-        budgets_[repeated.account].beyond += sum.repeats;
-      }
-    }
-    if (all || now - repeated.last > kForgetAfter) {
-      repeated_.erase(one++);
-    } else {
-      ++one;
-    }
-  }
+  PushAll(tally_.Refusal(caller, std::move(entry)));
 }
 
 absl::Status AuditTrail::CheckWritable(const Caller& caller) const {
@@ -249,8 +127,7 @@ absl::Status AuditTrail::CheckWritable(const Caller& caller) const {
     return MakeError(Reason::kAuditUnavailable,
                      "the disk does not keep up with the audit log, without which nothing is done");
   }
-  const auto budget = budgets_.find(AccountOfActs(&caller));
-  if (budget != budgets_.end() && budget->second.acts >= options_.lines_per_user) {
+  if (tally_.IsUsedUp(caller)) {
     return WithRetryAfter(
         MakeError(Reason::kRateLimited,
                   "the audit log takes no more lines of this user for now, and nothing is to be "
@@ -283,8 +160,7 @@ AuditCondition AuditTrail::condition() const {
 bool AuditTrail::Flush(absl::Duration limit) {
   const BootTime end = clock_.Boot() + limit;
   MutexLock lock(mu_);
-  SumUp(/*all=*/false);
-  SumUpBudgets();
+  PushAll(tally_.EndMinute(/*all=*/false));
   flush_ = true;
   changed_.NotifyAll();
   while (flush_ && clock_.Boot() < end) flushed_.WaitFor(mu_, end - clock_.Boot());
@@ -340,8 +216,7 @@ bool AuditTrail::TakeBatch(std::vector<AuditEntry>& batch) {
     changed_.WaitFor(mu_, until - now);
   }
   if (stopping_ || clock_.Boot() >= next_sum_) {
-    SumUp(/*all=*/stopping_);
-    SumUpBudgets();
+    PushAll(tally_.EndMinute(/*all=*/stopping_));
     next_sum_ = clock_.Boot() + options_.sum_up_every;
   }
   if (lost_ > 0 && ring_.size() < options_.ring) {

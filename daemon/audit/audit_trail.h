@@ -9,13 +9,13 @@
 #include <thread>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/scheduler.h"
 #include "daemon/access/audit_log.h"
 #include "daemon/audit/audit_files.h"
 #include "daemon/audit/audit_key.h"
+#include "daemon/audit/audit_tally.h"
 
 namespace smartkey {
 
@@ -34,8 +34,8 @@ class AuditReading;
 // or while the ring is half full.
 //
 // A user who makes more than `lines_per_user` lines in a minute fills neither the ring nor the
-// disk: what he does beyond is counted by operation and registration, refusals all together, and
-// the counts are written at the minute's end. With `deny_when_full` CheckWritable refuses him.
+// disk: what he does beyond is counted (audit_tally.h). With `deny_when_full` CheckWritable refuses
+// him.
 class AuditTrail : public AuditLog {
  public:
   struct Options {
@@ -79,21 +79,6 @@ class AuditTrail : public AuditLog {
   bool Flush(absl::Duration limit);
 
  private:
-  struct Repeated {
-    AuditEntry entry;  // what all of them have in common
-    std::string account;
-    uint64_t count = 0;
-    BootTime last;
-  };
-  // What somebody has written in this minute; each kind apart, so that it leaves room for others.
-  struct Budget {
-    size_t acts = 0;  // with first deliveries
-    size_t refusals = 0;
-    size_t sums = 0;
-    uint64_t beyond = 0;                    // neither written nor summed up
-    absl::optional<AuditEntry::User> user;  // of those; absent: strangers
-    bool in_container = false;
-  };
   struct Signed {
     AuditHead head;
     absl::StatusOr<AuditSignature> signature;
@@ -101,22 +86,7 @@ class AuditTrail : public AuditLog {
 
   // False if the ring is full.
   bool Push(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Whose lines are limited together: a user's, with the same uid in containers apart. Empty: they
-  // are not limited, being smartkeyd's own or an administrator's.
-  static std::string AccountOfActs(const Caller* caller);
-  // Likewise, but one for all uids in containers or without a user: there may be any number.
-  static std::string AccountOfRefusals(const Caller& caller);
-  size_t MostActs() const;
-  // Whether there may be one more line of that kind.
-  bool IsWithin(const std::string& account, size_t Budget::*kind, size_t most,
-                const AuditEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SumUpBudgets() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // False if nothing of this key is counted yet.
-  bool CountAgain(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Counts what comes of this key from here on, and `count` of it now.
-  void Count(std::string key, const std::string& account, AuditEntry common, uint64_t count)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SumUp(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void PushAll(AuditTally::Lines lines) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
   void OpenFiles();
   // Waits for something to do, and takes what is to be written. False: that was all before the end.
@@ -158,8 +128,7 @@ class AuditTrail : public AuditLog {
   BootTime try_at_ ABSL_GUARDED_BY(mu_);    // after a failure
   uint64_t lost_ ABSL_GUARDED_BY(mu_) = 0;  // since the last line about it
   uint64_t lost_ever_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::flat_hash_map<std::string, Repeated> repeated_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, Budget> budgets_ ABSL_GUARDED_BY(mu_);
+  AuditTally tally_ ABSL_GUARDED_BY(mu_);
   BootTime next_sum_ ABSL_GUARDED_BY(mu_);
   absl::Status writing_ ABSL_GUARDED_BY(mu_);
   AuditHead head_ ABSL_GUARDED_BY(mu_);

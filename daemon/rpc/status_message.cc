@@ -21,6 +21,9 @@ void FillHardwareStatus(const ServiceParts& parts, v1::HardwareStatus* hardware)
   if (keys.capabilities.has_value() && keys.state != ProviderState::kAbsent) {
     hardware->set_detail(keys.capabilities->detail);
   }
+  if (keys.state != ProviderState::kReady) {
+    hardware->set_problem(Printable(keys.last_error.message(), 1024));
+  }
   hardware->set_queue_depth(keys.queued);
   hardware->set_queue_limit(keys.queue_limit);
   hardware->set_abandoned_operations(keys.abandoned);

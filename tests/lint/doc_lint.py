@@ -6,9 +6,10 @@ Usage: doc_lint.py [ROOT]        prints one line for each violation, exits 1 if 
 
 - a test that a document names (`Suite.Test` in backticks) is in the tree, so that "shown by" stays true:
   a GoogleTest, or test_Test of the class Suite in tests/e2e;
-- a relative link leads to a file.
+- a relative link leads to a file, and in what a package installs as documentation to another such.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -36,6 +37,37 @@ def tests_of(root):
     return names
 
 
+def installed(root):
+    """What packages install as documentation: path in /usr/share/doc to path below root."""
+    found = {}
+    for list_of_files in (root / "debian").glob("*.install"):
+        for line in tree.read(list_of_files).splitlines():
+            pattern, _, target = line.partition(" ")
+            if target.startswith("usr/share/doc/"):
+                for file in root.glob(pattern):
+                    name = f"{target.removeprefix('usr/share/doc/')}/{file.name}"
+                    found[name] = file.relative_to(root).as_posix()
+    for list_of_files in (root / "debian").glob("*.docs"):
+        for name in tree.read(list_of_files).split():
+            found[f"{list_of_files.stem}/{name.rpartition('/')[2]}"] = name
+    return found
+
+
+def links_out_of_the_package(root):
+    documents = installed(root)
+    problems = []
+    for place, path in sorted(documents.items()):
+        if not path.endswith(".md"):
+            continue
+        for number, line in enumerate(tree.read(root / path).splitlines(), 1):
+            for link in LINK.findall(line):
+                target = os.path.normpath(f"{tree.folder_of(place)}/{link}")
+                there = any(tree.is_below(one, target) for one in documents)
+                if "://" not in link and not link.startswith("mailto:") and not there:
+                    problems.append(f"{path}:{number}: the link leads to what no package installs: {link}")
+    return problems
+
+
 def check(root):
     """All violations below root, as "path:line: text"."""
     root = pathlib.Path(root)
@@ -52,7 +84,7 @@ def check(root):
             for link in LINK.findall(line):
                 if "://" not in link and not link.startswith("mailto:") and not (file.parent / link).exists():
                     problems.append(f"{path}:{number}: the link leads nowhere: {link}")
-    return problems
+    return problems + links_out_of_the_package(root)
 
 
 def main():

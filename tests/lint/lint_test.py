@@ -172,6 +172,15 @@ class DocLint(PlantedTree):
         self.write("docs/a.md", "[b](b.md)\n")
         self.assertEqual(len(doc_lint.check(self.root)), 1)
 
+    def test_a_link_from_an_installed_document_to_one_that_is_not_is_found(self):
+        self.write("debian/a.docs", "README.md\n")
+        self.write("debian/a.install", "docs/*.md usr/share/doc/a/docs\nusr/bin/a\n")
+        self.write("README.md", "[there](docs/b.md) [the folder](docs) [not there](src/c.md)\n")
+        self.write("docs/b.md", "[back](../README.md#top)\n")
+        self.write("src/c.md", "[nobody installs this](d.md)\n")
+        self.write("src/d.md", "\n")
+        self.assertEqual(doc_lint.check(self.root), ["README.md:1: the link leads to what no package installs: src/c.md"])
+
 
 LOG = """
 [       OK ] Cache.TwoMiss_OneFetches (0 ms)

@@ -91,6 +91,7 @@ struct DaemonStatus {
 
   Hardware hardware;
   std::string hardware_detail;
+  std::string hardware_problem;  // why it is not ready, in words
   uint32_t queue_depth = 0;
   uint32_t queue_limit = 0;
   uint32_t abandoned_operations = 0;

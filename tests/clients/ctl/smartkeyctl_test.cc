@@ -223,6 +223,18 @@ TEST_F(SmartkeyctlTest, StatusSaysUntilWhenNothingIsSentToAServer) {
               HasSubstr("\nNothing is sent to grace before 2100-01-01 00:00:00 UTC.\n"));
 }
 
+TEST_F(SmartkeyctlTest, StatusSaysInWordsWhyTheHardwareIsNotReady) {
+  daemon_.EditStatus([](v1::GetStatusResponse& status) {
+    status.mutable_hardware()->mutable_hardware()->set_state(v1::ABSENT);
+    v1::ErrorDetail& cause = *status.mutable_hardware()->mutable_hardware()->mutable_cause();
+    cause.set_reason(v1::ErrorDetail::HARDWARE_ABSENT);
+    cause.set_remedy("have it plugged in");
+    status.mutable_hardware()->set_problem("/dev/tpmrm0: no such device");
+  });
+  EXPECT_THAT(Ctl({"status"}).out, HasSubstr("problem:       /dev/tpmrm0: no such device\n"));
+  EXPECT_EQ(CtlJson({"status"})["hardware"]["problem"], "/dev/tpmrm0: no such device");
+}
+
 TEST_F(SmartkeyctlTest, TpmProvisionReadsThePasswordFromAFileOrStdinOnly) {
   Outcome outcome = Ctl({"tpm", "provision"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;

@@ -47,6 +47,7 @@ TEST_F(Services, StatusSaysHowTheHardwareDoesSinceWhenAndWhatNext) {
   EXPECT_EQ(hardware.hardware().state(), v1::DEGRADED);
   EXPECT_EQ(hardware.hardware().cause().reason(), v1::ErrorDetail::HARDWARE_TIMEOUT);
   EXPECT_EQ(hardware.detail(), "firmware 1.2");
+  EXPECT_EQ(hardware.problem(), "hung");
   EXPECT_EQ(hardware.queue_depth(), 3u);
   EXPECT_EQ(hardware.queue_limit(), 64u);
   EXPECT_EQ(hardware.abandoned_operations(), 2u);
