@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/config_access.h"
 
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/account_names.h"
 #include "base/user_database.h"
 
@@ -27,7 +27,7 @@ mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
 // An access list may allow what the mode does not say.
 bool Lacks(const std::string& path, mode_t wanted, const ServiceUser& user, struct stat& info) {
   return stat(path.c_str(), &info) == 0 && (BitsFor(info, user) & wanted) != wanted &&
-         getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) <= 0;
+         AccessListOf(path) == "";
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ ServiceUser ServiceUser::Find() {
 }
 
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
-                          const ServiceUser& user) {
+                          const absl::optional<std::string>& list, const ServiceUser& user) {
   if ((info.st_mode & S_IWOTH) != 0) {
     return absl::StrCat("can be written by everybody: 'chmod o-w ", path, "'");
   }
@@ -51,7 +51,14 @@ std::string WhyNotTrusted(const std::string& path, const struct stat& info,
     return absl::StrCat("belongs to ", UserNameOf(info.st_uid),
                         ", who could change it: 'chown root ", path, "'");
   }
-  if ((info.st_mode & S_IWGRP) != 0 && info.st_gid != 0 && info.st_gid != user.gid) {
+  if ((info.st_mode & S_IWGRP) == 0) return "";
+  // With a list these bits are its mask, and the group's own are in it.
+  if (list != "") {
+    if (list.has_value() && !AccessListAllowsOthers(*list, S_IWOTH, user.uid)) return "";
+    return absl::StrCat("can be written by others, as its access list has it: 'setfacl -b ", path,
+                        "'");
+  }
+  if (info.st_gid != 0 && info.st_gid != user.gid) {
     return absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid), ": 'chmod g-w ",
                         path, "'");
   }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
+
 namespace smartkey {
 
 // Whose the files of a configuration may be, and whether the service can read them. Whoever can
@@ -23,10 +25,11 @@ struct ServiceUser {
   static ServiceUser Find();
 };
 
-// Why a file or directory of these permissions is not to be trusted, with the command that mends
-// it; empty: it may be. Only root, the service's own user and their groups may write it.
+// Why a file or directory of these permissions and this access list (base/access_list.h) is not to
+// be trusted, with the command that mends it; empty: it may be. Only root, the service's own user
+// and their groups may write it; where a list says who may, only the two users.
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
-                          const ServiceUser& user);
+                          const absl::optional<std::string>& list, const ServiceUser& user);
 
 // Why another user than this process's could not read the file, or list the directory, as owner,
 // groups and modes have it, with the command that mends it; empty: it can, or it cannot be told (an

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/log.h"
 #include "daemon/app/config.h"
 #include "daemon/app/config_access.h"
@@ -32,7 +33,7 @@ constexpr size_t kMaxFileBytes = 1024 * 1024;
 std::string WhyNotUsed(const std::string& path, const ServiceUser& user) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return "";  // opening it says why
-  const std::string not_trusted = WhyNotTrusted(path, info, user);
+  const std::string not_trusted = WhyNotTrusted(path, info, AccessListOf(path), user);
   return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"
 
 namespace smartkey {
@@ -16,12 +17,13 @@ using testing::IsEmpty;
 // Somebody whom no test is run as, with a second group.
 const ServiceUser kService{60001, 60002, {60002, 60003}};
 
-std::string Trust(uid_t owner, gid_t group, mode_t mode) {
+std::string Trust(uid_t owner, gid_t group, mode_t mode,
+                  const absl::optional<std::string>& list = "") {
   struct stat info {};
   info.st_uid = owner;
   info.st_gid = group;
   info.st_mode = mode;
-  return WhyNotTrusted("/etc/f", info, kService);
+  return WhyNotTrusted("/etc/f", info, list, kService);
 }
 
 TEST(ConfigAccess, OfRootOrTheService_IsTrusted) {
@@ -38,6 +40,20 @@ TEST(ConfigAccess, SomebodyElseCouldWriteIt_IsNamedWithTheCommandThatEndsIt) {
   EXPECT_EQ(Trust(0, 60003, 0664), "can be written by the group 60003: 'chmod g-w /etc/f'")
       << "others may be in a second group";
   EXPECT_EQ(Trust(0, 0, 0646), "can be written by everybody: 'chmod o-w /etc/f'");
+}
+
+TEST(ConfigAccess, AccessListLetsAnotherWriteIt_IsRefusedWhateverItsGroup) {
+  const auto list = [](int permissions, uid_t uid) {
+    return AccessListOctets(
+        {{kUserObj, 6}, {kUser, permissions, uid}, {kGroupObj, 4}, {kMask, 6}, {kOther, 4}});
+  };
+  const char told[] = "can be written by others, as its access list has it: 'setfacl -b /etc/f'";
+  EXPECT_EQ(Trust(0, 0, 0664, list(6, 60004)), told);
+  EXPECT_EQ(Trust(0, 60002, 0664, list(6, 60004)), told);
+  EXPECT_EQ(Trust(0, 0, 0664, absl::nullopt), told) << "nobody knows what it says";
+  EXPECT_THAT(Trust(0, 0, 0664, list(4, 60004)), IsEmpty()) << "another may read it";
+  EXPECT_THAT(Trust(0, 0, 0664, list(6, 60001)), IsEmpty()) << "it is the service";
+  EXPECT_THAT(Trust(0, 0, 0644, list(6, 60004)), IsEmpty()) << "the mask takes it away";
 }
 
 TEST(ConfigAccess, ForTheServiceToo_IsReadable) {
