@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/access_list.h"
 #include "base/account_names.h"
@@ -15,6 +16,7 @@ namespace smartkey {
 namespace {
 
 constexpr char kPackagedUser[] = "smartkeyd";
+constexpr char kPackagedFolder[] = "/etc/smartkeyd";
 
 // rwx as three bits, of those of owner, group and others that count for the user.
 mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
@@ -28,6 +30,41 @@ mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
 bool Lacks(const std::string& path, mode_t wanted, const ServiceUser& user, struct stat& info) {
   return stat(path.c_str(), &info) == 0 && (BitsFor(info, user) & wanted) != wanted &&
          AccessListOf(path) == "";
+}
+
+// What others could do to a file or directory, and the command that ends it.
+struct Distrust {
+  std::string what;  // empty: nothing
+  std::string command;
+};
+
+Distrust DistrustOf(const std::string& path, const struct stat& info,
+                    const absl::optional<std::string>& list, const ServiceUser& user) {
+  if ((info.st_mode & S_IWOTH) != 0) {
+    return {"can be written by everybody", absl::StrCat("chmod o-w ", path)};
+  }
+  if (info.st_uid != 0 && info.st_uid != user.uid) {
+    return {absl::StrCat("belongs to ", UserNameOf(info.st_uid), ", who could change it"),
+            absl::StrCat("chown root ", path)};
+  }
+  if ((info.st_mode & S_IWGRP) == 0) return {};
+  // With a list these bits are its mask, and the group's own are in it.
+  if (list != "") {
+    if (list.has_value() && !AccessListAllowsOthers(*list, S_IWOTH, user.uid)) return {};
+    return {"can be written by others, as its access list has it",
+            absl::StrCat("setfacl -b ", path)};
+  }
+  if (info.st_gid != 0 && info.st_gid != user.gid) {
+    return {absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid)),
+            absl::StrCat("chmod g-w ", path)};
+  }
+  return {};
+}
+
+// Another directory is home or work of somebody, who would lose it by a command.
+bool IsPackagedFolder(const std::string& folder) {
+  const std::string whole = std::filesystem::path(folder).lexically_normal().string();
+  return whole == kPackagedFolder || absl::StartsWith(whole, absl::StrCat(kPackagedFolder, "/"));
 }
 
 }  // namespace
@@ -44,25 +81,21 @@ ServiceUser ServiceUser::Find() {
 
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
                           const absl::optional<std::string>& list, const ServiceUser& user) {
-  if ((info.st_mode & S_IWOTH) != 0) {
-    return absl::StrCat("can be written by everybody: 'chmod o-w ", path, "'");
-  }
-  if (info.st_uid != 0 && info.st_uid != user.uid) {
-    return absl::StrCat("belongs to ", UserNameOf(info.st_uid),
-                        ", who could change it: 'chown root ", path, "'");
-  }
-  if ((info.st_mode & S_IWGRP) == 0) return "";
-  // With a list these bits are its mask, and the group's own are in it.
-  if (list != "") {
-    if (list.has_value() && !AccessListAllowsOthers(*list, S_IWOTH, user.uid)) return "";
-    return absl::StrCat("can be written by others, as its access list has it: 'setfacl -b ", path,
-                        "'");
-  }
-  if (info.st_gid != 0 && info.st_gid != user.gid) {
-    return absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid), ": 'chmod g-w ",
-                        path, "'");
-  }
-  return "";
+  const Distrust distrust = DistrustOf(path, info, list, user);
+  return distrust.what.empty() ? "" : absl::StrCat(distrust.what, ": '", distrust.command, "'");
+}
+
+std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& user) {
+  struct stat info {};
+  if (stat(folder.c_str(), &info) != 0) return "";
+  if ((info.st_mode & S_ISVTX) != 0) info.st_mode &= ~static_cast<mode_t>(S_IWGRP | S_IWOTH);
+  const Distrust distrust = DistrustOf(folder, info, AccessListOf(folder), user);
+  if (distrust.what.empty()) return "";
+  return absl::StrCat(
+      "its directory ", folder, " ", distrust.what, ": ",
+      IsPackagedFolder(folder)
+          ? absl::StrCat("'", distrust.command, "'")
+          : absl::StrCat("put it into one that root alone may write, as ", kPackagedFolder));
 }
 
 std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {

@@ -31,6 +31,12 @@ struct ServiceUser {
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
                           const absl::optional<std::string>& list, const ServiceUser& user);
 
+// The same of the directory that a file is in: whoever may write it, or owns it, could put another
+// file in this one's place. In a sticky one, as /tmp, only its owner could. There is a command only
+// for the packages' own directory and those in it; others are somebody's. Empty, too, where it
+// cannot be looked at: opening the file says why.
+std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& user);
+
 // Why another user than this process's could not read the file, or list the directory, as owner,
 // groups and modes have it, with the command that mends it; empty: it can, or it cannot be told (an
 // access list, no such file). Looks at the directories above, too.

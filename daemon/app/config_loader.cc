@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which files are read, in which order, and what a problem in one of them means for the others.
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <string>
 #include <system_error>
@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/access_list.h"
 #include "base/log.h"
+#include "base/unique_fd.h"
 #include "daemon/app/config.h"
 #include "daemon/app/config_access.h"
 #include "daemon/app/config_schema.h"
@@ -30,10 +31,9 @@ namespace {
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 
 // What is wrong with a file or directory before anything in it is read; empty: nothing.
-std::string WhyNotUsed(const std::string& path, const ServiceUser& user) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return "";  // opening it says why
-  const std::string not_trusted = WhyNotTrusted(path, info, AccessListOf(path), user);
+std::string WhyNotUsed(const std::string& path, const struct stat& info,
+                       const absl::optional<std::string>& list, const ServiceUser& user) {
+  const std::string not_trusted = WhyNotTrusted(path, info, list, user);
   return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
 }
 
@@ -48,31 +48,51 @@ std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
   return why;
 }
 
-// Notes a problem and returns nothing if the file cannot be read or is not TOML.
+// All of a file that is open, or one byte more than it may have. nullopt: it cannot be read, errno
+// says why.
+absl::optional<std::string> ReadText(int fd) {
+  std::string text(kMaxFileBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(fd, text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return absl::nullopt;
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
+// Notes a problem and returns nothing if the file cannot be read or is not TOML. It is opened once:
+// what is looked at is what is read, whatever the path leads to meanwhile.
 absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser& user,
                                       ConfigProblems& problems) {
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) {
-    problems.Add(0, "cannot be read: it is a directory");
-    return absl::nullopt;
-  }
-  if (const std::string why = WhyNotUsed(file, user); !why.empty()) {
-    problems.Add(0, why);
-    return absl::nullopt;
-  }
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
+  const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  struct stat info {};
+  if (!fd || fstat(fd.get(), &info) != 0) {
     problems.Add(0, WhyNotOpened(file, errno, false, user));
     return absl::nullopt;
   }
-  const std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (text.size() > kMaxFileBytes) {
+  if (S_ISDIR(info.st_mode)) {
+    problems.Add(0, "cannot be read: it is a directory");
+    return absl::nullopt;
+  }
+  if (const std::string why = WhyNotUsed(file, info, AccessListOf(fd.get()), user); !why.empty()) {
+    problems.Add(0, why);
+    return absl::nullopt;
+  }
+  const absl::optional<std::string> text = ReadText(fd.get());
+  if (!text.has_value()) {
+    problems.Add(0, WhyNotOpened(file, errno, false, user));
+    return absl::nullopt;
+  }
+  if (text->size() > kMaxFileBytes) {
     problems.Add(0, "is larger than 1 MiB");
     return absl::nullopt;
   }
   try {
-    return toml::parse(text);
+    return toml::parse(*text);
   } catch (const toml::parse_error& failure) {
     problems.Add(static_cast<int>(failure.source().begin.line),
                  absl::StrCat("not TOML: ", Printable(std::string(failure.description()), 200)));
@@ -84,9 +104,13 @@ absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser
 std::vector<std::string> ListDropIns(const std::string& directory, const ServiceUser& user,
                                      std::vector<ConfigProblem>& problems) {
   std::vector<std::string> files;
-  if (const std::string why = WhyNotUsed(directory, user); !why.empty()) {
-    problems.push_back({directory, 0, why});
-    return files;
+  struct stat info {};
+  if (stat(directory.c_str(), &info) == 0) {  // if not, listing it says why
+    const std::string why = WhyNotUsed(directory, info, AccessListOf(directory), user);
+    if (!why.empty()) {
+      problems.push_back({directory, 0, why});
+      return files;
+    }
   }
   std::error_code error;
   std::filesystem::directory_iterator entries(directory, error);
@@ -104,16 +128,13 @@ std::vector<std::string> ListDropIns(const std::string& directory, const Service
   return files;
 }
 
-// Where everybody may rename what others have put there, anybody's file could take this one's
-// place.
-void CheckFolderOf(const std::string& main_file, ConfigProblems& problems) {
+void CheckFolderOf(const std::string& main_file, const ServiceUser& user,
+                   ConfigProblems& problems) {
   std::error_code error;
   const std::string folder = std::filesystem::absolute(main_file, error).parent_path().string();
-  struct stat info {};
-  if (stat(folder.c_str(), &info) != 0 || (info.st_mode & S_IWOTH) == 0) return;
-  if ((info.st_mode & S_ISVTX) != 0) return;
-  problems.Add(0,
-               absl::StrCat("its directory can be written by everybody: 'chmod o-w ", folder, "'"));
+  if (const std::string why = WhyFolderNotTrusted(folder, user); !why.empty()) {
+    problems.Add(0, why);
+  }
 }
 
 // Puts the blocks of one file after another into one catalog.
@@ -176,7 +197,7 @@ ConfigReport ReadConfig(const std::string& main_file) {
   const ServiceUser user = ServiceUser::Find();
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
-  CheckFolderOf(main_file, errors);
+  CheckFolderOf(main_file, user, errors);
   if (const absl::optional<toml::table> root = ParseFile(main_file, user, errors)) {
     ConfigBlocks blocks = ReadMainFile(*root, report.config, errors);
     builder.Add(std::move(blocks.policies));

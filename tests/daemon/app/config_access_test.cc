@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/account_names.h"
 #include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"
 
@@ -54,6 +55,37 @@ TEST(ConfigAccess, AccessListLetsAnotherWriteIt_IsRefusedWhateverItsGroup) {
   EXPECT_THAT(Trust(0, 0, 0664, list(4, 60004)), IsEmpty()) << "another may read it";
   EXPECT_THAT(Trust(0, 0, 0664, list(6, 60001)), IsEmpty()) << "it is the service";
   EXPECT_THAT(Trust(0, 0, 0644, list(6, 60004)), IsEmpty()) << "the mask takes it away";
+}
+
+// Only root can give a directory to a group that it is not in.
+TEST(ConfigAccess, AGroupMayRenameInTheFilesDirectory_IsRefusedUnlessItIsSticky) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  const bool is_root = geteuid() == 0;
+  const ServiceUser user{geteuid(), is_root ? 60002 : getegid() + 1, {}};
+  const gid_t group = is_root ? 60009 : getegid();
+  ASSERT_EQ(chown(folder.c_str(), geteuid(), group), 0);
+  ASSERT_EQ(chmod(folder.c_str(), 02775), 0);
+  EXPECT_EQ(
+      WhyFolderNotTrusted(folder, user),
+      absl::StrCat("its directory ", folder, " can be written by the group ", GroupNameOf(group),
+                   ": put it into one that root alone may write, as /etc/smartkeyd"));
+  EXPECT_EQ(ReadConfig(dir.main_file()).errors.empty(), !is_root)
+      << "a user's own is the service's";
+  ASSERT_EQ(chmod(folder.c_str(), 01777), 0);
+  EXPECT_THAT(WhyFolderNotTrusted(folder, user), IsEmpty());
+  EXPECT_THAT(ReadConfig(dir.main_file()).errors, IsEmpty());
+}
+
+TEST(ConfigAccess, AnotherOwnsTheFilesDirectory_IsRefusedStickyOrNot) {
+  const ConfigDirectory dir;
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(folder.c_str(), 60004, 0), 0);
+  }
+  ASSERT_EQ(chmod(folder.c_str(), 01777), 0);
+  EXPECT_THAT(WhyFolderNotTrusted(folder, kService), HasSubstr("who could change it"));
 }
 
 TEST(ConfigAccess, ForTheServiceToo_IsReadable) {
