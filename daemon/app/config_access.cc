@@ -10,12 +10,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/access_list.h"
 #include "base/account_names.h"
-#include "base/user_database.h"
 
 namespace smartkey {
 namespace {
 
 constexpr char kPackagedUser[] = "smartkeyd";
+// SupplementaryGroups= of the unit: the process is in them, the user database need not know of it.
+constexpr const char* kUnitGroups[] = {"tss", "smartkey-admin"};
 constexpr char kPackagedFolder[] = "/etc/smartkeyd";
 
 // rwx as three bits, of those of owner, group and others that count for the user.
@@ -69,14 +70,22 @@ bool IsPackagedFolder(const std::string& folder) {
 
 }  // namespace
 
-ServiceUser ServiceUser::Find() {
-  ServiceUser user{geteuid(), getegid(), {getegid()}};
-  if (user.uid != 0) return user;
-  const auto uid = LookUpUser(kPackagedUser);
-  if (!uid.ok() || !uid->has_value()) return user;
-  const auto entry = LookUpUserEntry(**uid);
-  if (!entry.ok() || entry->name.empty()) return user;
-  return {**uid, entry->gid, LookUpGroupsOf(*entry)};
+ServiceUser ServiceUser::Find(const UserDatabase& users) {
+  const ServiceUser own{geteuid(), getegid(), {getegid()}};
+  return own.uid == 0 ? FindPackaged(users).value_or(own) : own;
+}
+
+absl::optional<ServiceUser> ServiceUser::FindPackaged(const UserDatabase& users) {
+  const auto uid = users.find_user(kPackagedUser);
+  if (!uid.ok() || !uid->has_value()) return absl::nullopt;
+  const auto entry = users.entry_of(**uid);
+  if (!entry.ok() || entry->name.empty()) return absl::nullopt;
+  ServiceUser user{**uid, entry->gid, users.groups_of(*entry)};
+  for (const char* group : kUnitGroups) {
+    const auto gid = users.find_group(group);
+    if (gid.ok() && gid->has_value()) user.groups.push_back(**gid);
+  }
+  return user;
 }
 
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,

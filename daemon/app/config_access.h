@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/types/optional.h"
+#include "base/user_database.h"
 
 namespace smartkey {
 
@@ -22,7 +23,10 @@ struct ServiceUser {
 
   // This process's. For root, who looks at a configuration and never serves, it is the user
   // smartkeyd; root where there is none.
-  static ServiceUser Find();
+  static ServiceUser Find(const UserDatabase& users = UserDatabase());
+
+  // The user smartkeyd in the groups that the packaged unit puts it into; nullopt: there is none.
+  static absl::optional<ServiceUser> FindPackaged(const UserDatabase& users);
 };
 
 // Why a file or directory of these permissions and this access list (base/access_list.h) is not to

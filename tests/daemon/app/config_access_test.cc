@@ -88,6 +88,40 @@ TEST(ConfigAccess, AnotherOwnsTheFilesDirectory_IsRefusedStickyOrNot) {
   EXPECT_THAT(WhyFolderNotTrusted(folder, kService), HasSubstr("who could change it"));
 }
 
+// The user smartkeyd is in its own group only, as the packages make it; tss and smartkey-admin are
+// there.
+UserDatabase PackagedUsers() {
+  UserDatabase users;
+  users.find_user = [](const std::string& name) -> absl::optional<uid_t> {
+    return name == "smartkeyd" ? absl::optional<uid_t>(60001) : absl::nullopt;
+  };
+  users.entry_of = [](uid_t uid) {
+    return uid == 60001 ? UserEntry{"smartkeyd", "/usr/sbin/nologin", 60002} : UserEntry();
+  };
+  users.groups_of = [](const UserEntry& user) { return std::vector<gid_t>{user.gid}; };
+  users.find_group = [](const std::string& name) -> absl::optional<gid_t> {
+    if (name == "tss") return 60005;
+    if (name == "smartkey-admin") return 60006;
+    return absl::nullopt;
+  };
+  return users;
+}
+
+TEST(ConfigAccess, GroupsThatTheUnitGives_AreTheServices) {
+  const absl::optional<ServiceUser> user = ServiceUser::FindPackaged(PackagedUsers());
+  ASSERT_TRUE(user.has_value());
+  EXPECT_EQ(user->uid, 60001u);
+  EXPECT_EQ(user->gid, 60002u);
+  EXPECT_THAT(user->groups, testing::ElementsAre(60002, 60005, 60006));
+  EXPECT_EQ(ServiceUser::Find(PackagedUsers()).uid, geteuid() == 0 ? 60001u : geteuid());
+}
+
+TEST(ConfigAccess, NoSuchUser_IsNobody) {
+  UserDatabase users = PackagedUsers();
+  users.find_user = [](const std::string&) -> absl::optional<uid_t> { return absl::nullopt; };
+  EXPECT_FALSE(ServiceUser::FindPackaged(users).has_value());
+}
+
 TEST(ConfigAccess, ForTheServiceToo_IsReadable) {
   const ConfigDirectory dir;
   dir.WriteMain("");
