@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/config_access.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
 #include "absl/strings/match.h"
@@ -68,6 +70,33 @@ bool IsPackagedFolder(const std::string& folder) {
   return whole == kPackagedFolder || absl::StartsWith(whole, absl::StrCat(kPackagedFolder, "/"));
 }
 
+// The first directory on the way to a file that `is_closed`; empty: none.
+template <class IsClosed>
+std::string FirstAbove(const std::string& path, IsClosed is_closed) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  std::filesystem::path above;
+  for (const std::filesystem::path& part : whole.parent_path()) {
+    above /= part;
+    if (is_closed(above.string())) return above.string();
+  }
+  return "";
+}
+
+// The command that lets the service read a file, and root alone write it.
+std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid) {
+  return absl::StrCat("chown root:", GroupNameOf(gid), " ", path, "; chmod ",
+                      is_directory ? "750 " : "640 ", path);
+}
+
+std::string MayNotLookInto(const std::string& folder, const std::string& name, gid_t gid) {
+  return absl::StrCat(
+      "cannot be read by ", name, ", which may not look into ", folder, ": ",
+      IsPackagedFolder(folder)
+          ? absl::StrCat("'", ReadableCommand(folder, true, gid), "'")
+          : absl::StrCat("put it where smartkeyd may look, as into ", kPackagedFolder));
+}
+
 }  // namespace
 
 ServiceUser ServiceUser::Find(const UserDatabase& users) {
@@ -109,28 +138,28 @@ std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& us
 
 std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
   if (user.uid == 0 || user.uid == geteuid()) return "";
-  std::error_code error;
-  const std::filesystem::path whole = std::filesystem::absolute(path, error);
-  if (error) return "";
-  const std::string name = UserNameOf(user.uid);
   struct stat info {};
-  std::filesystem::path above;
-  for (const std::filesystem::path& part : whole.parent_path()) {
-    above /= part;
-    if (!Lacks(above.string(), 1, user, info)) continue;
-    return absl::StrCat("cannot be read by ", name, ", which may not look into ", above.string(),
-                        ": '", ReadableCommand(above.string(), true, user.gid), "'");
-  }
+  const std::string closed =
+      FirstAbove(path, [&](const std::string& above) { return Lacks(above, 1, user, info); });
+  if (!closed.empty()) return MayNotLookInto(closed, UserNameOf(user.uid), user.gid);
   if (stat(path.c_str(), &info) != 0) return "";
   const bool is_directory = S_ISDIR(info.st_mode);
   if (!Lacks(path, is_directory ? 5 : 4, user, info)) return "";
-  return absl::StrCat("cannot be read by ", name, ": '",
+  return absl::StrCat("cannot be read by ", UserNameOf(user.uid), ": '",
                       ReadableCommand(path, is_directory, user.gid), "'");
 }
 
-std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid) {
-  return absl::StrCat("chown root:", GroupNameOf(gid), " ", path, "; chmod ",
-                      is_directory ? "750 " : "640 ", path);
+std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
+                         const ServiceUser& user) {
+  const std::string why = absl::StrCat("cannot be read: ", strerror(error));
+  if (error == ENOENT) {
+    return absl::StrCat(why, ": write it, or name another one with --config");
+  }
+  if (error != EACCES) return why;
+  const std::string closed =
+      FirstAbove(path, [](const std::string& above) { return access(above.c_str(), X_OK) != 0; });
+  if (!closed.empty()) return MayNotLookInto(closed, UserNameOf(geteuid()), user.gid);
+  return absl::StrCat(why, ": '", ReadableCommand(path, is_directory, user.gid), "'");
 }
 
 }  // namespace smartkey

@@ -43,10 +43,13 @@ std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& us
 
 // Why another user than this process's could not read the file, or list the directory, as owner,
 // groups and modes have it, with the command that mends it; empty: it can, or it cannot be told (an
-// access list, no such file). Looks at the directories above, too.
+// access list, no such file). Looks at the directories above, too; of those it gives a command only
+// for the packages' own.
 std::string WhyNotReadable(const std::string& path, const ServiceUser& user);
 
-// The command that lets the service read a file, and root alone write it.
-std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid);
+// Why this process could not open a file, or list a directory: `error` is what errno said. Where a
+// directory above is closed to it, that is named, since nothing done to the file would help.
+std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
+                         const ServiceUser& user);
 
 }  // namespace smartkey

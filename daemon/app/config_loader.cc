@@ -2,7 +2,6 @@
 // Which files are read, in which order, and what a problem in one of them means for the others.
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,17 +34,6 @@ std::string WhyNotUsed(const std::string& path, const struct stat& info,
                        const absl::optional<std::string>& list, const ServiceUser& user) {
   const std::string not_trusted = WhyNotTrusted(path, info, list, user);
   return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
-}
-
-std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
-                         const ServiceUser& user) {
-  std::string why = absl::StrCat("cannot be read: ", strerror(error));
-  if (error == EACCES) {
-    absl::StrAppend(&why, ": '", ReadableCommand(path, is_directory, user.gid), "'");
-  } else if (error == ENOENT) {
-    absl::StrAppend(&why, ": write it, or name another one with --config");
-  }
-  return why;
 }
 
 // All of a file that is open, or one byte more than it may have. nullopt: it cannot be read, errno

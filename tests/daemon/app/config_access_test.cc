@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <iostream>
+
 #include "base/account_names.h"
 #include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"
@@ -12,11 +14,18 @@
 namespace smartkey {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 // Somebody whom no test is run as, with a second group.
 const ServiceUser kService{60001, 60002, {60002, 60003}};
+
+// For a process of its own; another user stays who he is.
+void BeNobody() {
+  if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(2);
+}
 
 std::string Trust(uid_t owner, gid_t group, mode_t mode,
                   const absl::optional<std::string>& list = "") {
@@ -150,6 +159,23 @@ TEST(ConfigAccess, ClosedToTheService_IsSaidWithTheCommandThatOpensIt) {
   EXPECT_THAT(WhyNotReadable(folder, member), IsEmpty());
   ASSERT_EQ(chmod(folder.c_str(), 0710), 0);
   EXPECT_THAT(WhyNotReadable(folder, member), HasSubstr("chmod 750")) << "it is to be listed";
+}
+
+// As another user: nothing is closed to root.
+TEST(ConfigAccess, FolderClosedToTheStart_IsNamedInsteadOfTheFile) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  ASSERT_EQ(chmod(folder.c_str(), 0), 0);
+  EXPECT_EXIT(
+      {
+        BeNobody();
+        std::cerr << LoadConfig(dir.main_file()).status().message();
+        _exit(0);
+      },
+      testing::ExitedWithCode(0),
+      AllOf(HasSubstr("may not look into " + folder + ": "), Not(HasSubstr("chmod 640"))));
+  ASSERT_EQ(chmod(folder.c_str(), 0700), 0);
 }
 
 TEST(ConfigAccess, ProcesssOwnUser_IsLeftToTheKernel) {
