@@ -89,12 +89,14 @@ std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gi
                       is_directory ? "750 " : "640 ", path);
 }
 
-std::string MayNotLookInto(const std::string& folder, const std::string& name, gid_t gid) {
-  return absl::StrCat(
-      "cannot be read by ", name, ", which may not look into ", folder, ": ",
-      IsPackagedFolder(folder)
-          ? absl::StrCat("'", ReadableCommand(folder, true, gid), "'")
-          : absl::StrCat("put it where smartkeyd may look, as into ", kPackagedFolder));
+std::string MayNotLookInto(const std::string& folder, uid_t uid, const std::string& remedy) {
+  return absl::StrCat("cannot be read by ", UserNameOf(uid), ", which may not look into ", folder,
+                      ": ", remedy);
+}
+
+std::string LetLookInto(const std::string& folder, gid_t gid) {
+  if (IsPackagedFolder(folder)) return absl::StrCat("'", ReadableCommand(folder, true, gid), "'");
+  return absl::StrCat("put it where smartkeyd may look, as into ", kPackagedFolder);
 }
 
 }  // namespace
@@ -102,6 +104,14 @@ std::string MayNotLookInto(const std::string& folder, const std::string& name, g
 ServiceUser ServiceUser::Find(const UserDatabase& users) {
   const ServiceUser own{geteuid(), getegid(), {getegid()}};
   return own.uid == 0 ? FindPackaged(users).value_or(own) : own;
+}
+
+ServiceUser ServiceUser::FindToCheck(const std::string& main_file, const UserDatabase& users) {
+  const ServiceUser own = Find(users);
+  struct stat info {};
+  const bool is_own = stat(main_file.c_str(), &info) == 0 && info.st_uid == own.uid;
+  if (geteuid() == 0 || is_own) return own;
+  return FindPackaged(users).value_or(own);
 }
 
 absl::optional<ServiceUser> ServiceUser::FindPackaged(const UserDatabase& users) {
@@ -115,6 +125,12 @@ absl::optional<ServiceUser> ServiceUser::FindPackaged(const UserDatabase& users)
     if (gid.ok() && gid->has_value()) user.groups.push_back(**gid);
   }
   return user;
+}
+
+bool RunsAsService(const UserDatabase& users) {
+  if (geteuid() == 0) return true;
+  const auto entry = users.entry_of(geteuid());
+  return entry.ok() && entry->name == kPackagedUser;
 }
 
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
@@ -141,7 +157,7 @@ std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
   struct stat info {};
   const std::string closed =
       FirstAbove(path, [&](const std::string& above) { return Lacks(above, 1, user, info); });
-  if (!closed.empty()) return MayNotLookInto(closed, UserNameOf(user.uid), user.gid);
+  if (!closed.empty()) return MayNotLookInto(closed, user.uid, LetLookInto(closed, user.gid));
   if (stat(path.c_str(), &info) != 0) return "";
   const bool is_directory = S_ISDIR(info.st_mode);
   if (!Lacks(path, is_directory ? 5 : 4, user, info)) return "";
@@ -150,7 +166,7 @@ std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
 }
 
 std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
-                         const ServiceUser& user) {
+                         const ServiceUser& user, const UserDatabase& users) {
   const std::string why = absl::StrCat("cannot be read: ", strerror(error));
   if (error == ENOENT) {
     return absl::StrCat(why, ": write it, or name another one with --config");
@@ -158,8 +174,18 @@ std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
   if (error != EACCES) return why;
   const std::string closed =
       FirstAbove(path, [](const std::string& above) { return access(above.c_str(), X_OK) != 0; });
-  if (!closed.empty()) return MayNotLookInto(closed, UserNameOf(geteuid()), user.gid);
-  return absl::StrCat(why, ": '", ReadableCommand(path, is_directory, user.gid), "'");
+  // A command that opens it to anybody who asks could close it to the service.
+  const bool is_service = RunsAsService(users);
+  const std::string for_others =
+      "look at it as root, or let the user that smartkeyd runs as read it";
+  if (!closed.empty()) {
+    return MayNotLookInto(closed, geteuid(),
+                          is_service ? LetLookInto(closed, user.gid) : for_others);
+  }
+  return absl::StrCat(why, ": ",
+                      is_service
+                          ? absl::StrCat("'", ReadableCommand(path, is_directory, user.gid), "'")
+                          : for_others);
 }
 
 }  // namespace smartkey

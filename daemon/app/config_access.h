@@ -25,9 +25,17 @@ struct ServiceUser {
   // smartkeyd; root where there is none.
   static ServiceUser Find(const UserDatabase& users = UserDatabase());
 
+  // The one that a configuration is looked at for, which somebody else may do: his own where the
+  // main file is his, otherwise the user smartkeyd, and again this process's where there is none.
+  static ServiceUser FindToCheck(const std::string& main_file, const UserDatabase& users);
+
   // The user smartkeyd in the groups that the packaged unit puts it into; nullopt: there is none.
   static absl::optional<ServiceUser> FindPackaged(const UserDatabase& users);
 };
+
+// Whether this process is root's, or of the user smartkeyd. What anybody else may not read says
+// nothing of the service.
+bool RunsAsService(const UserDatabase& users);
 
 // Why a file or directory of these permissions and this access list (base/access_list.h) is not to
 // be trusted, with the command that mends it; empty: it may be. Only root, the service's own user
@@ -48,8 +56,9 @@ std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& us
 std::string WhyNotReadable(const std::string& path, const ServiceUser& user);
 
 // Why this process could not open a file, or list a directory: `error` is what errno said. Where a
-// directory above is closed to it, that is named, since nothing done to the file would help.
+// directory above is closed to it, that is named, since nothing done to the file would help. No
+// command unless RunsAsService().
 std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
-                         const ServiceUser& user);
+                         const ServiceUser& user, const UserDatabase& users);
 
 }  // namespace smartkey

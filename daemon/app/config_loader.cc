@@ -29,11 +29,17 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 
+// For whom it is read.
+struct Reading {
+  const UserDatabase& users;
+  ServiceUser user;
+};
+
 // What is wrong with a file or directory before anything in it is read; empty: nothing.
 std::string WhyNotUsed(const std::string& path, const struct stat& info,
-                       const absl::optional<std::string>& list, const ServiceUser& user) {
-  const std::string not_trusted = WhyNotTrusted(path, info, list, user);
-  return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
+                       const absl::optional<std::string>& list, const Reading& reading) {
+  const std::string not_trusted = WhyNotTrusted(path, info, list, reading.user);
+  return not_trusted.empty() ? WhyNotReadable(path, reading.user) : not_trusted;
 }
 
 // All of a file that is open, or one byte more than it may have. nullopt: it cannot be read, errno
@@ -54,25 +60,26 @@ absl::optional<std::string> ReadText(int fd) {
 
 // Notes a problem and returns nothing if the file cannot be read or is not TOML. It is opened once:
 // what is looked at is what is read, whatever the path leads to meanwhile.
-absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser& user,
+absl::optional<toml::table> ParseFile(const std::string& file, const Reading& reading,
                                       ConfigProblems& problems) {
   const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   struct stat info {};
   if (!fd || fstat(fd.get(), &info) != 0) {
-    problems.Add(0, WhyNotOpened(file, errno, false, user));
+    problems.Add(0, WhyNotOpened(file, errno, false, reading.user, reading.users));
     return absl::nullopt;
   }
   if (S_ISDIR(info.st_mode)) {
     problems.Add(0, "cannot be read: it is a directory");
     return absl::nullopt;
   }
-  if (const std::string why = WhyNotUsed(file, info, AccessListOf(fd.get()), user); !why.empty()) {
+  if (const std::string why = WhyNotUsed(file, info, AccessListOf(fd.get()), reading);
+      !why.empty()) {
     problems.Add(0, why);
     return absl::nullopt;
   }
   const absl::optional<std::string> text = ReadText(fd.get());
   if (!text.has_value()) {
-    problems.Add(0, WhyNotOpened(file, errno, false, user));
+    problems.Add(0, WhyNotOpened(file, errno, false, reading.user, reading.users));
     return absl::nullopt;
   }
   if (text->size() > kMaxFileBytes) {
@@ -89,12 +96,12 @@ absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser
 }
 
 // The *.toml files of a directory by name; none if there is no such directory.
-std::vector<std::string> ListDropIns(const std::string& directory, const ServiceUser& user,
+std::vector<std::string> ListDropIns(const std::string& directory, const Reading& reading,
                                      std::vector<ConfigProblem>& problems) {
   std::vector<std::string> files;
   struct stat info {};
   if (stat(directory.c_str(), &info) == 0) {  // if not, listing it says why
-    const std::string why = WhyNotUsed(directory, info, AccessListOf(directory), user);
+    const std::string why = WhyNotUsed(directory, info, AccessListOf(directory), reading);
     if (!why.empty()) {
       problems.push_back({directory, 0, why});
       return files;
@@ -110,17 +117,17 @@ std::vector<std::string> ListDropIns(const std::string& directory, const Service
     }
   }
   if (error && error != std::errc::no_such_file_or_directory) {
-    problems.push_back({directory, 0, WhyNotOpened(directory, error.value(), true, user)});
+    problems.push_back(
+        {directory, 0, WhyNotOpened(directory, error.value(), true, reading.user, reading.users)});
   }
   std::sort(files.begin(), files.end());
   return files;
 }
 
-void CheckFolderOf(const std::string& main_file, const ServiceUser& user,
-                   ConfigProblems& problems) {
+void CheckFolderOf(const std::string& main_file, const Reading& reading, ConfigProblems& problems) {
   std::error_code error;
   const std::string folder = std::filesystem::absolute(main_file, error).parent_path().string();
-  if (const std::string why = WhyFolderNotTrusted(folder, user); !why.empty()) {
+  if (const std::string why = WhyFolderNotTrusted(folder, reading.user); !why.empty()) {
     problems.Add(0, why);
   }
 }
@@ -166,10 +173,10 @@ class CatalogBuilder {
   Catalog catalog_;
 };
 
-void ReadDropInFile(const std::string& file, const ServiceUser& user, CatalogBuilder& builder,
+void ReadDropInFile(const std::string& file, const Reading& reading, CatalogBuilder& builder,
                     std::vector<ConfigProblem>& problems) {
   ConfigProblems own(file);
-  if (const absl::optional<toml::table> root = ParseFile(file, user, own)) {
+  if (const absl::optional<toml::table> root = ParseFile(file, reading, own)) {
     ConfigBlocks blocks = ReadDropIn(*root, own);
     builder.CheckNew(blocks, own);
     // All or nothing: half of an app's file would be harder to understand than none.
@@ -180,13 +187,15 @@ void ReadDropInFile(const std::string& file, const ServiceUser& user, CatalogBui
 
 }  // namespace
 
-ConfigReport ReadConfig(const std::string& main_file) {
+ConfigReport ReadConfig(const std::string& main_file, ConfigUse use, const UserDatabase& users) {
   ConfigReport report;
-  const ServiceUser user = ServiceUser::Find();
+  const Reading reading{users, use == ConfigUse::kServe
+                                   ? ServiceUser::Find(users)
+                                   : ServiceUser::FindToCheck(main_file, users)};
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
-  CheckFolderOf(main_file, user, errors);
-  if (const absl::optional<toml::table> root = ParseFile(main_file, user, errors)) {
+  CheckFolderOf(main_file, reading, errors);
+  if (const absl::optional<toml::table> root = ParseFile(main_file, reading, errors)) {
     ConfigBlocks blocks = ReadMainFile(*root, report.config, errors);
     builder.Add(std::move(blocks.policies));
     builder.Add(std::move(blocks), main_file);
@@ -194,8 +203,8 @@ ConfigReport ReadConfig(const std::string& main_file) {
   report.errors = errors.ByLine();
   for (const std::string& directory :
        {absl::StrCat(main_file, ".d"), report.config.daemon.apps_dir}) {
-    for (const std::string& file : ListDropIns(directory, user, report.config.problems)) {
-      ReadDropInFile(file, user, builder, report.config.problems);
+    for (const std::string& file : ListDropIns(directory, reading, report.config.problems)) {
+      ReadDropInFile(file, reading, builder, report.config.problems);
     }
   }
   report.config.catalog = builder.Take();

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <iostream>
 
 #include "base/account_names.h"
 #include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"
+#include "tests/daemon/app/packaged_users.h"
 
 namespace smartkey {
 namespace {
@@ -97,25 +99,6 @@ TEST(ConfigAccess, AnotherOwnsTheFilesDirectory_IsRefusedStickyOrNot) {
   EXPECT_THAT(WhyFolderNotTrusted(folder, kService), HasSubstr("who could change it"));
 }
 
-// The user smartkeyd is in its own group only, as the packages make it; tss and smartkey-admin are
-// there.
-UserDatabase PackagedUsers() {
-  UserDatabase users;
-  users.find_user = [](const std::string& name) -> absl::optional<uid_t> {
-    return name == "smartkeyd" ? absl::optional<uid_t>(60001) : absl::nullopt;
-  };
-  users.entry_of = [](uid_t uid) {
-    return uid == 60001 ? UserEntry{"smartkeyd", "/usr/sbin/nologin", 60002} : UserEntry();
-  };
-  users.groups_of = [](const UserEntry& user) { return std::vector<gid_t>{user.gid}; };
-  users.find_group = [](const std::string& name) -> absl::optional<gid_t> {
-    if (name == "tss") return 60005;
-    if (name == "smartkey-admin") return 60006;
-    return absl::nullopt;
-  };
-  return users;
-}
-
 TEST(ConfigAccess, GroupsThatTheUnitGives_AreTheServices) {
   const absl::optional<ServiceUser> user = ServiceUser::FindPackaged(PackagedUsers());
   ASSERT_TRUE(user.has_value());
@@ -176,6 +159,58 @@ TEST(ConfigAccess, FolderClosedToTheStart_IsNamedInsteadOfTheFile) {
       testing::ExitedWithCode(0),
       AllOf(HasSubstr("may not look into " + folder + ": "), Not(HasSubstr("chmod 640"))));
   ASSERT_EQ(chmod(folder.c_str(), 0700), 0);
+}
+
+// As another user, too. Alice would tell root the command, and take the file from the service.
+TEST(ConfigAccess, PersonMayNotReadADropIn_IsToldToLookAsRootAndNotThatItIsIgnored) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.drop_in("x.toml"), "");
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  for (const std::string& open : {folder, dir.main_file() + ".d", folder + "/apps.d"}) {
+    ASSERT_EQ(chmod(open.c_str(), 0755), 0);
+  }
+  ASSERT_EQ(chmod(dir.main_file().c_str(), 0644), 0);
+  ASSERT_EQ(chmod(dir.drop_in("x.toml").c_str(), 0), 0);
+  const std::string told =
+      dir.drop_in("x.toml") +
+      ": cannot be read: Permission denied: look at it as root, or let the user that smartkeyd "
+      "runs as read it\n";
+  const auto only_that = AllOf(HasSubstr(told), Not(HasSubstr("chown")), Not(HasSubstr("ignored")));
+  EXPECT_EXIT(
+      {
+        BeNobody();
+        _exit(CheckConfig(dir.main_file(), std::cerr, PackagedUsers()) == 1 ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), only_that);
+  EXPECT_EXIT(
+      {
+        BeNobody();
+        for (const ConfigProblem& problem : ReadConfig(dir.main_file()).config.problems) {
+          std::cerr << problem.ToString() << "\n";
+        }
+        _exit(0);
+      },
+      testing::ExitedWithCode(0), only_that);
+}
+
+TEST(ConfigAccess, ServiceMayNotReadAFile_IsToldTheCommand) {
+  UserDatabase users = PackagedUsers();
+  users.entry_of = [](uid_t) { return UserEntry{"smartkeyd", "", 60002}; };
+  EXPECT_EQ(WhyNotOpened("/etc/hosts", EACCES, false, kService, users),
+            "cannot be read: Permission denied: 'chown root:60002 /etc/hosts; chmod 640 "
+            "/etc/hosts'");
+}
+
+TEST(ConfigAccess, SomebodyLooksAtTheServicesConfiguration_ItIsReadAsForTheService) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  const uid_t service = 60001;
+  const UserDatabase users = PackagedUsers();
+  EXPECT_EQ(ServiceUser::FindToCheck("/etc/passwd", users).uid, service);
+  EXPECT_EQ(ServiceUser::FindToCheck(dir.main_file(), users).uid,
+            geteuid() == 0 ? service : geteuid())
+      << "whose file it is runs a smartkeyd of his own";
 }
 
 TEST(ConfigAccess, ProcesssOwnUser_IsLeftToTheKernel) {
