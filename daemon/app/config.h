@@ -92,7 +92,9 @@ struct ConfigReport {
 // What a configuration is read for.
 enum class ConfigUse {
   kServe,  // by this process
-  kCheck,  // by the service, as root or anybody else looks at it
+  // By the service, as root or anybody else looks at it. All that is wrong is found, also in files
+  // that others could write, or that the service could not read.
+  kCheck,
 };
 
 // Reads `main_file`, then `<main_file>.d/*.toml`, then `<apps_dir>/*.toml`, each directory in the

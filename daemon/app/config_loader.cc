@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -29,17 +30,24 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 
-// For whom it is read.
+// What one reading is for, and what it has said.
 struct Reading {
+  ConfigUse use;
   const UserDatabase& users;
   ServiceUser user;
+  std::set<std::string> told;
+
+  // What may not be used is not: only a check looks into it all the same, for all that is wrong.
+  bool GoesOn() const { return use == ConfigUse::kCheck; }
 };
 
-// What is wrong with a file or directory before anything in it is read; empty: nothing.
+// What is wrong with a file or directory before anything in it is read; empty: nothing, or what a
+// check has said before: a directory above may be closed to all of them.
 std::string WhyNotUsed(const std::string& path, const struct stat& info,
-                       const absl::optional<std::string>& list, const Reading& reading) {
-  const std::string not_trusted = WhyNotTrusted(path, info, list, reading.user);
-  return not_trusted.empty() ? WhyNotReadable(path, reading.user) : not_trusted;
+                       const absl::optional<std::string>& list, Reading& reading) {
+  std::string why = WhyNotTrusted(path, info, list, reading.user);
+  if (why.empty()) why = WhyNotReadable(path, reading.user);
+  return reading.told.insert(why).second || !reading.GoesOn() ? why : "";
 }
 
 // All of a file that is open, or one byte more than it may have. nullopt: it cannot be read, errno
@@ -60,7 +68,7 @@ absl::optional<std::string> ReadText(int fd) {
 
 // Notes a problem and returns nothing if the file cannot be read or is not TOML. It is opened once:
 // what is looked at is what is read, whatever the path leads to meanwhile.
-absl::optional<toml::table> ParseFile(const std::string& file, const Reading& reading,
+absl::optional<toml::table> ParseFile(const std::string& file, Reading& reading,
                                       ConfigProblems& problems) {
   const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   struct stat info {};
@@ -75,7 +83,7 @@ absl::optional<toml::table> ParseFile(const std::string& file, const Reading& re
   if (const std::string why = WhyNotUsed(file, info, AccessListOf(fd.get()), reading);
       !why.empty()) {
     problems.Add(0, why);
-    return absl::nullopt;
+    if (!reading.GoesOn()) return absl::nullopt;
   }
   const absl::optional<std::string> text = ReadText(fd.get());
   if (!text.has_value()) {
@@ -96,7 +104,7 @@ absl::optional<toml::table> ParseFile(const std::string& file, const Reading& re
 }
 
 // The *.toml files of a directory by name; none if there is no such directory.
-std::vector<std::string> ListDropIns(const std::string& directory, const Reading& reading,
+std::vector<std::string> ListDropIns(const std::string& directory, Reading& reading,
                                      std::vector<ConfigProblem>& problems) {
   std::vector<std::string> files;
   struct stat info {};
@@ -104,7 +112,7 @@ std::vector<std::string> ListDropIns(const std::string& directory, const Reading
     const std::string why = WhyNotUsed(directory, info, AccessListOf(directory), reading);
     if (!why.empty()) {
       problems.push_back({directory, 0, why});
-      return files;
+      if (!reading.GoesOn()) return files;
     }
   }
   std::error_code error;
@@ -173,7 +181,7 @@ class CatalogBuilder {
   Catalog catalog_;
 };
 
-void ReadDropInFile(const std::string& file, const Reading& reading, CatalogBuilder& builder,
+void ReadDropInFile(const std::string& file, Reading& reading, CatalogBuilder& builder,
                     std::vector<ConfigProblem>& problems) {
   ConfigProblems own(file);
   if (const absl::optional<toml::table> root = ParseFile(file, reading, own)) {
@@ -189,9 +197,11 @@ void ReadDropInFile(const std::string& file, const Reading& reading, CatalogBuil
 
 ConfigReport ReadConfig(const std::string& main_file, ConfigUse use, const UserDatabase& users) {
   ConfigReport report;
-  const Reading reading{users, use == ConfigUse::kServe
-                                   ? ServiceUser::Find(users)
-                                   : ServiceUser::FindToCheck(main_file, users)};
+  Reading reading{use,
+                  users,
+                  use == ConfigUse::kServe ? ServiceUser::Find(users)
+                                           : ServiceUser::FindToCheck(main_file, users),
+                  {}};
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
   CheckFolderOf(main_file, reading, errors);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <iostream>
+#include <sstream>
 
 #include "base/account_names.h"
 #include "tests/base/access_list_octets.h"
@@ -211,6 +212,35 @@ TEST(ConfigAccess, SomebodyLooksAtTheServicesConfiguration_ItIsReadAsForTheServi
   EXPECT_EQ(ServiceUser::FindToCheck(dir.main_file(), users).uid,
             geteuid() == 0 ? service : geteuid())
       << "whose file it is runs a smartkeyd of his own";
+}
+
+// Only root looks for the service; somebody else's own draft is his own smartkeyd's.
+TEST(ConfigAccess, DraftInAClosedDirectory_IsLookedIntoAndTheDirectoryLeftAlone) {
+  const ConfigDirectory dir;  // 0700, as /root
+  dir.WriteMain("sokcet = 1\n");
+  dir.WriteRaw(dir.drop_in("x.toml"), "[[sever]]\n");
+  const std::string folder = dir.main_file().substr(0, dir.main_file().rfind('/'));
+  std::ostringstream out;
+  EXPECT_EQ(CheckConfig(dir.main_file(), out, PackagedUsers()), 1);
+  EXPECT_THAT(out.str(), HasSubstr("smartkeyd.toml:3: unknown key \"sokcet\""));
+  EXPECT_THAT(out.str(), HasSubstr("x.toml:1: unknown key \"sever\""));
+  EXPECT_THAT(out.str(), Not(HasSubstr("chown")));
+  const std::string closed =
+      "may not look into " + folder + ": put it where smartkeyd may look, as into /etc/smartkeyd\n";
+  const size_t first = out.str().find(closed);
+  EXPECT_EQ(first != std::string::npos, geteuid() == 0) << out.str();
+  EXPECT_EQ(out.str().find(closed, first + 1), std::string::npos) << "said once";
+}
+
+TEST(ConfigAccess, FileOthersCouldWrite_IsLookedIntoByACheckOnly) {
+  const ConfigDirectory dir;
+  dir.WriteMain("sokcet = 1\n");
+  ASSERT_EQ(chmod(dir.main_file().c_str(), 0646), 0);
+  EXPECT_EQ(ReadConfig(dir.main_file()).errors.size(), 1u);
+  const std::vector<ConfigProblem> all = ReadConfig(dir.main_file(), ConfigUse::kCheck).errors;
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_THAT(all[0].message, HasSubstr("chmod o-w"));
+  EXPECT_THAT(all[1].message, HasSubstr("sokcet"));
 }
 
 TEST(ConfigAccess, ProcesssOwnUser_IsLeftToTheKernel) {
