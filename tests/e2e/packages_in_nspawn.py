@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages in a fresh Debian 12 with systemd as the first process: installed, upgraded from 0.1.0 and to a later
-version, downgraded, removed and purged. The story is in packaged.py. By scripts/test --deep, as root: it needs
-debootstrap, the network and systemd-nspawn.
+"""The packages: what lintian says; and their life in a fresh Debian 12 with systemd as the first process: installed, upgraded from 0.1.0 and to a later version, downgraded,
+removed and purged, as packaged.py tells. By scripts/test --deep, as root: it needs lintian, debootstrap, the network
+and systemd-nspawn.
 
-    /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py
+    /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py [Packages.test_NAME]
 
 SMARTKEY_PACKAGES, SMARTKEY_OLD: directories with packages, and with what 0.1.0 installs, that are there already.
 SMARTKEY_DEBIAN_ROOT: a tree that debootstrap has made, to be copied."""
@@ -20,7 +20,7 @@ from stack import ROOT
 
 OLD_COMMIT, OLD = "f700e25", "0.1.0"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
-# Beside what the packages depend on: the sandbox EHR, a TPM, a system.
+# Beside what the packages depend on, for their life: the sandbox EHR, a TPM, a system.
 NEEDED = ("systemd-sysv", "dbus", "python3", "python3-authlib", "python3-flask", "swtpm", "libtss2-tcti-swtpm0")
 
 UNIT = """
@@ -122,33 +122,54 @@ def libraries_of(programs):
     return sorted({line.split(":")[0] for line in found.splitlines()})
 
 
+def name_of(package):
+    return os.path.basename(package).partition("_")[0]
+
+
+def apt_get(root, *args):
+    done = subprocess.run(["chroot", root, "apt-get", "-q", *args], check=False, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    if done.returncode != 0:
+        raise AssertionError(f"apt-get {' '.join(args)}: {done.stdout}")
+
+
 class Packages(unittest.TestCase):
-    def make_root(self, root, needed):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="smartkey-packages-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
+        cls.built = [p for p in build(cls.directory) if "-dbgsym_" not in p]
+        # What debootstrap leaves: the least that is a Debian.
+        cls.least = f"{cls.directory}/least"
         ready = os.environ.get("SMARTKEY_DEBIAN_ROOT")
         if ready:
-            run("cp", "-a", ready, root)
+            run("cp", "-a", ready, cls.least)
         else:
-            run("debootstrap", "--variant=minbase", SUITE, root, MIRROR)
-        inside = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *needed]):
-            run("chroot", root, "apt-get", "-q", *command, env=inside, stdout=subprocess.DEVNULL)
+            run("debootstrap", "--variant=minbase", SUITE, cls.least, MIRROR)
+        shutil.copy("/etc/resolv.conf", f"{cls.least}/etc/resolv.conf")
+        apt_get(cls.least, "update")
+
+    def test_LintianFindsNoError(self):
+        self.assertEqual(len(self.built), 5, self.built)
+        checked = subprocess.run(["lintian", "--allow-root", "--fail-on", "error", *self.built], check=False, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        print(checked.stdout or "lintian has nothing to say")
+        self.assertEqual(checked.returncode, 0, checked.stdout)
 
     def test_InAFreshDebian_TheyLiveTheirLife(self):
-        directory = tempfile.mkdtemp(prefix="smartkey-packages-")
-        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        root = f"{directory}/root"
-        built = [p for p in build(directory) if "-dbgsym_" not in p]
-        self.assertEqual(len(built), 5, built)
-        packages = [p for p in built if os.path.basename(p).startswith(("smartkeyd_", "smartkeyctl_"))]
-        installed = build_old(directory)
+        root = f"{self.directory}/root"
+        packages = [p for p in self.built if name_of(p) in ("smartkeyd", "smartkeyctl")]
+        installed = build_old(self.directory)
         old_programs = [f"{installed}/usr/sbin/smartkeyd", f"{installed}/usr/bin/smartkeyctl"]
-        self.make_root(root, [*NEEDED, *dependencies(built), *libraries_of(old_programs)])
+        run("cp", "-a", self.least, root)
+        apt_get(root, "install", "-y", "--no-install-recommends", *NEEDED, *dependencies(self.built),
+                *libraries_of(old_programs))
         version = subprocess.run(["dpkg-deb", "-f", packages[0], "Version"], check=True, text=True,
                                  stdout=subprocess.PIPE).stdout.strip()
         for folder in ("old", "new", "next", "beside"):
             os.makedirs(f"{root}/packages/{folder}")
-        for package in set(built) - set(packages):
+        for package in set(self.built) - set(packages):
             shutil.copy(package, f"{root}/packages/beside")
         for package in packages:
             name = os.path.basename(package)
