@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages: what lintian says; and their life in a fresh Debian 12 with systemd as the first process: installed, upgraded from 0.1.0 and to a later version, downgraded,
-removed and purged, as packaged.py tells. By scripts/test --deep, as root: it needs lintian, debootstrap, the network
-and systemd-nspawn.
+"""The packages: what lintian says; each alone in a Debian 12 that has nothing yet, with what it depends on; and their
+life in one with systemd as the first process: installed, upgraded from 0.1.0 and to a later version, downgraded,
+removed and purged, as packaged.py tells. By scripts/test --deep, as root: it needs lintian, debootstrap, the network,
+overlayfs and systemd-nspawn.
 
     /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py [Packages.test_NAME]
 
@@ -22,6 +23,21 @@ OLD_COMMIT, OLD = "f700e25", "0.1.0"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 # Beside what the packages depend on, for their life: the sandbox EHR, a TPM, a system.
 NEEDED = ("systemd-sysv", "dbus", "python3", "python3-authlib", "python3-flask", "swtpm", "libtss2-tcti-swtpm0")
+
+# What shows that a package has all it needs where nothing else is, beside libraries that are found.
+STARTS = {
+    "smartkeyd": "smartkeyd --version && smartkeyd --check-config && ldconfig -p | grep libtss2-tcti-device.so.0",
+    "smartkeyctl": "smartkeyctl --version && smartkey-notify --help",
+    "libsmartkey1": "ldconfig -p | grep libsmartkey.so.1",
+    "libsmartkey-dev": "cat /usr/include/smartkey.h /usr/lib/*/pkgconfig/smartkey.pc && "
+                       "readlink -e /usr/lib/*/libsmartkey.so",
+    "smartkey-sandbox": "useradd alice && runuser -u alice -- smartkey-sandbox run -- "
+                        "sh -c 'smartkeyctl token \"$SMARTKEY_SANDBOX_REGISTRATION\"'",
+}
+# What one of its programs and libraries wants and does not find.
+LIBRARIES = """dpkg -L {package} | grep -E '/s?bin/|[.]so' | while read -r file; do
+  ldd "$file" 2>&1 | grep 'not found' | sed "s|^|$file:|"
+done"""
 
 UNIT = """
 [Unit]
@@ -151,11 +167,61 @@ class Packages(unittest.TestCase):
         apt_get(cls.least, "update")
 
     def test_LintianFindsNoError(self):
-        self.assertEqual(len(self.built), 5, self.built)
+        self.assertEqual({name_of(package) for package in self.built}, set(STARTS))
         checked = subprocess.run(["lintian", "--allow-root", "--fail-on", "error", *self.built], check=False, text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         print(checked.stdout or "lintian has nothing to say")
         self.assertEqual(checked.returncode, 0, checked.stdout)
+
+    def test_InTheInstalledDocumentation_EachLinkLeadsSomewhere(self):
+        for package in self.built:
+            tree = f"{self.directory}/{name_of(package)}"
+            run("dpkg-deb", "-x", package, tree)
+            for document in glob.glob(f"{tree}/usr/share/doc/**/*.md", recursive=True):
+                with open(document, encoding="utf-8") as file:
+                    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", file.read())
+                for link in links:
+                    if "://" not in link and not link.startswith("mailto:"):
+                        self.assertTrue(os.path.exists(f"{os.path.dirname(document)}/{link}"), f"{document}: {link}")
+
+    def test_WithWhatItDependsOnAndNothingElse_EachStarts(self):
+        for package, command in STARTS.items():
+            with self.subTest(package=package), tempfile.TemporaryDirectory(dir=self.directory) as place:
+                root, upper, work, archive = (f"{place}/{name}" for name in ("root", "upper", "work", "upper/archive"))
+                for path in (root, work, archive):
+                    os.makedirs(path)
+                for file in self.built:
+                    shutil.copy(file, archive)
+                # apt is to find what they depend on among each other as well.
+                with open(f"{archive}/Packages", "wb") as index:
+                    run("dpkg-scanpackages", ".", cwd=archive, stdout=index, stderr=subprocess.DEVNULL)
+                os.makedirs(f"{upper}/etc/apt/sources.list.d")
+                with open(f"{upper}/etc/apt/sources.list.d/archive.list", "w", encoding="ascii") as file:
+                    file.write("deb [trusted=yes] file:/archive ./\n")
+                run("mount", "-t", "overlay", "overlay", root, "-o",
+                    f"lowerdir={self.least},upperdir={upper},workdir={work}")
+                try:
+                    self.install_and_start(root, package, command)
+                finally:
+                    run("umount", root)
+
+    def install_and_start(self, root, package, command):
+        apt_get(root, "update")
+        apt_get(root, "install", "-y", "--no-install-recommends", package)
+        self.assertEqual(self.said_in(root, LIBRARIES.format(package=package)), "")
+        self.assertNotEqual(self.said_in(root, command), "")
+        print(f"ok  {package} has what it needs")
+
+    def said_in(self, root, script):
+        """There is /proc and /dev, and no network but loopback."""
+        ran = subprocess.run(
+            ["systemd-nspawn", "--quiet", "-D", root, "--register=no", "--keep-unit", "--private-network",
+             "--system-call-filter=@memlock", "--console=pipe", f"--machine=smartkey-{os.getpid()}", "--",
+             "sh", "-c", f"exec 2>&1\n{script}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=120,
+            text=True)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran.stdout
 
     def test_InAFreshDebian_TheyLiveTheirLife(self):
         root = f"{self.directory}/root"
