@@ -155,6 +155,8 @@ def tokens_are_kept(stack):
 def token_in_a_process_of_its_own(stack):
     """A PKCS#11 token: the unit's sandbox lets the vendor's module live, die and be started again."""
     stack.start()
+    # Until the restart; the PIN, which is used by then, shall be in no log.
+    check(stack.ctl("root", "log-level", "debug").code == 0, "it logs all that it can")
     enrolled = stack.enroll()
     check(enrolled.code == 0, f"enrolled with a key in a token {enrolled if enrolled.code else ''}")
     first = stack.hardware.kill_module()
