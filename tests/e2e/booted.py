@@ -2,16 +2,21 @@
 """Runs inside a container whose first process is systemd (under_systemd.py): the units of the tree, with the directories
 and the user of a Stack. Each story below is told of a Stack of its own. Prints a line for each step; the last one is OK."""
 
+import contextlib
 import os
+import pty
+import re
 import subprocess
 import sys
 import time
 
-from hardware import Token
-from stack import ALICE, SERVER, SERVICE, Failed, Stack, wait_for
-from unit_process import directories_of, install, systemctl
+from hardware import PIN, Token
+from stack import ALICE, ROOT, SERVER, SERVICE, Failed, Stack, wait_for
+from unit_process import UNITS, directories_of, install, systemctl
 
 SOCKETS = ("smartkeyd.socket", "smartkeyd-admin.socket")
+CREDENTIAL = "/run/credentials/smartkeyd.service/pin"
+SEALED, PLAIN = "/etc/smartkeyd/pin.cred", "/etc/smartkeyd/pin"
 
 
 class BootedStack(Stack):
@@ -41,6 +46,49 @@ class BootedStack(Stack):
     def close(self):
         self.stop_daemon()
         super().close()
+
+
+def edit_service(*lines):
+    """`systemctl edit smartkeyd.service`, which wants a terminal and an editor."""
+    with open(f"{UNITS}/smartkeyd.service.d/override.conf", "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    systemctl("daemon-reload")
+
+
+def at_a_terminal(command, answer):
+    """What it says to an administrator who is asked once and answers."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv("/bin/sh", ["sh", "-c", command])
+    said = b""
+    with contextlib.suppress(OSError):  # nobody has the other end open any more
+        while chunk := os.read(terminal, 4096):
+            if b":" in chunk and b":" not in said:
+                os.write(terminal, f"{answer}\n".encode())
+            said += chunk
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    check(status == 0, f"{command}: {'' if status == 0 else said}")
+    return said.decode(errors="replace")
+
+
+class TokenWithSealedPin(Token):
+    """Its PIN is a credential, made with what systemd/README.md tells an administrator to type."""
+
+    def __init__(self, stack, directory):
+        super().__init__(stack, directory)
+        self.pin_file = CREDENTIAL
+
+    def write_pin(self, pin):
+        with open(f"{ROOT}/systemd/README.md", encoding="utf-8") as file:
+            recipe = file.read().partition("\n### A PIN\n")[2].split("```")[1]
+        command = recipe.strip().splitlines()[0]
+        drop_in = re.findall(r"# (\[Service\]|Load\S+)$", recipe, re.MULTILINE)
+        check(drop_in == ["[Service]", f"LoadCredentialEncrypted=pin:{SEALED}"], "systemd/README.md tells what to type")
+        os.makedirs(os.path.dirname(SEALED), exist_ok=True)
+        said = at_a_terminal(command, pin)
+        check(pin not in said, "the PIN is not shown while it is typed")
+        edit_service(*drop_in)
 
 
 def check(holds, what):
@@ -107,6 +155,8 @@ def tokens_are_kept(stack):
 def token_in_a_process_of_its_own(stack):
     """A PKCS#11 token: the unit's sandbox lets the vendor's module live, die and be started again."""
     stack.start()
+    # Until the restart; the PIN, which is used by then, shall be in no log.
+    check(stack.ctl("root", "log-level", "debug").code == 0, "it logs all that it can")
     enrolled = stack.enroll()
     check(enrolled.code == 0, f"enrolled with a key in a token {enrolled if enrolled.code else ''}")
     first = stack.hardware.kill_module()
@@ -120,9 +170,40 @@ def token_in_a_process_of_its_own(stack):
     check(not os.path.exists(f"/proc/{second}"), "which ends with the daemon")
     signed = stack.ctl(ALICE, "assertion", SERVER)
     check(signed.code == 0, f"signs after a restart {signed.err}")
+    pin_is_a_credential(stack)
 
 
-STORIES = ((tpm_is_late, {}), (tokens_are_kept, {}), (token_in_a_process_of_its_own, {"hardware": Token}))
+def pin_is_a_credential(stack):
+    """So far it was the sealed one. As well from a file that only root reads, and from nowhere else."""
+    def restart_with(*drop_in):
+        edit_service(*drop_in)
+        systemctl("restart", "smartkeyd.service")
+        stack.wait_for_daemon()
+        return stack.ctl(ALICE, "assertion", SERVER)
+
+    def read_as(user):
+        return stack.spawn(user, ["cat", CREDENTIAL], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL).wait()
+
+    check(read_as(ALICE) != 0, "alice may not read the credential")
+    with open(SEALED, "rb") as file:
+        check(PIN.encode() not in file.read(), f"{SEALED} does not tell the PIN")
+    os.unlink(SEALED)
+    with open(PLAIN, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(f"{PIN}\n")
+    printed = subprocess.run(["systemd-creds", "encrypt", "-p", "--tpm2-pcrs=", "--name=pin", PLAIN, "-"], check=True,
+                             text=True, stdout=subprocess.PIPE).stdout
+    for line in (f"LoadCredential=pin:{PLAIN}", printed):
+        signed = restart_with("[Service]", line)
+        check(signed.code == 0, f"signs with the PIN of {line.partition('=')[0]}= {signed.err}")
+        check(read_as(ALICE) != 0, "which alice may not read either")
+    refused = restart_with()
+    check(refused.code == 4 and CREDENTIAL in refused.err, f"without a credential it has no PIN {refused.err.strip()}")
+    journal = subprocess.run(["journalctl", "--no-pager", "-o", "export"], check=True, stdout=subprocess.PIPE).stdout
+    check(PIN not in stack.read_log() and PIN.encode() not in journal, "the PIN is in no log")
+
+
+STORIES = ((tpm_is_late, {}), (tokens_are_kept, {}), (token_in_a_process_of_its_own, {"hardware": TokenWithSealedPin}))
 
 
 def tell(story, options):

@@ -98,7 +98,7 @@ class Token:
             return  # it is plugged in
         tokens = os.path.join(self.dir, "tokens")
         self._write(self.conf, f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
-        self._write(self.pin_file, PIN + "\n")
+        self.write_pin(PIN)
         if os.path.exists(tokens):
             return  # loaded
         self._run(["mkdir", "-m", "700", tokens])

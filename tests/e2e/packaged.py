@@ -13,8 +13,10 @@ import stat
 import subprocess
 import sys
 import time
+from urllib.parse import parse_qs, urlsplit
 
 from booted import check, systemctl
+from enrolling import Enrolling
 from stack import SERVER, SERVICE, Stack, wait_for
 
 PACKAGES = sys.argv[1]
@@ -22,6 +24,11 @@ STATE = "/var/lib/smartkeyd"
 CONFIG = "/etc/smartkeyd/smartkeyd.toml"
 UNITS = ("smartkeyd.service", "smartkeyd.socket", "smartkeyd-admin.socket")
 ALICE, BOB, CAROL = "alice", "bob", "carol"  # with a login shell: people
+PATIENT = "pat-1"
+# What a registration is called, and what a server sends without being asked: to be looked for where it must not be.
+NAME, LABEL = "heart-of-rosalind", "Grandmother Rosalind"
+PLANTED = {"refresh_token": "planted-refresh-token", "client_secret": "planted-client-secret",
+           "registration_access_token": "planted-registration-access-token"}
 
 
 class PackagedStack(Stack):
@@ -140,23 +147,62 @@ def beside():
     dpkg("--purge", "smartkey-sandbox", "libsmartkey-dev", "libsmartkey1")
 
 
+def enroll_unmistakably(stack):
+    """Gives what of it is secret, or tells who a patient is."""
+    answer = {"value": "override", "set": PLANTED}
+    stack.switches(registration_answer=answer, token_answer={**answer, "grant": "any"})
+    with Enrolling(stack, "--no-browser", "--name", NAME, "--label", LABEL, user=ALICE) as enrolling:
+        login = ["/usr/bin/python3", "-B", f"{stack.ehr_code}/login.py", enrolling.url, "--patient", PATIENT]
+        browser = stack.spawn(ALICE, login, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        redirect = browser.communicate()[0].strip()
+        enrolling.paste(redirect)
+        enrolled = enrolling.wait()
+    check(enrolled.code == 0, f"and enrolls {enrolled if enrolled.code else ''}")
+    query = parse_qs(urlsplit(redirect).query)
+    return {NAME, *LABEL.split(), PATIENT, query["code"][0], query["state"][0], *PLANTED.values(),
+            *(token["access_token"] for token in stack.control("tokens"))}
+
+
 def the_journal(stack, secrets):
-    """What can be looked for in it, and what is in it never."""
+    """What can be looked for in it; and what is in it never, nor in anything else that administrators are shown."""
     (registration,) = stack.ctl(ALICE, "--json", "list").json()["registrations"]
+    token = stack.ctl(ALICE, "token", NAME).out.strip()
+    assertion = stack.ctl(ALICE, "assertion", NAME).out.strip()
     stack.switches(token_error="invalid_grant")
-    stack.ctl(ALICE, "report-rejected", SERVER, stdin=stack.ctl(ALICE, "token", SERVER).out)
-    stack.ctl(ALICE, "token", SERVER)
+    stack.ctl(ALICE, "report-rejected", NAME, stdin=token)
+    stack.ctl(ALICE, "token", NAME)
+    stack.ctl(CAROL, "token", registration["id"])
     wait_for(lambda: any(entry.get("SMARTKEY_REASON") == "REFUSED_BY_SERVER"
                          and entry.get("SMARTKEY_REGISTRATION") == registration["id"] for entry in journal_fields()[1]),
              "the journal to have the refusal")
     text, entries = journal_fields()
     check(True, "the journal has a refusal with its registration and reason as fields")
-    head = next((entry["SMARTKEY_AUDIT_HEAD"] for entry in reversed(entries) if "SMARTKEY_AUDIT_HEAD" in entry), None)
-    check(head is not None, f"and the head of the audit log {head}")
+    head, key = next(((entry["SMARTKEY_AUDIT_HEAD"], entry["SMARTKEY_KEY"]) for entry in reversed(entries)
+                      if "SMARTKEY_AUDIT_HEAD" in entry), (None, None))
+    check(head is not None and key == "none", f"and the head of the audit log, unsigned as at each start {head}")
     verified = stack.ctl("root", "audit", "--verify", "--anchor", head)
     check(verified.code == 0, f"which the log still has {verified if verified.code else ''}")
-    check(all(secret and not any(piece in text for piece in secret.split(".")) for secret in secrets),
-          "and no token, no assertion and no patient")
+    # The journal of everything, in the bytes that it keeps.
+    whole = subprocess.run(["journalctl", "--no-pager", "-o", "export"], check=True, stdout=subprocess.PIPE).stdout
+    shown = {"the journal of smartkeyd": text, "the whole journal": whole.decode(errors="replace"),
+             "the metrics": stack.ctl("root", "metrics").out, "status": stack.ctl("root", "--json", "status").out,
+             "doctor": stack.ctl("root", "doctor").out, "report": stack.ctl("root", "report", "--output", "-").out,
+             "the audit log": stack.ctl("root", "--json", "audit", "--all").out}
+    for file in glob.glob(f"{STATE}/audit/*"):
+        with open(file, encoding="utf-8") as written:
+            shown[file] = written.read()
+    check(all(shown.values()), f"there is something to be searched: {', '.join(shown)}")
+    check(registration["id"] in shown["the audit log"] and registration["id"] in shown["the whole journal"],
+          "a registration is named by its id")
+    secrets = secrets | {token, assertion}
+    check(all(secrets), f"{len(secrets)} secrets and names are looked for")
+    found = {f"{secret[:6]}.. in {place}" for place, words in shown.items() for secret in secrets
+             for piece in secret.split(".") if piece in words}
+    check(not found, f"and none of them is anywhere {sorted(found) if found else ''}")
+    for user in (BOB, CAROL):
+        seen = stack.ctl(user, "--json", "audit")
+        check(seen.code == 0 and registration["id"] not in seen.out and ALICE not in seen.out,
+              f"nor does {user}'s audit log have anything of alice's {seen if seen.code else ''}")
 
 
 def life(stack):
@@ -206,7 +252,7 @@ def life(stack):
     check(list_of(ALICE) == [(SERVER, "ACTIVE")], "and nothing of the database is changed by it")
     token_of(ALICE)
 
-    secrets = {"pat-1", token_of(ALICE), stack.ctl(ALICE, "assertion", SERVER).out.strip()}
+    secrets = {token_of(ALICE), stack.ctl(ALICE, "assertion", SERVER).out.strip()}
     said = dpkg("--remove", "smartkeyd")
     check("registrations: 1, hardware keys: 1 (tpm)." in said and "stay" in said, f"a removal tells what stays\n{said}")
     check("activated" not in said, "and no socket could have started the service again")
@@ -231,8 +277,8 @@ def life(stack):
     check(mode_and_owners(metrics) == ("0660", "smartkeyd", "smartkey-admin"),
           f"its metrics are for the administrators {mode_and_owners(metrics)}")
     check(list_of(ALICE) == [], "a new installation begins anew")
-    check(stack.enroll(ALICE).code == 0, "and enrolls")
-    the_journal(stack, secrets | {token_of(ALICE)})
+    check(stack.ctl("root", "log-level", "debug").code == 0, "it logs all that it can")
+    the_journal(stack, secrets | enroll_unmistakably(stack))
 
 
 def main():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages in a fresh Debian 12 with systemd as the first process: installed, upgraded from 0.1.0 and to a later
-version, downgraded, removed and purged. The story is in packaged.py. By scripts/test --deep, as root: it needs
-debootstrap, the network and systemd-nspawn.
+"""The packages: what lintian says; each alone in a Debian 12 that has nothing yet, with what it depends on; and their
+life in one with systemd as the first process: installed, upgraded from 0.1.0 and to a later version, downgraded,
+removed and purged, as packaged.py tells. By scripts/test --deep, as root: it needs lintian, debootstrap, the network,
+overlayfs and systemd-nspawn.
 
-    /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py
+    /usr/bin/python3 -B tests/e2e/packages_in_nspawn.py [Packages.test_NAME]
 
 SMARTKEY_PACKAGES, SMARTKEY_OLD: directories with packages, and with what 0.1.0 installs, that are there already.
 SMARTKEY_DEBIAN_ROOT: a tree that debootstrap has made, to be copied."""
@@ -20,8 +21,23 @@ from stack import ROOT
 
 OLD_COMMIT, OLD = "f700e25", "0.1.0"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
-# Beside what the packages depend on: the sandbox EHR, a TPM, a system.
+# Beside what the packages depend on, for their life: the sandbox EHR, a TPM, a system.
 NEEDED = ("systemd-sysv", "dbus", "python3", "python3-authlib", "python3-flask", "swtpm", "libtss2-tcti-swtpm0")
+
+# What shows that a package has all it needs where nothing else is, beside libraries that are found.
+STARTS = {
+    "smartkeyd": "smartkeyd --version && smartkeyd --check-config && ldconfig -p | grep libtss2-tcti-device.so.0",
+    "smartkeyctl": "smartkeyctl --version && smartkey-notify --help",
+    "libsmartkey1": "ldconfig -p | grep libsmartkey.so.1",
+    "libsmartkey-dev": "cat /usr/include/smartkey.h /usr/lib/*/pkgconfig/smartkey.pc && "
+                       "readlink -e /usr/lib/*/libsmartkey.so",
+    "smartkey-sandbox": "useradd alice && runuser -u alice -- smartkey-sandbox run -- "
+                        "sh -c 'smartkeyctl token \"$SMARTKEY_SANDBOX_REGISTRATION\"'",
+}
+# What one of its programs and libraries wants and does not find.
+LIBRARIES = """dpkg -L {package} | grep -E '/s?bin/|[.]so' | while read -r file; do
+  ldd "$file" 2>&1 | grep 'not found' | sed "s|^|$file:|"
+done"""
 
 UNIT = """
 [Unit]
@@ -122,33 +138,104 @@ def libraries_of(programs):
     return sorted({line.split(":")[0] for line in found.splitlines()})
 
 
+def name_of(package):
+    return os.path.basename(package).partition("_")[0]
+
+
+def apt_get(root, *args):
+    done = subprocess.run(["chroot", root, "apt-get", "-q", *args], check=False, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    if done.returncode != 0:
+        raise AssertionError(f"apt-get {' '.join(args)}: {done.stdout}")
+
+
 class Packages(unittest.TestCase):
-    def make_root(self, root, needed):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp(prefix="smartkey-packages-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory, ignore_errors=True)
+        cls.built = [p for p in build(cls.directory) if "-dbgsym_" not in p]
+        # What debootstrap leaves: the least that is a Debian.
+        cls.least = f"{cls.directory}/least"
         ready = os.environ.get("SMARTKEY_DEBIAN_ROOT")
         if ready:
-            run("cp", "-a", ready, root)
+            run("cp", "-a", ready, cls.least)
         else:
-            run("debootstrap", "--variant=minbase", SUITE, root, MIRROR)
-        inside = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *needed]):
-            run("chroot", root, "apt-get", "-q", *command, env=inside, stdout=subprocess.DEVNULL)
+            run("debootstrap", "--variant=minbase", SUITE, cls.least, MIRROR)
+        shutil.copy("/etc/resolv.conf", f"{cls.least}/etc/resolv.conf")
+        apt_get(cls.least, "update")
+
+    def test_LintianFindsNoError(self):
+        self.assertEqual({name_of(package) for package in self.built}, set(STARTS))
+        checked = subprocess.run(["lintian", "--allow-root", "--fail-on", "error", *self.built], check=False, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        print(checked.stdout or "lintian has nothing to say")
+        self.assertEqual(checked.returncode, 0, checked.stdout)
+
+    def test_InTheInstalledDocumentation_EachLinkLeadsSomewhere(self):
+        for package in self.built:
+            tree = f"{self.directory}/{name_of(package)}"
+            run("dpkg-deb", "-x", package, tree)
+            for document in glob.glob(f"{tree}/usr/share/doc/**/*.md", recursive=True):
+                with open(document, encoding="utf-8") as file:
+                    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", file.read())
+                for link in links:
+                    if "://" not in link and not link.startswith("mailto:"):
+                        self.assertTrue(os.path.exists(f"{os.path.dirname(document)}/{link}"), f"{document}: {link}")
+
+    def test_WithWhatItDependsOnAndNothingElse_EachStarts(self):
+        for package, command in STARTS.items():
+            with self.subTest(package=package), tempfile.TemporaryDirectory(dir=self.directory) as place:
+                root, upper, work, archive = (f"{place}/{name}" for name in ("root", "upper", "work", "upper/archive"))
+                for path in (root, work, archive):
+                    os.makedirs(path)
+                for file in self.built:
+                    shutil.copy(file, archive)
+                # apt is to find what they depend on among each other as well.
+                with open(f"{archive}/Packages", "wb") as index:
+                    run("dpkg-scanpackages", ".", cwd=archive, stdout=index, stderr=subprocess.DEVNULL)
+                os.makedirs(f"{upper}/etc/apt/sources.list.d")
+                with open(f"{upper}/etc/apt/sources.list.d/archive.list", "w", encoding="ascii") as file:
+                    file.write("deb [trusted=yes] file:/archive ./\n")
+                run("mount", "-t", "overlay", "overlay", root, "-o",
+                    f"lowerdir={self.least},upperdir={upper},workdir={work}")
+                try:
+                    self.install_and_start(root, package, command)
+                finally:
+                    run("umount", root)
+
+    def install_and_start(self, root, package, command):
+        apt_get(root, "update")
+        apt_get(root, "install", "-y", "--no-install-recommends", package)
+        self.assertEqual(self.said_in(root, LIBRARIES.format(package=package)), "")
+        self.assertNotEqual(self.said_in(root, command), "")
+        print(f"ok  {package} has what it needs")
+
+    def said_in(self, root, script):
+        """There is /proc and /dev, and no network but loopback."""
+        ran = subprocess.run(
+            ["systemd-nspawn", "--quiet", "-D", root, "--register=no", "--keep-unit", "--private-network",
+             "--system-call-filter=@memlock", "--console=pipe", f"--machine=smartkey-{os.getpid()}", "--",
+             "sh", "-c", f"exec 2>&1\n{script}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=120,
+            text=True)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran.stdout
 
     def test_InAFreshDebian_TheyLiveTheirLife(self):
-        directory = tempfile.mkdtemp(prefix="smartkey-packages-")
-        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        root = f"{directory}/root"
-        built = [p for p in build(directory) if "-dbgsym_" not in p]
-        self.assertEqual(len(built), 5, built)
-        packages = [p for p in built if os.path.basename(p).startswith(("smartkeyd_", "smartkeyctl_"))]
-        installed = build_old(directory)
+        root = f"{self.directory}/root"
+        packages = [p for p in self.built if name_of(p) in ("smartkeyd", "smartkeyctl")]
+        installed = build_old(self.directory)
         old_programs = [f"{installed}/usr/sbin/smartkeyd", f"{installed}/usr/bin/smartkeyctl"]
-        self.make_root(root, [*NEEDED, *dependencies(built), *libraries_of(old_programs)])
+        run("cp", "-a", self.least, root)
+        apt_get(root, "install", "-y", "--no-install-recommends", *NEEDED, *dependencies(self.built),
+                *libraries_of(old_programs))
         version = subprocess.run(["dpkg-deb", "-f", packages[0], "Version"], check=True, text=True,
                                  stdout=subprocess.PIPE).stdout.strip()
         for folder in ("old", "new", "next", "beside"):
             os.makedirs(f"{root}/packages/{folder}")
-        for package in set(built) - set(packages):
+        for package in set(self.built) - set(packages):
             shutil.copy(package, f"{root}/packages/beside")
         for package in packages:
             name = os.path.basename(package)

@@ -4,17 +4,25 @@
 
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
+import re
+import shutil
 import tempfile
 import unittest
+import unittest.mock
 
 import doc_lint
 import layer_lint
+import rules_lint
 import source_lint
+import unit_lint
+import version_lint
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 # A program, whose name has no ending.
-_loader = importlib.machinery.SourceFileLoader(
-    "conformance", str(pathlib.Path(__file__).resolve().parents[2] / "scripts/conformance"))
+_loader = importlib.machinery.SourceFileLoader("conformance", str(CHECKOUT / "scripts/conformance"))
 conformance = importlib.util.module_from_spec(importlib.util.spec_from_loader(_loader.name, _loader))
 _loader.exec_module(conformance)
 
@@ -179,7 +187,129 @@ class DocLint(PlantedTree):
         self.write("docs/b.md", "[back](../README.md#top)\n")
         self.write("src/c.md", "[nobody installs this](d.md)\n")
         self.write("src/d.md", "\n")
-        self.assertEqual(doc_lint.check(self.root), ["README.md:1: the link leads to what no package installs: src/c.md"])
+        self.assertEqual(doc_lint.check(self.root),
+                         ["README.md:1: the link leads to what no package installs: src/c.md"])
+
+
+class UnitLint(PlantedTree):
+    """What is planted is planted into the units as they are."""
+
+    def setUp(self):
+        super().setUp()
+        (self.root / "systemd").mkdir()
+        for file in (CHECKOUT / "systemd").iterdir():
+            shutil.copy(file, self.root / "systemd")
+
+    def change(self, name, old, new):
+        file = self.root / "systemd" / name
+        text = file.read_text(encoding="utf-8")
+        self.assertIn(old, text)
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def problems(self, directive, unit="smartkeyd.service", section="[Service]"):
+        self.change(unit, section, f"{section}\n{directive}")
+        found = unit_lint.check(self.root)
+        self.change(unit, f"{section}\n{directive}", section)
+        return found
+
+    def test_the_units_as_they_are_pass(self):
+        self.assertEqual(unit_lint.check(self.root), [])
+
+    def test_each_directive_that_must_stay_off_is_found(self):
+        for directive in ("PrivateUsers=yes", "ProtectProc=invisible", "ProcSubset=pid", "PrivateNetwork=yes",
+                          "PrivateDevices=yes", "DynamicUser=yes"):
+            with self.subTest(directive=directive):
+                name = directive.partition("=")[0]
+                found = self.problems(directive)
+                self.assertIn(f"smartkeyd.service: {name}= must stay off", found)
+                # Nor does the table say that it is there.
+                self.assertIn(f"smartkeyd.service: {name}= is there, and in systemd/README.md left out on purpose",
+                              found)
+
+    def test_a_directive_that_nobody_explains_is_found(self):
+        for unit, section in (("smartkeyd.service", "[Service]"), ("smartkeyd.socket", "[Socket]"),
+                              ("smartkey-notify.service", "[Service]")):
+            with self.subTest(unit=unit):
+                self.assertEqual(self.problems("Nice=5", unit, section),
+                                 [f"{unit}: Nice= is not explained in systemd/README.md"])
+
+    def test_an_explanation_of_what_is_not_there_is_found(self):
+        self.change("smartkeyd.service", "CPUWeight=200\n", "")
+        self.change("README.md", "| `UMask=0077` |", "| `Nice=5`, `UMask=0077` |")
+        self.assertEqual(unit_lint.check(self.root), [
+            f"smartkeyd.service: {name}= is explained in systemd/README.md, and not there"
+            for name in ("Nice", "CPUWeight")])
+
+    def test_a_unit_that_is_more_open_than_it_may_be_is_found(self):
+        self.change("smartkeyd.service", "RestrictNamespaces=yes", "RestrictNamespaces=no")
+        (found,) = unit_lint.check(self.root)
+        self.assertRegex(found, r"systemd-analyze security says \d+\.\d, more than 1\.5")
+
+    def test_an_exposure_that_is_not_told_is_found(self):
+        programs = self.root / "programs"
+        with unittest.mock.patch.dict(os.environ, {"PATH": str(programs)}):
+            self.assertRegex("".join(unit_lint.check(self.root)), "there is no systemd-analyze")
+            self.write("programs/systemd-analyze", "#!/bin/sh\necho all is well\n")
+            (programs / "systemd-analyze").chmod(0o755)
+            self.assertRegex("".join(unit_lint.check(self.root)), "tells no exposure: all is well")
+
+
+class VersionLint(PlantedTree):
+    def problems(self, built, packaged):
+        self.write("CMakeLists.txt", f"project(smartkeyd VERSION {built} LANGUAGES CXX)\n")
+        self.write("debian/changelog", f"smartkeyd ({packaged}) unstable; urgency=medium\n\nsmartkeyd (0.1.0) old\n")
+        return version_lint.check(self.root)
+
+    def test_one_version_passes(self):
+        self.assertEqual(self.problems("0.2.0", "0.2.0"), [])
+        self.assertEqual(self.problems("0.2.0", "0.2.0+deb12u1"), [])
+
+    def test_each_other_version_is_found(self):
+        for packaged in ("0.1.0", "0.2.1", "0.2", "0.2.01", "1:0.2.0"):
+            with self.subTest(packaged=packaged):
+                self.assertEqual(self.problems("0.2.0", packaged),
+                                 [f"debian/changelog:1: {packaged}, but CMakeLists.txt says 0.2.0"])
+
+
+RULE = """
+  - alert: NoHardware
+    expr: sum(smartkeyd_hardware_ready) == 0 and rate(smartkeyd_wait_seconds_bucket{le="("}[5m]) > 0
+    for: 5m
+    labels:
+      severity: critical
+    annotations:
+      summary: There is no hardware.
+"""
+
+
+class RulesLint(PlantedTree):
+    def problems(self, *rules):
+        self.write("docs/metrics.md", "| `smartkeyd_hardware_ready` | |\n| `smartkeyd_wait_seconds` | |\n")
+        self.write(rules_lint.RULES, "groups:\n- name: smartkeyd\n  rules:" + "".join(rules))
+        return rules_lint.check(self.root)
+
+    def test_a_rule_without_violations_passes(self):
+        self.assertEqual(self.problems(RULE), [])
+
+    def test_each_violation_of_a_rule_is_found(self):
+        for old, new, said in (
+                ("    for:", "    fro:", "has 'fro', which no alert has"),
+                ("summary:", "words:", "says nothing to who is woken"),
+                ("severity: critical", "severity: bad", "has no severity"),
+                ("for: 5m", "for: five minutes", "'five minutes' is no duration"),
+                ("[5m])", "[5m]", "a bracket is missing"),
+                ("[5m])", "[5m)]", "a bracket is missing"),
+                ("sum(smartkeyd_hardware_ready)", "sum(smartkeyd_hardware_raedy)",
+                 "asks for smartkeyd_hardware_raedy, which docs/metrics.md does not name"),
+                (re.search("expr: (.*)", RULE).group(1), "vector(0)", "asks for no metric")):
+            with self.subTest(said=said):
+                self.assertIn(old, RULE)
+                (found,) = self.problems(RULE.replace(old, new))
+                self.assertIn(f"{rules_lint.RULES}: NoHardware", found)
+                self.assertIn(said, found)
+
+    def test_an_alert_that_is_there_twice_is_found(self):
+        self.assertEqual(self.problems(RULE, RULE), [f"{rules_lint.RULES}: NoHardware is there twice"])
 
 
 LOG = """
