@@ -203,15 +203,28 @@ TEST(ConfigAccess, ServiceMayNotReadAFile_IsToldTheCommand) {
             "/etc/hosts'");
 }
 
+// As another user, too: root always looks for the service.
 TEST(ConfigAccess, SomebodyLooksAtTheServicesConfiguration_ItIsReadAsForTheService) {
   const ConfigDirectory dir;
   dir.WriteMain("");
+  const std::string file = dir.main_file();
+  const std::string folder = file.substr(0, file.rfind('/'));
+  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
   const uid_t service = 60001;
-  const UserDatabase users = PackagedUsers();
-  EXPECT_EQ(ServiceUser::FindToCheck("/etc/passwd", users).uid, service);
-  EXPECT_EQ(ServiceUser::FindToCheck(dir.main_file(), users).uid,
+  EXPECT_EQ(ServiceUser::FindToCheck(file, PackagedUsers()).uid,
             geteuid() == 0 ? service : geteuid())
       << "whose file it is runs a smartkeyd of his own";
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(file.c_str(), 65534, 65534), 0);
+  }
+  EXPECT_EXIT(
+      {
+        BeNobody();
+        const UserDatabase users = PackagedUsers();
+        if (ServiceUser::FindToCheck("/etc/passwd", users).uid != service) _exit(3);
+        _exit(ServiceUser::FindToCheck(file, users).uid == geteuid() ? 0 : 4);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 // Only root looks for the service; somebody else's own draft is his own smartkeyd's.
