@@ -7,10 +7,12 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 
 import yaml
 
-from stack import ALICE, BOB, ROOT, SERVER, wait_for
+from small_disk import SmallDisk
+from stack import ALICE, BOB, PATIENCE, ROOT, SERVER, SERVICE, wait_for
 from story import StackTest
 
 RULES = os.path.join(ROOT, "docs/smartkeyd.rules.yml")
@@ -388,6 +390,42 @@ class Health(HealthTest):
 
     def test_AServiceThatIsNone_IsUnknown(self):
         self.assertEqual(self.ask("no-such").readline(), "SERVICE_UNKNOWN\n")
+
+
+class HealthOfTheStore(HealthTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.stop("smartkeyd")
+        cls.disk = SmallDisk(cls.stack.state, SERVICE)
+        cls.addClassCleanup(cls.disk.close)
+        cls.addClassCleanup(cls.stack.stop, "smartkeyd")
+        cls.stack.start_daemon()
+
+    def await_answer(self, watch, wanted):
+        """Reads on, over what was said before."""
+        limit = threading.Timer(PATIENCE, watch.kill)
+        limit.start()
+        self.assertTrue(any(line == wanted for line in watch.stdout), f"it did not say {wanted}")
+        limit.cancel()
+
+    def test_TheDiskFillsAndHasRoomAgain_ReadinessFollowsOnTheSameConnectionAndTheProcessLives(self):
+        process, readiness = self.watch(""), self.watch("readiness")
+        self.await_answer(process, "SERVING\n")
+        self.await_answer(readiness, "SERVING\n")
+        self.disk.fill()
+        self.addCleanup(self.disk.free)
+        refused = self.stack.enroll(ALICE)  # somebody has to write for it to be seen
+        self.assertNotEqual(refused.code, 0, str(refused))
+        self.await_answer(readiness, "NOT_SERVING\n")
+        self.assertEqual(self.ask("").readline(), "SERVING\n")
+        self.assertEqual(self.ask("readiness").readline(), "NOT_SERVING\n")
+        self.assertEqual(self.stack.ctl("root", "--json", "status").json()["hardware"]["state"], "READY")
+        self.disk.free()
+        self.await_answer(readiness, "SERVING\n")  # and nobody has written
+        self.enrolled()
+        process.kill()
+        self.assertEqual(process.stdout.read(), "", "of the process nothing else was said")
 
 
 if __name__ == "__main__":
