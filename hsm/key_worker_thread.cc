@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a KeyWorker::Core does about its hardware: the thread, the steps it takes, and what follows
 // when one of them fails or hangs. What it does for its callers is in key_worker_core.cc.
+#include <pthread.h>
+
 #include <utility>
 
 #include "base/error.h"
@@ -30,6 +32,7 @@ void KeyWorker::Core::StartThread() {
 }
 
 void KeyWorker::Core::Work(uint64_t epoch) {
+  pthread_setname_np(pthread_self(), "hardware");
   {
     SelfCheckingKeyProvider provider(factory_());
     {

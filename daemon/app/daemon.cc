@@ -58,6 +58,7 @@ constexpr absl::Duration kRecordMayBeWritten = absl::Seconds(3);
 constexpr absl::Duration kAuditMayBeWritten = absl::Seconds(1);
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 constexpr absl::Duration kHardwareInterval = absl::Minutes(5);
+constexpr absl::Duration kHardwareMayCome = absl::Seconds(10);
 constexpr char kAuditInStateDir[] = "/audit";
 
 // The socket that systemd passed under that name, or one of our own.
@@ -166,12 +167,14 @@ void Daemon::LookAtHealth(Parts& parts) {
 
 // The TPM's counter is asked for now and then, not with each look at the metrics.
 void Daemon::LookAtHardware(Parts& parts) {
-  if (parts.keys->status().state == ProviderState::kReady) {
+  const bool ready = parts.keys->status().state == ProviderState::kReady;
+  if (ready) {
     parts.keys->Inspect([&parts](absl::StatusOr<HardwareCondition> condition) {
       if (condition.ok()) parts.metrics.OnHardwareCondition(*condition);
     });
   }
-  parts.scheduler->RunAfter(kHardwareInterval, [&parts] { LookAtHardware(parts); });
+  parts.scheduler->RunAfter(ready ? kHardwareInterval : kHardwareMayCome,
+                            [&parts] { LookAtHardware(parts); });
 }
 
 // Registrations whose server came, went or was renamed stand otherwise now.
@@ -357,7 +360,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const std::string& config_
         *std::move(metrics_listener), [&running] { return MetricsText(running); });
   }
   LookAtHealth(running);
-  running.scheduler->RunAfter(absl::Seconds(10), [&running] { LookAtHardware(running); });
+  running.scheduler->RunAfter(kHardwareMayCome, [&running] { LookAtHardware(running); });
   running.audit->Note(nullptr, "smartkeyd/start", "", absl::OkStatus(),
                       {{"version", SMARTKEY_VERSION}});
   return std::unique_ptr<Daemon>(new Daemon(running));

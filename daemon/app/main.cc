@@ -33,6 +33,8 @@
 #include "daemon/store/sqlite/database_reader.h"
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 #include "daemon/store/sqlite/state_directory.h"
+#include "hsm/pkcs11/pkcs11_key_provider.h"
+#include "hsm/tpm/tpm_key_provider.h"
 
 namespace smartkey {
 namespace {
@@ -70,7 +72,8 @@ absl::Status CheckSurroundings() {
 
 std::string VersionText() {
   return absl::StrCat("smartkeyd ", SMARTKEY_VERSION, " (", BuildRevision(), ")\n",
-                      RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ", HttpLibraryVersion());
+                      RpcLibraryVersion(), ", ", StoreLibraryVersion(), ", ", HttpLibraryVersion(),
+                      "\nbuilt with ", TpmLibraryVersion(), ", ", Pkcs11LibraryVersion());
 }
 
 int Fail(const absl::Status& status) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ConnectionServer's accept thread does. Nothing in here may block.
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@ bool MayAdminister(const ConnectionServer::Endpoint& endpoint, const PeerCredent
 }  // namespace
 
 void ConnectionServer::AcceptLoop() {
+  pthread_setname_np(pthread_self(), "accept");
   epoll_event events[64];
   while (true) {
     if (options_.heartbeat) options_.heartbeat();

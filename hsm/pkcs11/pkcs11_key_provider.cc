@@ -268,4 +268,8 @@ absl::StatusOr<KeyInventory> Pkcs11KeyProvider::ListKeys() {
   return inventory;
 }
 
+std::string Pkcs11LibraryVersion() {
+  return "p11-kit " SMARTKEY_P11_KIT_VERSION;
+}
+
 }  // namespace smartkey

@@ -100,4 +100,7 @@ class Pkcs11KeyProvider : public KeyProvider {
   std::map<std::string, KnownKey> known_keys_;  // by blob; handles of this connection
 };
 
+// "p11-kit 0.24.1": what this was built with; the library has no call that says what it is.
+std::string Pkcs11LibraryVersion();
+
 }  // namespace smartkey

@@ -318,4 +318,8 @@ absl::StatusOr<ProvisionedParent> TpmKeyProvider::ProvisionParent(const Secret& 
   return parent;
 }
 
+std::string TpmLibraryVersion() {
+  return "tpm2-tss " SMARTKEY_TSS2_VERSION;
+}
+
 }  // namespace smartkey

@@ -94,4 +94,7 @@ class TpmKeyProvider : public KeyProvider, public ParentProvisioner {
   absl::optional<LoadedKey> last_used_;
 };
 
+// "tpm2-tss 3.2.1": what this was built with; the library has no call that says what it is.
+std::string TpmLibraryVersion();
+
 }  // namespace smartkey

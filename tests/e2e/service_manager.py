@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for systemd, as far as smartkeyd knows it: sockets that are there before it, the notification socket
-of sd_notify(3), and the file descriptor store, whose descriptors the next process gets (sd_listen_fds(3)).
+of sd_notify(3) and its watchdog, and the file descriptor store, whose descriptors the next process gets (sd_listen_fds(3)).
 
 A descriptor that is kept here is the daemon's own: what is read through it is what the daemon has in it."""
 
@@ -16,6 +16,7 @@ import threading
 from stack import SERVICE, Stack
 
 NAME = "smartkeyd-tokens"
+WATCHDOG = "60000000"  # WatchdogSec= of the unit, which nobody enforces here
 
 # Numbers the descriptors from 3 on, as sd_listen_fds wants them, and becomes the daemon.
 LAUNCH = """
@@ -25,7 +26,7 @@ for number, fd in enumerate(fds, 3):
     os.dup2(fd, number, inheritable=True)
 for fd in fds:
     os.close(fd)
-os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_PID"] = os.environ["WATCHDOG_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -97,7 +98,7 @@ class ServiceManager:
             fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 64)
                    for fd in [*(one.fileno() for one in self.sockets.values()), *(fd for _, fd in given)]]
             options["env"] = {**options.get("env", {}), "NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(fds)),
-                              "LISTEN_FDNAMES": ":".join(names)}
+                              "LISTEN_FDNAMES": ":".join(names), "WATCHDOG_USEC": WATCHDOG}
             process = spawn(["/usr/bin/python3", "-c", LAUNCH, ",".join(map(str, fds)), program, *args],
                             pass_fds=fds, **options)
             self.pid = process.pid

@@ -5,11 +5,12 @@ does and does not stop."""
 import glob
 import os
 import signal
+import subprocess
 import unittest
 
 from conformance import ALICE, SERVER, ConformanceTest
-from stack import BOB, wait_for
-from memory import places_in_memory
+from memory import places_in_memory, regions
+from stack import BOB, SERVICE, Stack, wait_for
 
 SHORT = '"12"'  # seconds that a token lives, as the server writes them
 LABEL = "Grandmother Rose"
@@ -99,6 +100,82 @@ class Hygiene(ConformanceTest):
         process.returncode = -signal.SIGSEGV
         self.assertFalse(os.WCOREDUMP(status))
         self.stack.start_daemon()
+
+
+class HiddenMemory(ConformanceTest):
+    def test_item_56_AnotherProcessOfItsUser_MayNotLookIntoItsMemory(self):
+        if self.stack.sanitized():
+            return  # LeakSanitizer has to look into its own
+        pid = self.stack.daemon_pid()
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            uids = next(line for line in file if line.startswith("Uid:")).split()[1:]
+        self.assertNotIn("0", uids)
+        # The kernel gives what is in /proc of a process to root where it is not dumpable (proc(5)).
+        for name in ("mem", "maps", "environ", "fd"):
+            self.assertEqual(os.stat(f"/proc/{pid}/{name}").st_uid, 0, name)
+        other = self.spawn_sleeper()
+        for whose, may in ((other.pid, True), (pid, False)):
+            for name in ("mem", "environ", "maps"):
+                looking = self.stack.spawn(SERVICE, ["head", "-c0", f"/proc/{whose}/{name}"],
+                                           stderr=subprocess.DEVNULL)
+                self.assertEqual(looking.wait(30) == 0, may, f"{name} of {whose}, where {pid} is smartkeyd")
+
+    def spawn_sleeper(self):
+        """Another process of the same user, that hides nothing: what may be looked into."""
+        sleeper = self.stack.spawn(SERVICE, ["sleep", "infinity"])
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        wait_for(lambda: os.readlink(f"/proc/{sleeper.pid}/exe").endswith("sleep"), "it to run")
+        return sleeper
+
+    def test_item_56_ItsLimitsAllowNoCoreFile(self):
+        with open(f"/proc/{self.stack.daemon_pid()}/limits", encoding="ascii") as file:
+            line = next(line for line in file if line.startswith("Max core file size"))
+        self.assertEqual(line.split()[4:6], ["0", "0"])
+
+
+class MayLockMemory(Stack):
+    """As the unit does with LimitMEMLOCK=: more than most users may."""
+
+    def spawn(self, user, args, **options):
+        if args[0] != os.path.join(self.bin, "smartkeyd"):
+            return super().spawn(user, args, **options)
+        entry = self.account(user)
+        return super().spawn("root", ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups",
+                                      "--inh-caps=+ipc_lock", "--ambient-caps=+ipc_lock", *args], **options)
+
+
+class LockedMemory(ConformanceTest):
+    @classmethod
+    def make_stack(cls):
+        return MayLockMemory()
+
+    def flags_of(self, token):
+        """{kind of mapping: its flags} of all that the token stands in."""
+        pid = self.stack.daemon_pid()
+        places = {place.split()[-1].rpartition("+")[0] for piece in pieces_of(token)
+                  for place in places_in_memory(pid, piece)}
+        found = {}
+        for region, _, name, flags in regions(pid):
+            if region in places:
+                found.setdefault("kept" if "memfd:" in name else "heap", []).append(set(flags))
+        return found
+
+    def test_item_56_ATokenThatIsCached_IsInMemoryThatIsNeverSwappedOutOrDumped(self):
+        self.assertNotIn("cannot be locked", self.stack.read_log())
+        self.enrolled()
+        token = self.token()
+        if self.stack.sanitized():
+            return  # what is freed is kept
+
+        def settled():
+            """Once the buffers in which it came and went are wiped."""
+            found = self.flags_of(token)
+            # That of Secrets (daemon/app/secret_heap.h), and what a restart finds again (daemon/token/token_region.h).
+            locked = all({"lo", "dd"} <= flags for each in found.values() for flags in each)
+            return locked and set(found) == {"heap", "kept"}
+        wait_for(settled, "the token to be in locked memory, and nowhere else")
+        self.assertEqual(self.token(), token)
 
 
 class HardwareIsAway(ConformanceTest):

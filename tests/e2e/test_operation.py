@@ -3,12 +3,63 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import threading
 
-from stack import ALICE, BOB, ROOT, SERVER, wait_for
+import yaml
+
+from small_disk import SmallDisk
+from stack import ALICE, BOB, PATIENCE, ROOT, SERVER, SERVICE, wait_for
 from story import StackTest
+
+RULES = os.path.join(ROOT, "docs/smartkeyd.rules.yml")
+
+
+class Exposition:
+    """Metrics in the text format."""
+
+    def __init__(self, text):
+        self.types = {}   # {name: "gauge"}
+        self.series = []  # (name, labels, value)
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                self.types[name] = kind
+            elif line and not line.startswith("#"):
+                name, labels, value = re.fullmatch(r'(\w+)(?:\{((?:\w+="[^"]*",?)+)\})? (\S+)', line).groups()
+                self.series.append((name, dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), float(value)))
+                if self.family(name) not in self.types:
+                    raise ValueError(f"{name} has no type")
+
+    def family(self, name):
+        """The histogram's name, of one of its series."""
+        base = re.sub("_(bucket|sum|count)$", "", name)
+        return base if self.types.get(base) == "histogram" else name
+
+    def total(self, name, **labels):
+        """Of all series of that name that have these labels."""
+        return sum(value for one, has, value in self.series if one == name and labels.items() <= has.items())
+
+    def values(self, name, label):
+        return {has[label] for one, has, _ in self.series if one == name}
+
+    def labels(self, family):
+        return {label for name, has, _ in self.series if self.family(name) == family for label in has} - {"le"}
+
+
+def documented():
+    """{name: (type, labels)} of docs/metrics.md."""
+    found = {}
+    with open(os.path.join(ROOT, "docs/metrics.md"), encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("| `smartkeyd_"):
+                names, kind, labels = (cell.strip() for cell in line.split("|")[1:4])
+                for name in re.findall(r"`(\w+)`", names):
+                    found[name] = (kind, set(labels.split(", ")) if labels else set())
+    return found
 
 
 class Doctor(StackTest):
@@ -179,29 +230,114 @@ class Metrics(StackTest):
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.assertNotEqual(refused.wait(30), 0)
 
-    def test_TheFormatIsWhatPrometheusReads(self):
+    def test_WhatIsDone_TakesItsTimeInEachHistogram(self):
+        histograms = [(name, {label: value}) for names, label, values in (
+            (("rpc_duration",), "method", ("TokenService/GetAccessToken", "EnrollmentService/BeginEnrollment")),
+            (("hardware_duration", "hardware_wait"), "operation", ("create", "sign")),
+            (("http_duration",), "method", ("GET", "POST"))) for name in names for value in values]
+
+        def counts():
+            told = Exposition(self.text())
+            return [told.total(f"smartkeyd_{name}_seconds_count", **labels) for name, labels in histograms]
+        before = counts()
+        self.enrolled()
+        self.token()
+        wait_for(lambda: all(now > was for now, was in zip(counts(), before)), f"each of {histograms} to have grown")
+        told = Exposition(self.text())
+        for name, labels in histograms:
+            with self.subTest(name, **labels):
+                name = f"smartkeyd_{name}_seconds"
+                count = told.total(f"{name}_count", **labels)
+                self.assertEqual(told.total(f"{name}_bucket", le="+Inf", **labels), count)
+                self.assertGreater(told.total(f"{name}_sum", **labels), 0)
+        # As many as were counted: none has taken no time.
+        for name, counter in (("rpc_duration", "rpc"), ("http_duration", "http_requests")):
+            for method in told.values(f"smartkeyd_{name}_seconds_count", "method"):
+                def agree():
+                    now = Exposition(self.text())
+                    return now.total(f"smartkeyd_{name}_seconds_count", method=method) == \
+                        now.total(f"smartkeyd_{counter}_total", method=method)
+                wait_for(agree, f"{name} of {method} to have what {counter} has")
+
+    def test_TheKeyHardwareIsAbsent_IsToldAndItsCountersComeWithIt(self):
+        def states():
+            return {has["state"]: value for name, has, value in Exposition(self.text()).series
+                    if name == "smartkeyd_hardware_state"}
+        self.stack.stop("smartkeyd")
+        self.stack.hardware.stop()
+        self.stack.start_daemon()
+        try:
+            wait_for(lambda: states() == {"ABSENT": 1, "READY": 0, "DEGRADED": 0}, "the TPM to be missed")
+            # Past the first look at its counter.
+            wait_for(lambda: self.value("smartkeyd_uptime_seconds") > 12, "it to have run for a while")
+            self.assertIsNone(self.value("smartkeyd_tpm_lockout_failures"))
+        finally:
+            self.stack.hardware.start()
+        wait_for(lambda: states() == {"ABSENT": 0, "READY": 1, "DEGRADED": 0}, "the TPM to be taken up")
+        wait_for(lambda: self.value("smartkeyd_tpm_lockout_limit"), "the TPM to be asked for its counter")
+        self.assertGreaterEqual(self.value("smartkeyd_tpm_lockout_failures"), 0)
+
+    def test_TheServerFailsOrAsksForTime_IsHeldBack(self):
+        def gauge(name):
+            return self.value(f'smartkeyd_server_{name}{{server="{SERVER}"}}')
+        self.enrolled()
+        self.token()
+        self.assertEqual((gauge("held_back"), gauge("failing")), (0, 0))
+        self.addCleanup(self.stack.start_daemon)  # its waits end with it
+        self.addCleanup(self.stack.kill_daemon)
+        for error in ({"error": "server_error", "status": 500},
+                      {"error": "temporarily_unavailable", "status": 503, "retry_after": 600}):
+            with self.subTest(**error):
+                self.stack.switches(token_error=error)
+                self.stack.kill_daemon()  # with the token it has
+                self.stack.start_daemon()
+
+                def asked_in_vain():
+                    self.assertNotEqual(self.stack.ctl(ALICE, "token", SERVER).code, 0)
+                    return gauge("held_back") == 1
+                wait_for(asked_in_vain, "the server to be held back")
+                self.assertEqual(gauge("failing"), 1)
+
+    def test_WhatIsTold_IsWhatIsDocumented(self):
+        self.enrolled()
+        self.token()
+        wait_for(lambda: self.value("smartkeyd_tpm_lockout_limit"), "the TPM to be asked for its counter")
+        told = Exposition(self.text())
+        self.assertEqual(told.types, {name: row[0] for name, row in documented().items()})
+        for name, (_, labels) in documented().items():
+            self.assertEqual(told.labels(name), labels, name)
+
+    def test_TheRules_AskForSeriesThatThereAre(self):
+        self.enrolled()
+        self.token()
+        wait_for(lambda: self.value("smartkeyd_tpm_lockout_limit"), "the TPM to be asked for its counter")
+        told = Exposition(self.text())
+        with open(RULES, encoding="utf-8") as file:
+            rules = [rule for group in yaml.safe_load(file)["groups"] for rule in group["rules"]]
+        for rule in rules:
+            asked = re.findall(r"(smartkeyd_\w+)(?:\{([^}]*)\})?", rule["expr"])
+            self.assertTrue(asked, rule["alert"])
+            for name, matchers in asked:
+                series = [has for one, has, _ in told.series if one == name]
+                self.assertTrue(series, f"{rule['alert']} asks for {name}")
+                pairs = re.findall(r'(\w+)=~?"([^"]*)"', matchers)
+                self.assertEqual(len(pairs), len(matchers.split(",")) if matchers else 0, matchers)
+                for label, values in pairs:
+                    for value in values.split("|"):
+                        self.assertIn(value, {has.get(label) for has in series}, f"{rule['alert']}: {name}, {label}")
+            labels = {label for name, _ in asked for label in told.labels(told.family(name))}
+            for text in rule["annotations"].values():
+                self.assertLessEqual(set(re.findall(r"\$labels\.(\w+)", text)), labels, rule["alert"])
+
+    def test_TheFormatAndTheRules_AreWhatPrometheusReads(self):
         text = self.text()
-        names = set()
-        for line in text.splitlines():
-            if line.startswith("# TYPE "):
-                names.add(line.split(" ")[2])
-            elif not line.startswith("#"):
-                name = line.split("{")[0].split(" ")[0]
-                base = name
-                for suffix in ("_bucket", "_sum", "_count"):
-                    base = base[:-len(suffix)] if base.endswith(suffix) and base[:-len(suffix)] in names else base
-                self.assertIn(base, names)
-                float(line.rsplit(" ", 1)[1])
-        # Each that is told is in the documentation, and each rule asks for one that is there.
-        root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs")
-        with open(os.path.join(root, "metrics.md"), encoding="utf-8") as file:
-            documented = file.read()
-        for name in names:
-            self.assertIn(f"`{name}`", documented)
-        promtool = shutil.which("promtool")
+        Exposition(text)
+        promtool = shutil.which("promtool")  # scripts/install-deps --deep
         if promtool:
-            subprocess.run([promtool, "check", "metrics"], input=text, check=False, text=True,
-                           stdout=subprocess.DEVNULL)
+            for args, given in ((["metrics"], text), (["rules", RULES], None)):
+                result = subprocess.run([promtool, "check", *args], input=given, check=False, text=True,
+                                        capture_output=True)
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_LogLevel_IsSetAndSaid(self):
         result = self.stack.ctl("root", "log-level", "debug")
@@ -211,7 +347,7 @@ class Metrics(StackTest):
         self.assert_refused(self.stack.ctl("root", "log-level", "loud"), 2, "error, warning, info")
 
 
-class Health(StackTest):
+class HealthTest(StackTest):
     @classmethod
     def make_stack(cls):
         stack = super().make_stack()
@@ -219,13 +355,18 @@ class Health(StackTest):
         shutil.copy(os.path.join(binaries, "tests/integration/ask_health"), stack.bin)
         return stack
 
-    def ask(self, service):
+    def watch(self, service):
         process = self.stack.spawn(ALICE, [os.path.join(self.stack.bin, "ask_health"), self.stack.socket, service],
                                    stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
-        return process.stdout
+        return process
 
+    def ask(self, service):
+        return self.watch(service).stdout
+
+
+class Health(HealthTest):
     def test_HardwareGoesAndComes_ReadinessFollowsOnTheSameConnectionAndTheProcessLives(self):
         process, readiness = self.ask(""), self.ask("readiness")
         self.assertEqual(process.readline(), "SERVING\n")
@@ -249,6 +390,42 @@ class Health(StackTest):
 
     def test_AServiceThatIsNone_IsUnknown(self):
         self.assertEqual(self.ask("no-such").readline(), "SERVICE_UNKNOWN\n")
+
+
+class HealthOfTheStore(HealthTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.stop("smartkeyd")
+        cls.disk = SmallDisk(cls.stack.state, SERVICE)
+        cls.addClassCleanup(cls.disk.close)
+        cls.addClassCleanup(cls.stack.stop, "smartkeyd")
+        cls.stack.start_daemon()
+
+    def await_answer(self, watch, wanted):
+        """Reads on, over what was said before."""
+        limit = threading.Timer(PATIENCE, watch.kill)
+        limit.start()
+        self.assertTrue(any(line == wanted for line in watch.stdout), f"it did not say {wanted}")
+        limit.cancel()
+
+    def test_TheDiskFillsAndHasRoomAgain_ReadinessFollowsOnTheSameConnectionAndTheProcessLives(self):
+        process, readiness = self.watch(""), self.watch("readiness")
+        self.await_answer(process, "SERVING\n")
+        self.await_answer(readiness, "SERVING\n")
+        self.disk.fill()
+        self.addCleanup(self.disk.free)
+        refused = self.stack.enroll(ALICE)  # somebody has to write for it to be seen
+        self.assertNotEqual(refused.code, 0, str(refused))
+        self.await_answer(readiness, "NOT_SERVING\n")
+        self.assertEqual(self.ask("").readline(), "SERVING\n")
+        self.assertEqual(self.ask("readiness").readline(), "NOT_SERVING\n")
+        self.assertEqual(self.stack.ctl("root", "--json", "status").json()["hardware"]["state"], "READY")
+        self.disk.free()
+        self.await_answer(readiness, "SERVING\n")  # and nobody has written
+        self.enrolled()
+        process.kill()
+        self.assertEqual(process.stdout.read(), "", "of the process nothing else was said")
 
 
 if __name__ == "__main__":

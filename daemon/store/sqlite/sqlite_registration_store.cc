@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/sqlite_registration_store.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include <utility>
@@ -152,6 +153,7 @@ void SqliteRegistrationStore::Enqueue(Task task) {
 }
 
 void SqliteRegistrationStore::Run() {
+  pthread_setname_np(pthread_self(), "store");
   for (Task task; NextTask(task);) {
     task(absl::OkStatus());
     if (old_pages_left_) ForgetDeleted();

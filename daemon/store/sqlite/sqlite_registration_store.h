@@ -129,6 +129,7 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
   bool damaged() const;
 
   void DoMaintain();
+  void TryWriting();
   void CopyIfDue();
   void NoteFiles();
   void NoteSetAside();

@@ -18,6 +18,7 @@ namespace {
 
 constexpr absl::Duration kCopyEvery = absl::Hours(24);
 constexpr absl::Duration kCopyAgain = absl::Minutes(10);
+constexpr size_t kRoom = 64 * 1024;  // for the pages of a registration
 
 absl::Status NothingToDo(absl::string_view why) {
   return WithRemedy(MakeError(Reason::kInvalidArgument, why),
@@ -199,8 +200,18 @@ void SqliteRegistrationStore::DoMaintain() {
   if (!CheckInPlace().ok()) return;  // it says so itself, too
   if (db_->ReadOnly()) OpenForWriting();
   if (!db_.has_value() || db_->ReadOnly()) return;
+  if (!health().ok()) TryWriting();
   if (copies_to_purge_) ForgetDeleted();
   CopyIfDue();
+}
+
+// Health is that of the last write, and nobody may come with another for days. What is there is
+// written once more; on a full disk that alone may find a place in the log, and says nothing.
+void SqliteRegistrationStore::TryWriting() {
+  if (!directory_->CheckRoom(kRoom).ok()) return;
+  Write(false, [this](SqliteConnection& db) {
+    return WriteCopiesToPurge(db, copies_to_purge_);
+  }).IgnoreError();  // health says it
 }
 
 void SqliteRegistrationStore::CopyIfDue() {

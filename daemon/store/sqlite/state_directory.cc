@@ -142,6 +142,14 @@ bool StateDirectory::IsWritable(const std::string& file) const {
   return faccessat(directory_.get(), file.c_str(), W_OK, AT_EACCESS) == 0;
 }
 
+absl::Status StateDirectory::CheckRoom(size_t size) const {
+  // Without a name, so that it is gone with the descriptor, whatever happens to the process.
+  const UniqueFd fd(openat(directory_.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+  const int error = fd ? posix_fallocate(fd.get(), 0, static_cast<off_t>(size)) : errno;
+  if (error == 0 || error == EOPNOTSUPP || error == EISDIR) return absl::OkStatus();
+  return Failed("looking for room in", path_, error);
+}
+
 std::vector<std::string> StateDirectory::List(const std::string& folder) const {
   std::vector<std::string> names;
   UniqueFd fd(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,9 @@ class StateDirectory {
   bool IsFile(const std::string& file) const;
   // Whether this process may write it, and its file system takes writes.
   bool IsWritable(const std::string& file) const;
+  // Whether its file system has room for a file of that size. Leaves nothing behind. OK where that
+  // cannot be known.
+  absl::Status CheckRoom(size_t size) const;
   // The names in a folder, ascending; none if it is not there or cannot be read.
   std::vector<std::string> List(const std::string& folder) const;
 

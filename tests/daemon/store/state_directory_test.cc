@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "tests/daemon/store/file_size_limit.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
@@ -102,6 +103,21 @@ TEST(StateDirectory, LinkInPlaceOfAFolder_IsRefused) {
   EXPECT_EQ(ReasonOf(directory.MakeFolder("copies")), Reason::kStoreUnavailable);
   EXPECT_TRUE(directory.MakeFolder("other").ok());
   EXPECT_TRUE(directory.MakeFolder("other").ok());
+}
+
+TEST(StateDirectory, Room_IsThereOrNotAndNothingIsLeftOfTheLook) {
+  const TempDir dir;
+  const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir.path());
+  ASSERT_TRUE(directory.ok());
+  EXPECT_TRUE(directory->CheckRoom(65536).ok());
+  {
+    const FileSizeLimit full(4096);
+    EXPECT_TRUE(directory->CheckRoom(4096).ok());
+    const absl::Status none = directory->CheckRoom(65536);
+    EXPECT_EQ(ReasonOf(none), Reason::kStoreUnavailable) << none;
+    EXPECT_TRUE(absl::StrContains(none.message(), dir.path())) << none;
+  }
+  EXPECT_EQ(directory->List("."), std::vector<std::string>{"lock"});
 }
 
 TEST(StateDirectory, CopiedDatabase_IsPrivateWithItsLogAndNothingOfAnOlderOne) {

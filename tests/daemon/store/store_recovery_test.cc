@@ -333,6 +333,22 @@ TEST_F(StoreRecoveryTest, DiskIsFullDuringRecovery_EverythingStaysAsItWas) {
   ExpectThere("r1");
 }
 
+TEST_F(StoreRecoveryTest, DiskHasRoomAgainAndNobodyWrites_HealthComesBackWithTheNextMaintenance) {
+  Start();
+  ASSERT_TRUE(Insert("r1").ok());
+  {
+    const FileSizeLimit full(1024);
+    EXPECT_EQ(ReasonOf(Insert("r2")), Reason::kStoreUnavailable);
+    Maintain();
+    EXPECT_EQ(ReasonOf(store().health()), Reason::kStoreUnavailable);
+  }
+  Maintain();
+  EXPECT_TRUE(store().health().ok()) << store().health();
+  Start();
+  ExpectThere("r1");
+  EXPECT_EQ(store().List().size(), 1u);
+}
+
 TEST_F(StoreRecoveryTest, TakenUp_IsToldOnceThereAreRegistrations) {
   MakeHistory();
   OverwriteHeader();
