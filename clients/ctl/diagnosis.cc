@@ -123,16 +123,23 @@ DiagnosticResult CheckUnit(const DiagnosisOptions& options) {
   return Result(2, "unit", "PASSED", finding);
 }
 
+// Not broken: the service may well read what you may not.
+DiagnosticResult ClosedToYou(const std::string& file) {
+  return Result(3, "configuration", "SKIPPED", absl::StrCat(file, " cannot be read by you"),
+                "run this as root");
+}
+
+bool IsClosedToYou(const std::string& file) {
+  return access(file.c_str(), R_OK) != 0 && errno == EACCES;
+}
+
 // More than one if the file has several mistakes.
 std::vector<DiagnosticResult> CheckConfigFile(const DiagnosisOptions& options) {
+  if (IsClosedToYou(options.config)) return {ClosedToYou(options.config)};
   if (access(options.config.c_str(), F_OK) != 0) {
     return {Result(3, "configuration", "SUSPICIOUS",
                    absl::StrCat(options.config, ": ", strerror(errno)),
                    "the package installs one; smartkeyd does not start without")};
-  }
-  if (access(options.config.c_str(), R_OK) != 0) {
-    return {Result(3, "configuration", "SKIPPED", "the file cannot be read by you",
-                   "run this as root")};
   }
   const Output output =
       RunProgram({options.smartkeyd, "--config", options.config, "--check-config"});
@@ -144,6 +151,11 @@ std::vector<DiagnosticResult> CheckConfigFile(const DiagnosisOptions& options) {
   }
   std::vector<DiagnosticResult> mistakes;
   for (const absl::string_view line : absl::StrSplit(output.text, '\n')) {
+    // What is said of a file as a whole follows its name.
+    if (const std::string file(line.substr(0, line.find(": "))); IsClosedToYou(file)) {
+      mistakes.push_back(ClosedToYou(file));
+      continue;
+    }
     mistakes.push_back(
         Result(3, "configuration", "BROKEN", std::string(line),
                "mend the file, then 'systemctl restart smartkeyd' or 'smartkeyctl reload'"));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/user_database.h"
 #include "daemon/model/catalog.h"
 #include "daemon/model/config_reload.h"
 
@@ -88,19 +89,29 @@ struct ConfigReport {
   std::vector<ConfigProblem> errors;  // of the main file: they stop the start
 };
 
+// What a configuration is read for.
+enum class ConfigUse {
+  kServe,  // by this process
+  // By the service, as root or anybody else looks at it. All that is wrong is found, also in files
+  // that others could write, or that the service could not read.
+  kCheck,
+};
+
 // Reads `main_file`, then `<main_file>.d/*.toml`, then `<apps_dir>/*.toml`, each directory in the
 // order of the names. Drop-ins hold [[app]] and [[server]] blocks only. Where an app's id or a
 // server's name appears twice, the first stays and the later file has a problem. Finds all
 // problems, not only the first. A file or a directory of drop-ins that others than root and the
 // service's user could write is not used: see config_access.h.
-ConfigReport ReadConfig(const std::string& main_file);
+ConfigReport ReadConfig(const std::string& main_file, ConfigUse use = ConfigUse::kServe,
+                        const UserDatabase& users = UserDatabase());
 
 // The same for a start. Errors: kConfigInvalid naming every error of the main file.
 absl::StatusOr<Config> LoadConfig(const std::string& main_file);
 
 // `smartkeyd --check-config`: writes every problem on a line, and what follows from them. Returns
-// the exit code: 0 without any problem, 1 otherwise, also if only a drop-in would be ignored. Root
-// is told, too, what the service's user could not read.
-int CheckConfig(const std::string& main_file, std::ostream& out);
+// the exit code: 0 without any problem, 1 otherwise, also if only a drop-in would be ignored, or if
+// a file could not be looked at. It is told, too, what the service's user could not read.
+int CheckConfig(const std::string& main_file, std::ostream& out,
+                const UserDatabase& users = UserDatabase());
 
 }  // namespace smartkey

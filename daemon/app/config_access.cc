@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/config_access.h"
 
-#include <sys/xattr.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/account_names.h"
-#include "base/user_database.h"
 
 namespace smartkey {
 namespace {
 
 constexpr char kPackagedUser[] = "smartkeyd";
+// SupplementaryGroups= of the unit: the process is in them, the user database need not know of it.
+constexpr const char* kUnitGroups[] = {"tss", "smartkey-admin"};
+constexpr char kPackagedFolder[] = "/etc/smartkeyd";
 
 // rwx as three bits, of those of owner, group and others that count for the user.
 mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
@@ -27,61 +32,160 @@ mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
 // An access list may allow what the mode does not say.
 bool Lacks(const std::string& path, mode_t wanted, const ServiceUser& user, struct stat& info) {
   return stat(path.c_str(), &info) == 0 && (BitsFor(info, user) & wanted) != wanted &&
-         getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) <= 0;
+         AccessListOf(path) == "";
 }
 
-}  // namespace
+// What others could do to a file or directory, and the command that ends it.
+struct Distrust {
+  std::string what;  // empty: nothing
+  std::string command;
+};
 
-ServiceUser ServiceUser::Find() {
-  ServiceUser user{geteuid(), getegid(), {getegid()}};
-  if (user.uid != 0) return user;
-  const auto uid = LookUpUser(kPackagedUser);
-  if (!uid.ok() || !uid->has_value()) return user;
-  const auto entry = LookUpUserEntry(**uid);
-  if (!entry.ok() || entry->name.empty()) return user;
-  return {**uid, entry->gid, LookUpGroupsOf(*entry)};
-}
-
-std::string WhyNotTrusted(const std::string& path, const struct stat& info,
-                          const ServiceUser& user) {
+Distrust DistrustOf(const std::string& path, const struct stat& info,
+                    const absl::optional<std::string>& list, const ServiceUser& user) {
   if ((info.st_mode & S_IWOTH) != 0) {
-    return absl::StrCat("can be written by everybody: 'chmod o-w ", path, "'");
+    return {"can be written by everybody", absl::StrCat("chmod o-w ", path)};
   }
   if (info.st_uid != 0 && info.st_uid != user.uid) {
-    return absl::StrCat("belongs to ", UserNameOf(info.st_uid),
-                        ", who could change it: 'chown root ", path, "'");
+    return {absl::StrCat("belongs to ", UserNameOf(info.st_uid), ", who could change it"),
+            absl::StrCat("chown root ", path)};
   }
-  if ((info.st_mode & S_IWGRP) != 0 && info.st_gid != 0 && info.st_gid != user.gid) {
-    return absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid), ": 'chmod g-w ",
-                        path, "'");
+  if ((info.st_mode & S_IWGRP) == 0) return {};
+  // With a list these bits are its mask, and the group's own are in it.
+  if (list != "") {
+    if (list.has_value() && !AccessListAllowsOthers(*list, S_IWOTH, user.uid)) return {};
+    return {"can be written by others, as its access list has it",
+            absl::StrCat("setfacl -b ", path)};
+  }
+  if (info.st_gid != 0 && info.st_gid != user.gid) {
+    return {absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid)),
+            absl::StrCat("chmod g-w ", path)};
+  }
+  return {};
+}
+
+// Another directory is home or work of somebody, who would lose it by a command.
+bool IsPackagedFolder(const std::string& folder) {
+  const std::string whole = std::filesystem::path(folder).lexically_normal().string();
+  return whole == kPackagedFolder || absl::StartsWith(whole, absl::StrCat(kPackagedFolder, "/"));
+}
+
+// The first directory on the way to a file that `is_closed`; empty: none.
+template <class IsClosed>
+std::string FirstAbove(const std::string& path, IsClosed is_closed) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  std::filesystem::path above;
+  for (const std::filesystem::path& part : whole.parent_path()) {
+    above /= part;
+    if (is_closed(above.string())) return above.string();
   }
   return "";
 }
 
-std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
-  if (user.uid == 0 || user.uid == geteuid()) return "";
-  std::error_code error;
-  const std::filesystem::path whole = std::filesystem::absolute(path, error);
-  if (error) return "";
-  const std::string name = UserNameOf(user.uid);
-  struct stat info {};
-  std::filesystem::path above;
-  for (const std::filesystem::path& part : whole.parent_path()) {
-    above /= part;
-    if (!Lacks(above.string(), 1, user, info)) continue;
-    return absl::StrCat("cannot be read by ", name, ", which may not look into ", above.string(),
-                        ": '", ReadableCommand(above.string(), true, user.gid), "'");
-  }
-  if (stat(path.c_str(), &info) != 0) return "";
-  const bool is_directory = S_ISDIR(info.st_mode);
-  if (!Lacks(path, is_directory ? 5 : 4, user, info)) return "";
-  return absl::StrCat("cannot be read by ", name, ": '",
-                      ReadableCommand(path, is_directory, user.gid), "'");
-}
-
+// The command that lets the service read a file, and root alone write it.
 std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid) {
   return absl::StrCat("chown root:", GroupNameOf(gid), " ", path, "; chmod ",
                       is_directory ? "750 " : "640 ", path);
+}
+
+std::string MayNotLookInto(const std::string& folder, uid_t uid, const std::string& remedy) {
+  return absl::StrCat("cannot be read by ", UserNameOf(uid), ", which may not look into ", folder,
+                      ": ", remedy);
+}
+
+std::string LetLookInto(const std::string& folder, gid_t gid) {
+  if (IsPackagedFolder(folder)) return absl::StrCat("'", ReadableCommand(folder, true, gid), "'");
+  return absl::StrCat("put it where smartkeyd may look, as into ", kPackagedFolder);
+}
+
+}  // namespace
+
+ServiceUser ServiceUser::Find(const UserDatabase& users) {
+  const ServiceUser own{geteuid(), getegid(), {getegid()}};
+  return own.uid == 0 ? FindPackaged(users).value_or(own) : own;
+}
+
+ServiceUser ServiceUser::FindToCheck(const std::string& main_file, const UserDatabase& users) {
+  const ServiceUser own = Find(users);
+  struct stat info {};
+  const bool is_own = stat(main_file.c_str(), &info) == 0 && info.st_uid == own.uid;
+  if (geteuid() == 0 || is_own) return own;
+  return FindPackaged(users).value_or(own);
+}
+
+absl::optional<ServiceUser> ServiceUser::FindPackaged(const UserDatabase& users) {
+  const auto uid = users.find_user(kPackagedUser);
+  if (!uid.ok() || !uid->has_value()) return absl::nullopt;
+  const auto entry = users.entry_of(**uid);
+  if (!entry.ok() || entry->name.empty()) return absl::nullopt;
+  ServiceUser user{**uid, entry->gid, users.groups_of(*entry)};
+  for (const char* group : kUnitGroups) {
+    const auto gid = users.find_group(group);
+    if (gid.ok() && gid->has_value()) user.groups.push_back(**gid);
+  }
+  return user;
+}
+
+bool RunsAsService(const UserDatabase& users) {
+  if (geteuid() == 0) return true;
+  const auto entry = users.entry_of(geteuid());
+  return entry.ok() && entry->name == kPackagedUser;
+}
+
+std::string WhyNotTrusted(const std::string& path, const struct stat& info,
+                          const absl::optional<std::string>& list, const ServiceUser& user) {
+  const Distrust distrust = DistrustOf(path, info, list, user);
+  return distrust.what.empty() ? "" : absl::StrCat(distrust.what, ": '", distrust.command, "'");
+}
+
+std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& user) {
+  struct stat info {};
+  if (stat(folder.c_str(), &info) != 0) return "";
+  if ((info.st_mode & S_ISVTX) != 0) info.st_mode &= ~static_cast<mode_t>(S_IWGRP | S_IWOTH);
+  const Distrust distrust = DistrustOf(folder, info, AccessListOf(folder), user);
+  if (distrust.what.empty()) return "";
+  return absl::StrCat(
+      "its directory ", folder, " ", distrust.what, ": ",
+      IsPackagedFolder(folder)
+          ? absl::StrCat("'", distrust.command, "'")
+          : absl::StrCat("put it into one that root alone may write, as ", kPackagedFolder));
+}
+
+std::string WhyNotReadable(const std::string& path, const ServiceUser& user) {
+  if (user.uid == 0 || user.uid == geteuid()) return "";
+  struct stat info {};
+  const std::string closed =
+      FirstAbove(path, [&](const std::string& above) { return Lacks(above, 1, user, info); });
+  if (!closed.empty()) return MayNotLookInto(closed, user.uid, LetLookInto(closed, user.gid));
+  if (stat(path.c_str(), &info) != 0) return "";
+  const bool is_directory = S_ISDIR(info.st_mode);
+  if (!Lacks(path, is_directory ? 5 : 4, user, info)) return "";
+  return absl::StrCat("cannot be read by ", UserNameOf(user.uid), ": '",
+                      ReadableCommand(path, is_directory, user.gid), "'");
+}
+
+std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
+                         const ServiceUser& user, const UserDatabase& users) {
+  const std::string why = absl::StrCat("cannot be read: ", strerror(error));
+  if (error == ENOENT) {
+    return absl::StrCat(why, ": write it, or name another one with --config");
+  }
+  if (error != EACCES) return why;
+  const std::string closed =
+      FirstAbove(path, [](const std::string& above) { return access(above.c_str(), X_OK) != 0; });
+  // A command that opens it to anybody who asks could close it to the service.
+  const bool is_service = RunsAsService(users);
+  const std::string for_others =
+      "look at it as root, or let the user that smartkeyd runs as read it";
+  if (!closed.empty()) {
+    return MayNotLookInto(closed, geteuid(),
+                          is_service ? LetLookInto(closed, user.gid) : for_others);
+  }
+  return absl::StrCat(why, ": ",
+                      is_service
+                          ? absl::StrCat("'", ReadableCommand(path, is_directory, user.gid), "'")
+                          : for_others);
 }
 
 }  // namespace smartkey

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
+#include "base/user_database.h"
+
 namespace smartkey {
 
 // Whose the files of a configuration may be, and whether the service can read them. Whoever can
@@ -20,20 +23,42 @@ struct ServiceUser {
 
   // This process's. For root, who looks at a configuration and never serves, it is the user
   // smartkeyd; root where there is none.
-  static ServiceUser Find();
+  static ServiceUser Find(const UserDatabase& users = UserDatabase());
+
+  // The one that a configuration is looked at for, which somebody else may do: his own where the
+  // main file is his, otherwise the user smartkeyd, and again this process's where there is none.
+  static ServiceUser FindToCheck(const std::string& main_file, const UserDatabase& users);
+
+  // The user smartkeyd in the groups that the packaged unit puts it into; nullopt: there is none.
+  static absl::optional<ServiceUser> FindPackaged(const UserDatabase& users);
 };
 
-// Why a file or directory of these permissions is not to be trusted, with the command that mends
-// it; empty: it may be. Only root, the service's own user and their groups may write it.
+// Whether this process is root's, or of the user smartkeyd. What anybody else may not read says
+// nothing of the service.
+bool RunsAsService(const UserDatabase& users);
+
+// Why a file or directory of these permissions and this access list (base/access_list.h) is not to
+// be trusted, with the command that mends it; empty: it may be. Only root, the service's own user
+// and their groups may write it; where a list says who may, only the two users.
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
-                          const ServiceUser& user);
+                          const absl::optional<std::string>& list, const ServiceUser& user);
+
+// The same of the directory that a file is in: whoever may write it, or owns it, could put another
+// file in this one's place. In a sticky one, as /tmp, only its owner could. There is a command only
+// for the packages' own directory and those in it; others are somebody's. Empty, too, where it
+// cannot be looked at: opening the file says why.
+std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& user);
 
 // Why another user than this process's could not read the file, or list the directory, as owner,
 // groups and modes have it, with the command that mends it; empty: it can, or it cannot be told (an
-// access list, no such file). Looks at the directories above, too.
+// access list, no such file). Looks at the directories above, too; of those it gives a command only
+// for the packages' own.
 std::string WhyNotReadable(const std::string& path, const ServiceUser& user);
 
-// The command that lets the service read a file, and root alone write it.
-std::string ReadableCommand(const std::string& path, bool is_directory, gid_t gid);
+// Why this process could not open a file, or list a directory: `error` is what errno said. Where a
+// directory above is closed to it, that is named, since nothing done to the file would help. No
+// command unless RunsAsService().
+std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
+                         const ServiceUser& user, const UserDatabase& users);
 
 }  // namespace smartkey

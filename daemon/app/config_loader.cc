@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which files are read, in which order, and what a problem in one of them means for the others.
 #include <errno.h>
-#include <string.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,7 +17,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/log.h"
+#include "base/unique_fd.h"
 #include "daemon/app/config.h"
 #include "daemon/app/config_access.h"
 #include "daemon/app/config_schema.h"
@@ -28,50 +30,72 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 
-// What is wrong with a file or directory before anything in it is read; empty: nothing.
-std::string WhyNotUsed(const std::string& path, const ServiceUser& user) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return "";  // opening it says why
-  const std::string not_trusted = WhyNotTrusted(path, info, user);
-  return not_trusted.empty() ? WhyNotReadable(path, user) : not_trusted;
+// What one reading is for, and what it has said.
+struct Reading {
+  ConfigUse use;
+  const UserDatabase& users;
+  ServiceUser user;
+  std::set<std::string> told;
+
+  // What may not be used is not: only a check looks into it all the same, for all that is wrong.
+  bool GoesOn() const { return use == ConfigUse::kCheck; }
+};
+
+// What is wrong with a file or directory before anything in it is read; empty: nothing, or what a
+// check has said before: a directory above may be closed to all of them.
+std::string WhyNotUsed(const std::string& path, const struct stat& info,
+                       const absl::optional<std::string>& list, Reading& reading) {
+  std::string why = WhyNotTrusted(path, info, list, reading.user);
+  if (why.empty()) why = WhyNotReadable(path, reading.user);
+  return reading.told.insert(why).second || !reading.GoesOn() ? why : "";
 }
 
-std::string WhyNotOpened(const std::string& path, int error, bool is_directory,
-                         const ServiceUser& user) {
-  std::string why = absl::StrCat("cannot be read: ", strerror(error));
-  if (error == EACCES) {
-    absl::StrAppend(&why, ": '", ReadableCommand(path, is_directory, user.gid), "'");
-  } else if (error == ENOENT) {
-    absl::StrAppend(&why, ": write it, or name another one with --config");
+// All of a file that is open, or one byte more than it may have. nullopt: it cannot be read, errno
+// says why.
+absl::optional<std::string> ReadText(int fd) {
+  std::string text(kMaxFileBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(fd, text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return absl::nullopt;
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
   }
-  return why;
+  text.resize(size);
+  return text;
 }
 
-// Notes a problem and returns nothing if the file cannot be read or is not TOML.
-absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser& user,
+// Notes a problem and returns nothing if the file cannot be read or is not TOML. It is opened once:
+// what is looked at is what is read, whatever the path leads to meanwhile.
+absl::optional<toml::table> ParseFile(const std::string& file, Reading& reading,
                                       ConfigProblems& problems) {
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) {
+  const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  struct stat info {};
+  if (!fd || fstat(fd.get(), &info) != 0) {
+    problems.Add(0, WhyNotOpened(file, errno, false, reading.user, reading.users));
+    return absl::nullopt;
+  }
+  if (S_ISDIR(info.st_mode)) {
     problems.Add(0, "cannot be read: it is a directory");
     return absl::nullopt;
   }
-  if (const std::string why = WhyNotUsed(file, user); !why.empty()) {
+  if (const std::string why = WhyNotUsed(file, info, AccessListOf(fd.get()), reading);
+      !why.empty()) {
     problems.Add(0, why);
+    if (!reading.GoesOn()) return absl::nullopt;
+  }
+  const absl::optional<std::string> text = ReadText(fd.get());
+  if (!text.has_value()) {
+    problems.Add(0, WhyNotOpened(file, errno, false, reading.user, reading.users));
     return absl::nullopt;
   }
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    problems.Add(0, WhyNotOpened(file, errno, false, user));
-    return absl::nullopt;
-  }
-  const std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (text.size() > kMaxFileBytes) {
+  if (text->size() > kMaxFileBytes) {
     problems.Add(0, "is larger than 1 MiB");
     return absl::nullopt;
   }
   try {
-    return toml::parse(text);
+    return toml::parse(*text);
   } catch (const toml::parse_error& failure) {
     problems.Add(static_cast<int>(failure.source().begin.line),
                  absl::StrCat("not TOML: ", Printable(std::string(failure.description()), 200)));
@@ -80,12 +104,16 @@ absl::optional<toml::table> ParseFile(const std::string& file, const ServiceUser
 }
 
 // The *.toml files of a directory by name; none if there is no such directory.
-std::vector<std::string> ListDropIns(const std::string& directory, const ServiceUser& user,
+std::vector<std::string> ListDropIns(const std::string& directory, Reading& reading,
                                      std::vector<ConfigProblem>& problems) {
   std::vector<std::string> files;
-  if (const std::string why = WhyNotUsed(directory, user); !why.empty()) {
-    problems.push_back({directory, 0, why});
-    return files;
+  struct stat info {};
+  if (stat(directory.c_str(), &info) == 0) {  // if not, listing it says why
+    const std::string why = WhyNotUsed(directory, info, AccessListOf(directory), reading);
+    if (!why.empty()) {
+      problems.push_back({directory, 0, why});
+      if (!reading.GoesOn()) return files;
+    }
   }
   std::error_code error;
   std::filesystem::directory_iterator entries(directory, error);
@@ -97,22 +125,19 @@ std::vector<std::string> ListDropIns(const std::string& directory, const Service
     }
   }
   if (error && error != std::errc::no_such_file_or_directory) {
-    problems.push_back({directory, 0, WhyNotOpened(directory, error.value(), true, user)});
+    problems.push_back(
+        {directory, 0, WhyNotOpened(directory, error.value(), true, reading.user, reading.users)});
   }
   std::sort(files.begin(), files.end());
   return files;
 }
 
-// Where everybody may rename what others have put there, anybody's file could take this one's
-// place.
-void CheckFolderOf(const std::string& main_file, ConfigProblems& problems) {
+void CheckFolderOf(const std::string& main_file, const Reading& reading, ConfigProblems& problems) {
   std::error_code error;
   const std::string folder = std::filesystem::absolute(main_file, error).parent_path().string();
-  struct stat info {};
-  if (stat(folder.c_str(), &info) != 0 || (info.st_mode & S_IWOTH) == 0) return;
-  if ((info.st_mode & S_ISVTX) != 0) return;
-  problems.Add(0,
-               absl::StrCat("its directory can be written by everybody: 'chmod o-w ", folder, "'"));
+  if (const std::string why = WhyFolderNotTrusted(folder, reading.user); !why.empty()) {
+    problems.Add(0, why);
+  }
 }
 
 // Puts the blocks of one file after another into one catalog.
@@ -156,10 +181,10 @@ class CatalogBuilder {
   Catalog catalog_;
 };
 
-void ReadDropInFile(const std::string& file, const ServiceUser& user, CatalogBuilder& builder,
+void ReadDropInFile(const std::string& file, Reading& reading, CatalogBuilder& builder,
                     std::vector<ConfigProblem>& problems) {
   ConfigProblems own(file);
-  if (const absl::optional<toml::table> root = ParseFile(file, user, own)) {
+  if (const absl::optional<toml::table> root = ParseFile(file, reading, own)) {
     ConfigBlocks blocks = ReadDropIn(*root, own);
     builder.CheckNew(blocks, own);
     // All or nothing: half of an app's file would be harder to understand than none.
@@ -170,13 +195,17 @@ void ReadDropInFile(const std::string& file, const ServiceUser& user, CatalogBui
 
 }  // namespace
 
-ConfigReport ReadConfig(const std::string& main_file) {
+ConfigReport ReadConfig(const std::string& main_file, ConfigUse use, const UserDatabase& users) {
   ConfigReport report;
-  const ServiceUser user = ServiceUser::Find();
+  Reading reading{use,
+                  users,
+                  use == ConfigUse::kServe ? ServiceUser::Find(users)
+                                           : ServiceUser::FindToCheck(main_file, users),
+                  {}};
   CatalogBuilder builder;
   ConfigProblems errors(main_file);
-  CheckFolderOf(main_file, errors);
-  if (const absl::optional<toml::table> root = ParseFile(main_file, user, errors)) {
+  CheckFolderOf(main_file, reading, errors);
+  if (const absl::optional<toml::table> root = ParseFile(main_file, reading, errors)) {
     ConfigBlocks blocks = ReadMainFile(*root, report.config, errors);
     builder.Add(std::move(blocks.policies));
     builder.Add(std::move(blocks), main_file);
@@ -184,8 +213,8 @@ ConfigReport ReadConfig(const std::string& main_file) {
   report.errors = errors.ByLine();
   for (const std::string& directory :
        {absl::StrCat(main_file, ".d"), report.config.daemon.apps_dir}) {
-    for (const std::string& file : ListDropIns(directory, user, report.config.problems)) {
-      ReadDropInFile(file, user, builder, report.config.problems);
+    for (const std::string& file : ListDropIns(directory, reading, report.config.problems)) {
+      ReadDropInFile(file, reading, builder, report.config.problems);
     }
   }
   report.config.catalog = builder.Take();

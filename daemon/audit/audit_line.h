@@ -38,6 +38,9 @@ inline constexpr char kAuditFileAfterDamage[] = "after_damage";
 // And if older files had been kept long enough: the head of the last line that went with them.
 inline constexpr char kAuditFileRemoved[] = "removed";
 
+// The fact of a share: for whom it is.
+inline constexpr char kPrincipalFact[] = "principal";
+
 // The fact of a delivery: the token's hash.
 inline constexpr char kTokenFact[] = "token";
 

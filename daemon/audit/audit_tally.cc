@@ -54,14 +54,17 @@ void Append(AuditTally::Lines& lines, AuditTally::Lines more) {
 
 AuditTally::Lines AuditTally::Act(const Caller* caller, AuditEntry entry) {
   const std::string account = AccountOfActs(caller);
-  Lines lines;
   if (IsWithin(account, &Budget::acts, MostActs(), entry)) {
-    lines.push_back(std::move(entry));
-    return lines;
+    Lines line;
+    line.push_back(std::move(entry));
+    return line;
   }
-  std::string key = absl::StrCat("a", UserOf(*caller), "/", entry.operation, "/",
-                                 entry.registration_id, "/", static_cast<int>(entry.outcome));
-  return Count(std::move(key), account, WithoutProcess(std::move(entry)), 1);
+  std::string key =
+      absl::StrCat("a", UserOf(*caller), "/", entry.operation, "/", entry.registration_id, "/",
+                   static_cast<int>(entry.outcome), "/", FactOf(entry, kPrincipalFact));
+  if (CountAgain(key)) return {};
+  const bool within = IsWithin(account, &Budget::sums, options_.lines_per_user, entry);
+  return First(std::move(key), account, std::move(entry), kPrincipalFact, within);
 }
 
 AuditTally::Lines AuditTally::Delivery(const Caller& caller, AuditEntry entry) {
@@ -69,10 +72,9 @@ AuditTally::Lines AuditTally::Delivery(const Caller& caller, AuditEntry entry) {
                                  entry.registration_id, "/", FactOf(entry, kTokenFact));
   if (CountAgain(key)) return {};
   const std::string account = AccountOfActs(&caller);
-  const bool within = IsWithin(account, &Budget::acts, MostActs(), entry);
-  Lines lines = Count(std::move(key), account, WithoutProcess(entry, kTokenFact), within ? 0 : 1);
-  if (within) lines.push_back(std::move(entry));
-  return lines;
+  const bool within = IsWithin(account, &Budget::acts, MostActs(), entry) ||
+                      IsWithin(account, &Budget::sums, options_.lines_per_user, entry);
+  return First(std::move(key), account, std::move(entry), kTokenFact, within);
 }
 
 AuditTally::Lines AuditTally::Refusal(const Caller& caller, AuditEntry entry) {
@@ -126,6 +128,14 @@ bool AuditTally::CountAgain(const std::string& key) {
   return true;
 }
 
+AuditTally::Lines AuditTally::First(std::string key, const std::string& account, AuditEntry entry,
+                                    absl::string_view kept_fact, bool may_be_line) {
+  Lines lines =
+      Count(std::move(key), account, WithoutProcess(entry, kept_fact), may_be_line ? 0 : 1);
+  if (may_be_line) lines.push_back(std::move(entry));
+  return lines;
+}
+
 AuditTally::Lines AuditTally::Count(std::string key, const std::string& account, AuditEntry common,
                                     uint64_t count) {
   Lines lines;
@@ -151,7 +161,8 @@ AuditTally::Lines AuditTally::SumUp(bool all) {
         budgets_[repeated.account].beyond += sum.repeats;
       }
     }
-    if (all || now - repeated.last > kForgetAfter) {
+    // There may be any number of strangers: they are not to take the place of others.
+    if (all || now - repeated.last > kForgetAfter || repeated.account == kStrangers) {
       repeated_.erase(one++);
     } else {
       ++one;

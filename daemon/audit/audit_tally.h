@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "base/clock.h"
 #include "daemon/model/audit_entry.h"
@@ -18,11 +19,13 @@ namespace smartkey {
 // the disk, and none hides an act behind many others:
 //
 //   a delivery or a refusal again   counted with the first one; a line each minute says how often
-//   more than `lines_per_user`      acts are counted by operation and registration, with a line for
-//   in a minute                     each; refusals all together
+//   more than `lines_per_user`      acts are counted by operation, registration and for whom it
+//   was: in a minute                     the first of each is a line all the same, and a line says
+//   how
+//                                   often it was done again; refusals are counted all together
 //
-// Acts, refusals and the lines with counts each have a limit of their own, and so does the same uid
-// in containers. All uids in containers or without a user share one limit of refusals: there may be
+// Acts, refusals and what is beyond each have a limit of their own, and so does the same uid in
+// containers. All uids in containers or without a user share one limit of refusals: there may be
 // any number of them. Administrators and smartkeyd itself have none.
 //
 // Each method returns the lines to write now, in their order. Not thread-safe.
@@ -66,7 +69,7 @@ class AuditTally {
   struct Budget {
     size_t acts = 0;  // with first deliveries
     size_t refusals = 0;
-    size_t sums = 0;
+    size_t sums = 0;                        // with the first of what is only counted from there on
     uint64_t beyond = 0;                    // neither written nor summed up
     absl::optional<AuditEntry::User> user;  // of those; absent: strangers
     bool in_container = false;
@@ -78,6 +81,9 @@ class AuditTally {
                 const AuditEntry& entry);
   // False if nothing of this key is counted yet.
   bool CountAgain(const std::string& key);
+  // Of something that was not counted so far: `entry` if it may be a line, else the first count.
+  Lines First(std::string key, const std::string& account, AuditEntry entry,
+              absl::string_view kept_fact, bool may_be_line);
   // Counts what comes of this key from here on, and `count` of it now. Makes room for it.
   Lines Count(std::string key, const std::string& account, AuditEntry common, uint64_t count);
   Lines SumUp(bool all);

@@ -81,7 +81,8 @@ class EnrollmentManager::Core : public std::enable_shared_from_this<EnrollmentMa
   void Cancel(const Caller& caller, const std::string& id,
               absl::AnyInvocable<void(absl::Status)> done);
   void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request, Secret initial_token,
-                              absl::optional<absl::Duration> expires_in, EnrollDone done);
+                              absl::optional<absl::Duration> expires_in, EnrollDone done,
+                              OnRecorded on_recorded = nullptr);
   absl::StatusOr<WatchId> Watch(const Caller& caller, absl::string_view id,
                                 absl::AnyInvocable<void(const EnrollmentProgress&)> on_step);
   void Unwatch(WatchId id);

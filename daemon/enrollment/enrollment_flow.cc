@@ -163,7 +163,7 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
                                                      EnrollmentRequest request,
                                                      Secret initial_token,
                                                      absl::optional<absl::Duration> expires_in,
-                                                     EnrollDone done) {
+                                                     EnrollDone done, OnRecorded on_recorded) {
   if (absl::Status status = parts_.access.CheckEnroll(caller); !status.ok()) return done(status);
   if (initial_token.empty()) {
     return done(MakeError(Reason::kInvalidArgument, "the initial access token is missing"));
@@ -201,10 +201,11 @@ void EnrollmentManager::Core::EnrollWithInitialToken(const Caller& caller,
   // known, decides.
   const BootTime expires = received + expires_in.value_or(absl::Minutes(5));
   Prepare(caller, std::move(request), /*with_browser=*/false,
-          [core = shared_from_this(), token, expires,
+          [core = shared_from_this(), token, expires, on_recorded = std::move(on_recorded),
            done = std::move(done)](absl::StatusOr<Pending> prepared) mutable {
             if (!prepared.ok()) return done(prepared.status());
             const Pending pending = *std::move(prepared);
+            if (on_recorded) on_recorded(pending->registration_id);
             pending->initial_token = std::move(*token);
             pending->initial_token_expires = expires;
             {

@@ -64,9 +64,9 @@ void EnrollmentManager::Cancel(const Caller& caller, std::string enrollment_id,
 void EnrollmentManager::EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request,
                                                Secret initial_token,
                                                absl::optional<absl::Duration> expires_in,
-                                               EnrollDone done) {
+                                               EnrollDone done, OnRecorded on_recorded) {
   core_->EnrollWithInitialToken(caller, std::move(request), std::move(initial_token), expires_in,
-                                std::move(done));
+                                std::move(done), std::move(on_recorded));
 }
 
 absl::StatusOr<EnrollmentManager::WatchId> EnrollmentManager::Watch(

@@ -109,6 +109,7 @@ class EnrollmentManager {
   using WatchId = uint64_t;
   using BeginDone = absl::AnyInvocable<void(absl::StatusOr<BegunEnrollment>)>;
   using EnrollDone = absl::AnyInvocable<void(absl::StatusOr<RegistrationStore::Snapshot>)>;
+  using OnRecorded = absl::AnyInvocable<void(const std::string& registration_id)>;
 
   explicit EnrollmentManager(Parts parts);
   ~EnrollmentManager();
@@ -132,9 +133,11 @@ class EnrollmentManager {
               absl::AnyInvocable<void(absl::Status)> done);
 
   // Step 2 for an app that did step 1 itself. `expires_in` is what is left of the token's life, if
-  // known. A request_id used before gives the first one's outcome, also after a restart.
+  // known. A request_id used before gives the first one's outcome, also after a restart. With
+  // `on_recorded` the caller is told which registration it will be, before anything is made.
   void EnrollWithInitialToken(const Caller& caller, EnrollmentRequest request, Secret initial_token,
-                              absl::optional<absl::Duration> expires_in, EnrollDone done);
+                              absl::optional<absl::Duration> expires_in, EnrollDone done,
+                              OnRecorded on_recorded = nullptr);
 
   // Each step as it happens, the present one at once; after kDone or kFailed nothing follows.
   // `on_step` must not block and must not call back into this class. Errors: kEnrollmentNotFound.

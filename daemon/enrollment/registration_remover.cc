@@ -46,7 +46,7 @@ void DestroyEach(KeyService& keys, std::vector<KeyReference> left, std::string r
 
 void RegistrationRemover::Remove(std::string registration_id,
                                  absl::AnyInvocable<absl::Status(const Registration&)> may,
-                                 Done done) {
+                                 Done done, absl::AnyInvocable<void()> on_marked) {
   store_.Update(
       std::move(registration_id),
       [may = std::move(may)](Registration& registration) mutable {
@@ -57,8 +57,10 @@ void RegistrationRemover::Remove(std::string registration_id,
         }
         return absl::OkStatus();
       },
-      [this, done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> marked) mutable {
+      [this, on_marked = std::move(on_marked),
+       done = std::move(done)](absl::StatusOr<RegistrationStore::Snapshot> marked) mutable {
         if (!marked.ok()) return done(marked.status());
+        if (on_marked) on_marked();
         CrashPoint("deletion.marked");
         RevokeTokens(*std::move(marked), std::move(done));
       });

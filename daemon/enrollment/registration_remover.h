@@ -38,10 +38,12 @@ class RegistrationRemover {
   // `may` says whether the caller may still have it removed; it is asked on the store's thread,
   // with the latest state, before anything is done. `done` runs exactly once. Errors: those of
   // `may`, kRegistrationNotFound, kStoreUnavailable. A key that cannot be destroyed now (hardware
-  // absent) does not hold the removal up.
+  // absent) does not hold the removal up. `on_marked` runs before that, once DELETING is durable:
+  // from there on it ends in a removal, at the latest after the next start.
   void Remove(std::string registration_id,
               absl::AnyInvocable<absl::Status(const Registration&)> may,
-              absl::AnyInvocable<void(absl::StatusOr<Removed>)> done);
+              absl::AnyInvocable<void(absl::StatusOr<Removed>)> done,
+              absl::AnyInvocable<void()> on_marked = nullptr);
 
   // Finishes what a kill interrupted. At start, before the first request.
   void Recover();

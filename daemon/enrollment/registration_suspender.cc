@@ -49,11 +49,12 @@ struct RegistrationSuspender::Order {
   std::vector<std::string> left;  // ids, the next one last
   std::function<absl::Status(Registration&)> change;
   Resumed outcome;
+  OnChanged on_changed;
   absl::AnyInvocable<void(absl::Status, Resumed)> done;
 };
 
 void RegistrationSuspender::Suspend(const Caller& caller, const RegistrationTarget& target,
-                                    std::string why, SuspendDone done) {
+                                    std::string why, SuspendDone done, OnChanged on_changed) {
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> selected =
       access_.Select(caller, target);
   if (!selected.ok()) return done(selected.status());
@@ -68,6 +69,7 @@ void RegistrationSuspender::Suspend(const Caller& caller, const RegistrationTarg
   auto order = std::make_shared<Order>();
   order->caller = caller;
   order->suspend = true;
+  order->on_changed = std::move(on_changed);
   for (auto it = selected->rbegin(); it != selected->rend(); ++it) order->left.push_back((*it)->id);
   order->change = [suspension = std::move(suspension)](Registration& registration) {
     return Apply(suspension, registration);
@@ -80,13 +82,14 @@ void RegistrationSuspender::Suspend(const Caller& caller, const RegistrationTarg
 }
 
 void RegistrationSuspender::Resume(const Caller& caller, const RegistrationTarget& target,
-                                   ResumeDone done) {
+                                   ResumeDone done, OnChanged on_changed) {
   absl::StatusOr<std::vector<RegistrationStore::Snapshot>> selected =
       access_.Select(caller, target);
   if (!selected.ok()) return done(selected.status());
   if (absl::Status status = access_.CheckWritable(caller); !status.ok()) return done(status);
   auto order = std::make_shared<Order>();
   order->caller = caller;
+  order->on_changed = std::move(on_changed);
   for (auto it = selected->rbegin(); it != selected->rend(); ++it) order->left.push_back((*it)->id);
   order->change = [admin = caller.admin, now = clock_.Now()](Registration& registration) {
     return Lift(admin, now, registration);
@@ -128,6 +131,7 @@ void RegistrationSuspender::ChangeNext(std::shared_ptr<Order> order) {
                 {{"registration", id},
                  {"uid", order->caller.uid},
                  {"administrator", order->caller.admin ? "yes" : "no"}});
+            if (order->on_changed) order->on_changed(id);
             order->outcome.ids.push_back(id);
             break;
           case Reason::kCancelled:             // so already

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ class RegistrationSuspender {
   };
   using SuspendDone = absl::AnyInvocable<void(absl::StatusOr<std::vector<std::string>>)>;
   using ResumeDone = absl::AnyInvocable<void(absl::StatusOr<Resumed>)>;
+  // Runs for each that was changed as soon as it is, however the order ends; on the store's thread.
+  using OnChanged = std::function<void(const std::string& id)>;
 
   RegistrationSuspender(RegistrationStore& store, const AccessPolicy& access, TokenManager& tokens,
                         const Clock& clock)
@@ -40,11 +43,12 @@ class RegistrationSuspender {
   // kInvalidArgument for a `why` that is too long, kStoreUnavailable: those before the one that
   // could not be written down are off, and the same call goes on from there.
   void Suspend(const Caller& caller, const RegistrationTarget& target, std::string why,
-               SuspendDone done);
+               SuspendDone done, OnChanged on_changed = nullptr);
 
   // The reverse. Errors: the same, and kNotPermitted if the one registration named was suspended by
   // an administrator.
-  void Resume(const Caller& caller, const RegistrationTarget& target, ResumeDone done);
+  void Resume(const Caller& caller, const RegistrationTarget& target, ResumeDone done,
+              OnChanged on_changed = nullptr);
 
  private:
   struct Order;

@@ -14,6 +14,7 @@ namespace {
 
 // Key creation alone may take three minutes on some hardware.
 constexpr absl::Duration kLimit = absl::Minutes(5);
+constexpr char kEnrollWithInitialToken[] = "EnrollmentService/EnrollWithInitialToken";
 constexpr size_t kMaxRedirect = 32 * 1024;  // stands in enrollment.proto
 constexpr size_t kMaxToken = 64 * 1024;
 constexpr size_t kMaxRequestId = 64;
@@ -296,13 +297,14 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
               return call->Finish(owner.status(), [](v1::EnrollWithInitialTokenResponse&) {});
             }
             const bool renewal = !translated.renews.empty();
+            auto id = std::make_shared<std::string>();
             parts.enrollments.EnrollWithInitialToken(
                 *owner, std::move(translated), std::move(token), expires_in,
-                [call, caller, owner = *owner, &parts,
-                 renewal](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
+                [call, caller, owner = *owner, &parts, renewal,
+                 id](absl::StatusOr<RegistrationStore::Snapshot> enrolled) {
                   if (!IsRefusal(ReasonOf(enrolled.status()))) {
-                    parts.audit.Note(&caller, "EnrollmentService/EnrollWithInitialToken",
-                                     enrolled.ok() ? (*enrolled)->id : "", enrolled.status(),
+                    parts.audit.Note(&caller, kEnrollWithInitialToken,
+                                     enrolled.ok() ? (*enrolled)->id : *id, enrolled.status(),
                                      EnrollmentFacts("", caller, owner));
                   }
                   call->Finish(enrolled.status(), [&](v1::EnrollWithInitialTokenResponse& answer) {
@@ -312,6 +314,14 @@ grpc::ServerUnaryReactor* EnrollmentService::EnrollWithInitialToken(
                       answer.add_warnings(v1::SAME_APP_SAME_SERVER);
                     }
                   });
+                },
+                // It may become usable after all, by itself, when nobody waits any more.
+                [id, caller, owner = *owner, &parts](const std::string& recorded) {
+                  *id = recorded;
+                  AuditFacts facts = EnrollmentFacts("", caller, owner);
+                  facts.emplace_back("step", "begun");
+                  parts.audit.Note(&caller, kEnrollWithInitialToken, recorded, absl::OkStatus(),
+                                   std::move(facts));
                 });
           });
   return call->reactor();

@@ -6,7 +6,7 @@ namespace smartkey {
 void NameLookups::Run(const Caller& caller, absl::AnyInvocable<void()> look_up) {
   {
     MutexLock lock(mu_);
-    waiting_.Push({caller.admin, caller.uid}, std::move(look_up));
+    waiting_.Push({caller.admin, caller.account()}, std::move(look_up));
   }
   // One turn for each that waits: whose it will be is decided when it comes.
   scheduler_.RunAfter(absl::ZeroDuration(), [this] { RunNext(); });

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
+#include <cstdint>
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
@@ -25,7 +24,7 @@ class NameLookups {
   void Run(const Caller& caller, absl::AnyInvocable<void()> look_up);
 
  private:
-  using Key = std::pair<bool, uid_t>;  // on the admin socket, uid
+  using Key = std::pair<bool, uint64_t>;  // on the admin socket, account
 
   void RunNext();
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr absl::Duration kLimit = absl::Seconds(60);
 constexpr size_t kMaxPage = 1000;
+constexpr char kDeleteRegistration[] = "RegistrationService/DeleteRegistration";
 
 using Snapshot = RegistrationStore::Snapshot;
 
@@ -201,8 +202,8 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
       [call, id, known_there, caller = caller_, &audit = parts_.audit,
        slot = *std::move(slot)](absl::StatusOr<RegistrationRemover::Removed> removed) mutable {
         slot.Release();
-        if (!IsRefusal(ReasonOf(removed.status()))) {
-          audit.Note(&caller, "RegistrationService/DeleteRegistration", id, removed.status());
+        if (!removed.ok() && !IsRefusal(ReasonOf(removed.status()))) {
+          audit.Note(&caller, kDeleteRegistration, id, removed.status());
         }
         call->Finish(removed.status(), [&](v1::DeleteRegistrationResponse& answer) {
           answer.set_registration_id(id);
@@ -211,6 +212,10 @@ grpc::ServerUnaryReactor* RegistrationService::DeleteRegistration(
           answer.set_key_destroyed(removed->keys_destroyed);
           answer.set_tokens_revoked(removed->tokens_revoked);
         });
+      },
+      // The rest may take seconds, or a restart, after which nobody knows whose word it was.
+      [id, caller = caller_, &audit = parts_.audit] {
+        audit.Note(&caller, kDeleteRegistration, id, absl::OkStatus());
       });
   return call->reactor();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // RegistrationService: what an owner or an administrator orders for one or many registrations.
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@ namespace {
 
 // Each registration is a write of its own.
 constexpr absl::Duration kLimit = absl::Seconds(60);
+constexpr char kSuspendRegistrations[] = "RegistrationService/SuspendRegistrations";
+constexpr char kResumeRegistrations[] = "RegistrationService/ResumeRegistrations";
 
 using Snapshot = RegistrationStore::Snapshot;
 
@@ -40,6 +43,19 @@ absl::StatusOr<RegistrationTarget> FromProto(const v1::SuspensionTarget& target)
                    "say which registrations: one, those of a server or an owner, or all");
 }
 
+// A line for each registration by itself: what is changed stays changed, however the order ends.
+std::function<void(const std::string&)> NoteEach(AuditLog& audit, const Caller& caller,
+                                                 absl::string_view operation) {
+  return [&audit, caller, operation](const std::string& id) {
+    audit.Note(&caller, operation, id, absl::OkStatus());
+  };
+}
+
+void NoteFailedOrder(AuditLog& audit, const Caller& caller, absl::string_view operation,
+                     const absl::Status& outcome) {
+  if (RegistrationStore::IsOut(outcome)) audit.Note(&caller, operation, "", outcome);
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
@@ -56,15 +72,12 @@ grpc::ServerUnaryReactor* RegistrationService::SuspendRegistrations(
       [call, caller = caller_, &audit = parts_.audit,
        slot = *std::move(slot)](absl::StatusOr<std::vector<std::string>> ids) mutable {
         slot.Release();
-        if (ids.ok()) {
-          for (const std::string& id : *ids) {
-            audit.Note(&caller, "RegistrationService/SuspendRegistrations", id, absl::OkStatus());
-          }
-        }
+        NoteFailedOrder(audit, caller, kSuspendRegistrations, ids.status());
         call->Finish(ids.status(), [&](v1::SuspendRegistrationsResponse& answer) {
           answer.mutable_registration_ids()->Add(ids->begin(), ids->end());
         });
-      });
+      },
+      NoteEach(parts_.audit, caller_, kSuspendRegistrations));
   return call->reactor();
 }
 
@@ -82,17 +95,14 @@ grpc::ServerUnaryReactor* RegistrationService::ResumeRegistrations(
       [call, caller = caller_, &audit = parts_.audit,
        slot = *std::move(slot)](absl::StatusOr<RegistrationSuspender::Resumed> resumed) mutable {
         slot.Release();
-        if (resumed.ok()) {
-          for (const std::string& id : resumed->ids) {
-            audit.Note(&caller, "RegistrationService/ResumeRegistrations", id, absl::OkStatus());
-          }
-        }
+        NoteFailedOrder(audit, caller, kResumeRegistrations, resumed.status());
         call->Finish(resumed.status(), [&](v1::ResumeRegistrationsResponse& answer) {
           answer.mutable_registration_ids()->Add(resumed->ids.begin(), resumed->ids.end());
           answer.mutable_still_suspended_ids()->Add(resumed->still_suspended.begin(),
                                                     resumed->still_suspended.end());
         });
-      });
+      },
+      NoteEach(parts_.audit, caller_, kResumeRegistrations));
   return call->reactor();
 }
 

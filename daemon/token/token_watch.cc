@@ -155,9 +155,10 @@ absl::Status TokenWatch::LookAtRegistration() {
   }
 }
 
+// Whether it can be written down is asked where there is something to write: for a token.
 absl::Status TokenWatch::LookAtRight() const {
   const absl::StatusOr<RegistrationStore::Snapshot> registration =
-      parts_.access.Find(caller_, request_.registration_id, Operation::kToken);
+      parts_.access.FindToRead(caller_, request_.registration_id, Operation::kToken);
   if (registration.ok()) {
     if (!(*registration)->suspension.has_value()) return absl::OkStatus();
     return AccessEnded("the registration is suspended");
@@ -173,7 +174,7 @@ absl::Status TokenWatch::LookAtRight() const {
   return AccessEnded("the registration was deleted, or is not shared with this user any more");
 }
 
-absl::Status TokenWatch::LookAtRight(TokenState& state) const {
+absl::Status TokenWatch::LookAtRight(TokenState& state) {
   if (absl::Status status = LookAtRight(); !status.ok()) return status;
   if (!state.token.has_value()) return absl::OkStatus();
   const absl::Status status = parts_.access.CheckDelivery(caller_, request_.registration_id,
@@ -182,6 +183,8 @@ absl::Status TokenWatch::LookAtRight(TokenState& state) const {
   if (!status.ok()) {
     state.token.reset();
     state.error = status;
+    MutexLock lock(mu_);
+    AskLater(std::max(kLeastWait, WaitAfterError(status)));
   }
   return absl::OkStatus();
 }

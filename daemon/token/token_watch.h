@@ -74,7 +74,7 @@ class TokenWatch : public std::enable_shared_from_this<TokenWatch> {
   absl::Status LookAtRegistration();
   absl::Status LookAtRight() const;
   // The same for a token at hand, in the place of which may be why he does not get it.
-  absl::Status LookAtRight(TokenState& state) const;
+  absl::Status LookAtRight(TokenState& state);
   void Ask();
   void Answered(absl::StatusOr<TokenResult> answer);
   void AskLater(absl::Duration wait) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

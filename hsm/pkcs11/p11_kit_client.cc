@@ -84,8 +84,11 @@ absl::Status CheckDirectory(const std::string& path) {
   }
   if (found.st_uid != ::geteuid()) {
     return WithRemedy(Unusable(path, "its directory belongs to another user"),
-                      absl::StrCat("'chown -R ", UserNameOf(::geteuid()), " ", shown,
-                                   "', or start smartkeyd as ", UserNameOf(found.st_uid)));
+                      absl::StrCat("'chown -R ", UserNameOf(::geteuid()), " ", shown, "'",
+                                   // As which it refuses to start.
+                                   found.st_uid == 0 ? ""
+                                                     : absl::StrCat(", or start smartkeyd as ",
+                                                                    UserNameOf(found.st_uid))));
   }
   if ((found.st_mode & 077) != 0) {
     return WithRemedy(Unusable(path, "its directory is open to others"),

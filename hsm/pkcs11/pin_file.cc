@@ -2,16 +2,14 @@
 #include "hsm/pkcs11/pin_file.h"
 
 #include <fcntl.h>
-#include <linux/posix_acl.h>
-#include <linux/posix_acl_xattr.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/account_names.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -22,14 +20,6 @@ namespace {
 
 // Longer than any token's ulMaxPinLen, shorter than a file given by mistake.
 constexpr size_t kMostPinOctets = 1024;
-
-uint16_t Little16(const unsigned char* octets) {
-  return static_cast<uint16_t>(octets[0] | octets[1] << 8);
-}
-
-uint32_t Little32(const unsigned char* octets) {
-  return Little16(octets) | static_cast<uint32_t>(Little16(octets + 2)) << 16;
-}
 
 absl::Status Unusable(Reason reason, const std::string& path, absl::string_view why) {
   return MakeError(reason, absl::StrCat("pin file ", Printable(path), ": ", why));
@@ -51,13 +41,9 @@ absl::Status CheckAccess(int fd, const std::string& path) {
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     return Unusable(Reason::kConfigInvalid, path, "not a regular file");
   }
-  char acl[1024];
-  const ssize_t acl_size = ::fgetxattr(fd, "system.posix_acl_access", acl, sizeof(acl));
-  // An access list too long to read is not one for a PIN; none, or a file system without any, is
-  // the usual case.
-  const bool unreadable_acl = acl_size < 0 && errno != ENODATA && errno != ENOTSUP;
-  const absl::string_view access_acl(acl, acl_size > 0 ? static_cast<size_t>(acl_size) : 0);
-  if (unreadable_acl || OthersMayRead(info.st_uid, info.st_mode, access_acl, ::geteuid())) {
+  // A list too long to read is not one for a PIN.
+  const absl::optional<std::string> list = AccessListOf(fd);
+  if (!list.has_value() || OthersMayRead(info.st_uid, info.st_mode, *list, ::geteuid())) {
     return WithRemedy(Unusable(Reason::kConfigInvalid, path, "others may read it"),
                       "make the pin file readable for smartkeyd's user only: 'chmod 0400' and "
                       "'chown', or use LoadCredential= of the service");
@@ -68,26 +54,10 @@ absl::Status CheckAccess(int fd, const std::string& path) {
 }  // namespace
 
 bool OthersMayRead(uid_t owner, mode_t mode, absl::string_view access_acl, uid_t reader) {
-  const auto is_trusted = [reader](uid_t uid) { return uid == 0 || uid == reader; };
-  if (!is_trusted(owner)) return true;
+  if (owner != 0 && owner != reader) return true;
   if (access_acl.empty()) return (mode & (S_IRWXG | S_IRWXO)) != 0;
-  constexpr size_t kHeader = sizeof(posix_acl_xattr_header);
-  constexpr size_t kEntry = sizeof(posix_acl_xattr_entry);
-  const auto* octets = reinterpret_cast<const unsigned char*>(access_acl.data());
-  if (access_acl.size() < kHeader || (access_acl.size() - kHeader) % kEntry != 0 ||
-      Little32(octets) != POSIX_ACL_XATTR_VERSION) {
-    return true;
-  }
-  for (size_t at = kHeader; at < access_acl.size(); at += kEntry) {
-    const uint16_t tag = Little16(octets + at);
-    const uint16_t permissions = Little16(octets + at + 2);
-    const uint32_t id = Little32(octets + at + 4);
-    // The mask limits named users and groups; a list that needs it to be sound is none we accept.
-    if (tag == ACL_USER_OBJ || tag == ACL_MASK || permissions == 0) continue;
-    if (tag == ACL_USER && is_trusted(id)) continue;
-    return true;
-  }
-  return false;
+  // Not only reading: nothing but the PIN's reader has to do with it.
+  return AccessListAllowsOthers(access_acl, S_IRWXO, reader);
 }
 
 absl::StatusOr<Secret> ReadPinFile(const std::string& path) {

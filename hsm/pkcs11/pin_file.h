@@ -17,7 +17,7 @@ namespace smartkey {
 absl::StatusOr<Secret> ReadPinFile(const std::string& path);
 
 // True if anybody beside root and `reader` is allowed to read a file of this owner and mode.
-// `access_acl` is its "system.posix_acl_access" (acl(5)), empty if it has none: a credential of
+// `access_acl` is its access list (base/access_list.h), empty if it has none: a credential of
 // systemd belongs to root and is opened to the service's user by an access list, whose mask then
 // stands in the mode where the group's bits were. Pure function.
 bool OthersMayRead(uid_t owner, mode_t mode, absl::string_view access_acl, uid_t reader);

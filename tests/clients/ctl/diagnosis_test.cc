@@ -2,10 +2,13 @@
 // What smartkeyctl finds out where no smartkeyd answers. The numbers are those of docs/doctor.md.
 #include "clients/ctl/diagnosis.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <sstream>
 
@@ -108,6 +111,39 @@ TEST_F(DiagnosisWithoutDaemon, TheConfigurationHasSeveralMistakes_EachIsAResult)
   }
   EXPECT_EQ(findings, (std::vector<std::string>{options_.config + ":3: unknown key",
                                                 options_.config + ":9: no app"}));
+}
+
+// As another user: nothing is closed to root.
+TEST_F(DiagnosisWithoutDaemon, YouMayNotReadADropIn_IsNotTried) {
+  const std::string closed = dir_.File("closed.toml");
+  std::ofstream(closed) << "\n";
+  options_.smartkeyd = Program("smartkeyd", "echo \"" + closed + ": cannot be read\"; echo \"" +
+                                                options_.config + ":3: unknown key\"; exit 1");
+  ASSERT_EQ(chmod(dir_.File("").c_str(), 0755), 0);
+  ASSERT_EQ(chmod(options_.config.c_str(), 0644), 0);
+  ASSERT_EQ(chmod(closed.c_str(), 0), 0);
+  EXPECT_EXIT(
+      {
+        if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+        for (const client::DiagnosticResult& result : RunAll()) {
+          if (result.number == 3) std::cerr << result.outcome << " " << result.finding << "\n";
+        }
+        _exit(0);
+      },
+      testing::ExitedWithCode(0),
+      testing::HasSubstr("SKIPPED " + closed + " cannot be read by you\nBROKEN " + options_.config +
+                         ":3: unknown key\n"));
+}
+
+TEST_F(DiagnosisWithoutDaemon, YouMayNotLookWhereTheConfigurationIs_IsNotTried) {
+  ASSERT_EQ(chmod(dir_.File("").c_str(), 0), 0);
+  EXPECT_EXIT(
+      {
+        if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+        _exit(Run().at(3).outcome == "SKIPPED" ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+  ASSERT_EQ(chmod(dir_.File("").c_str(), 0700), 0);
 }
 
 TEST_F(DiagnosisWithoutDaemon, TheLastErrorHasSeveralLines_TheyAreOneResult) {

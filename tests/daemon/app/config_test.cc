@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
+#include <cerrno>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "base/error.h"
+#include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"
 
 namespace smartkey {
@@ -249,9 +252,32 @@ TEST(Config, EverybodyMayWriteADirectory_IsRefusedWithWhatToDo) {
   const std::string parent = folder.substr(0, folder.rfind('/'));
   ASSERT_EQ(chmod(parent.c_str(), 0777), 0);
   ASSERT_EQ(ReadConfig(dir.main_file()).errors.size(), 1u);
-  EXPECT_NE(ReadConfig(dir.main_file()).errors[0].message.find("chmod o-w"), std::string::npos);
+  EXPECT_EQ(ReadConfig(dir.main_file()).errors[0].message,
+            absl::StrCat("its directory ", parent,
+                         " can be written by everybody: put it into one "
+                         "that root alone may write, as /etc/smartkeyd"));
   ASSERT_EQ(chmod(parent.c_str(), 01777), 0);  // as /tmp: nobody renames what is another's
   EXPECT_TRUE(ReadConfig(dir.main_file()).errors.empty());
+}
+
+// Where the file system of the tests has no access lists, nobody can get around it by one either.
+TEST(Config, AccessListLetsAnotherWriteAFileOrDirectory_IsRefusedWithWhatToDo) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.app_file("a.toml"), kApp);
+  const std::string list =
+      AccessListOctets({{kUserObj, 7}, {kUser, 6, 60004}, {kGroupObj, 5}, {kMask, 7}, {kOther, 5}});
+  for (const std::string& path : {dir.app_file("a.toml"), dir.main_file() + ".d"}) {
+    if (setxattr(path.c_str(), "system.posix_acl_access", list.data(), list.size(), 0) != 0) {
+      ASSERT_EQ(errno, ENOTSUP);
+      return;
+    }
+  }
+  EXPECT_THAT(dir.Problems(),
+              ElementsAre("smartkeyd.toml.d: can be written by others, as its access list has it: "
+                          "'setfacl -b smartkeyd.toml.d'",
+                          "apps.d/a.toml: can be written by others, as its access list has it: "
+                          "'setfacl -b apps.d/a.toml'"));
 }
 
 TEST(Config, NotToml_IsNamedWithItsLine) {

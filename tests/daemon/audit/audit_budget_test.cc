@@ -104,27 +104,40 @@ TEST_F(AuditTrailTest, UserMakesVeryManyLines_AllAreCountedAndOthersAreWritten) 
       ++(one.user.has_value() && one.user->name == "bob" ? his : others);
     }
   }
-  EXPECT_EQ(his, 20u) << "acts with deliveries, and refusals";
-  EXPECT_EQ(summed, 10u);
+  EXPECT_EQ(his, 30u) << "acts with deliveries, refusals, and the first of what is beyond";
+  EXPECT_EQ(summed, 0u);
   EXPECT_EQ(counted, 270u);
   EXPECT_EQ(others, 105u);
 }
 
-TEST_F(AuditTrailTest, UserHidesAnActBehindManyOthers_ItsOperationAndRegistrationAreInASum) {
+TEST_F(AuditTrailTest, UserHidesAnActBehindManyOthers_ItHasItsLineAtOnceAllTheSame) {
   AuditTrail::Options options = Options();
   options.lines_per_user = 10;
   AuditTrail trail(options, clock_);
   for (int i = 0; i < 100; ++i) trail.Note(&bob_, "change", "reg-1", absl::OkStatus(), {});
-  trail.Note(&bob_, "share", "reg-2", absl::OkStatus(), {{"principal", "user:carol"}});
-  trail.NoteDelivery(bob_, "reg-3", "hash");
-  std::vector<std::string> sums;
-  for (const AuditEntry& one : Read(trail)) {
-    if (one.repeats == 0) continue;
-    sums.push_back(absl::StrCat(one.operation, " ", one.registration_id, " ", one.repeats, " ",
-                                FactOf(one, "token")));
+  for (int i = 0; i < 5; ++i) {
+    trail.Note(&bob_, "share", "reg-2", absl::OkStatus(),
+               {{"principal", "user:carol"}, {"until", absl::StrCat(i)}});
+    trail.Note(&bob_, "share", "reg-2", absl::OkStatus(), {{"principal", "user:mallory"}});
   }
-  EXPECT_THAT(sums, testing::UnorderedElementsAre("change reg-1 90 ", "share reg-2 1 ",
-                                                  "TokenService/GetAccessToken reg-3 1 hash"));
+  trail.NoteDelivery(bob_, "reg-3", "hash");
+  std::vector<std::string> beyond;
+  const std::vector<AuditEntry> entries = Read(trail);
+  ASSERT_GT(entries.size(), 10u);
+  for (size_t i = 10; i < entries.size(); ++i) {
+    const AuditEntry& one = entries[i];
+    beyond.push_back(absl::StrCat(one.operation, " ", one.registration_id, " ", one.repeats, " ",
+                                  FactOf(one, "principal"), FactOf(one, "token"), " ",
+                                  FactOf(one, "until")));
+  }
+  ASSERT_EQ(beyond.size(), 7u);
+  EXPECT_THAT(std::vector<std::string>(beyond.begin(), beyond.begin() + 4),
+              testing::ElementsAre("change reg-1 0  ", "share reg-2 0 user:carol 0",
+                                   "share reg-2 0 user:mallory ",
+                                   "TokenService/GetAccessToken reg-3 0 hash "));
+  EXPECT_THAT(std::vector<std::string>(beyond.begin() + 4, beyond.end()),
+              testing::UnorderedElementsAre("change reg-1 89  ", "share reg-2 4 user:carol ",
+                                            "share reg-2 4 user:mallory "));
 }
 
 TEST_F(AuditTrailTest, NothingMayGoUnwrittenAndAUserHasMadeMany_HeIsHeldBackAndOthersAreNot) {
@@ -175,6 +188,27 @@ TEST_F(AuditTrailTest, UidsThatCostNothingAreRefused_TheyShareTheLinesOfOne) {
   EXPECT_EQ(entries[11].repeats, 1990u);
   EXPECT_FALSE(entries[11].user.has_value());
   EXPECT_FALSE(FactOf(entries[11], "callers").empty());
+}
+
+TEST_F(AuditTrailTest, UidsThatCostNothingAreRefused_WhatIsCountedOfOthersStays) {
+  AuditTrail::Options options = Options();
+  options.lines_per_user = 8;
+  options.most_repeated = 10;
+  options.deny_when_full = true;
+  AuditTrail trail(options, clock_);
+  trail.NoteDelivery(alice_, "reg-1", "hash");
+  for (int minute = 0; minute < 3; ++minute) {
+    for (int i = 0; i < 20; ++i) {
+      trail.NoteRefusal(User(100'000 + 20 * minute + i, ""), "access/see", "",
+                        MakeError(Reason::kCallerUnidentified, "nobody"));
+    }
+    ASSERT_TRUE(trail.Flush(absl::Seconds(60)));  // the minute ends
+  }
+  trail.NoteDelivery(alice_, "reg-1", "hash");
+  size_t first = 0;
+  for (const AuditEntry& one : Read(trail))
+    first += FactOf(one, "token") == "hash" && one.repeats == 0;
+  EXPECT_EQ(first, 1u);
 }
 
 TEST_F(AuditTrailTest, ContainerDoesWhatItsNamesakeDoes_EachIsCountedByItself) {

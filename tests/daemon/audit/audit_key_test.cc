@@ -11,7 +11,9 @@
 #include "daemon/jose/jwk.h"
 #include "tests/daemon/audit/audit_samples.h"
 #include "tests/fakes/fake_audit_log.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_key_service.h"
+#include "tests/fakes/fake_scheduler.h"
 
 namespace smartkey {
 namespace {
@@ -167,6 +169,39 @@ TEST_F(AuditKeyTest, HardwareFailsForAMoment_TheKeyStays) {
   keys_.FailNextSign(MakeError(Reason::kHardwareBusy, "busy"));
   EXPECT_EQ(ReasonOf(Sign(key).status()), Reason::kHardwareBusy);
   EXPECT_EQ(ReadFile(File()), kept);
+}
+
+TEST_F(AuditKeyTest, OthersWantTheHardware_GoFirstForAMinuteAtMost) {
+  FakeClock clock;
+  FakeScheduler scheduler(clock);
+  AuditKey key(keys_, scheduler, log_, dir_.File(""), "label");
+  const auto set_queued = [this](int queued) {
+    ProviderStatus status = keys_.status();
+    status.queued = queued;
+    keys_.set_status(status);
+  };
+  int signatures = 0;
+  const auto sign = [&] {
+    key.Sign("text", [&](absl::StatusOr<AuditSignature> made) {
+      EXPECT_TRUE(made.ok()) << made.status();
+      ++signatures;
+    });
+  };
+  set_queued(1);
+  sign();
+  scheduler.Advance(absl::Seconds(50));
+  EXPECT_EQ(signatures, 0);
+  EXPECT_EQ(keys_.creates(), 0) << "neither is a key made";
+  set_queued(0);
+  scheduler.Advance(absl::Seconds(2));
+  EXPECT_EQ(signatures, 1);
+
+  set_queued(1);
+  sign();
+  scheduler.Advance(absl::Seconds(59));
+  EXPECT_EQ(signatures, 1);
+  scheduler.Advance(absl::Seconds(3));
+  EXPECT_EQ(signatures, 2) << "whoever keeps the hardware busy does not keep the log unsigned";
 }
 
 TEST_F(AuditKeyTest, SeveralAskForASignatureAtOnce_OneKeyIsMade) {

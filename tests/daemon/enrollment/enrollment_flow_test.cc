@@ -248,6 +248,20 @@ TEST_F(EnrollmentTest, InitialTokenIsMissing_IsSaidAtOnce) {
   EXPECT_EQ(ReasonOf(told), Reason::kInvalidArgument);
 }
 
+TEST_F(EnrollmentTest, InitialTokenIsUsed_WhichRegistrationItWillBeIsToldBeforeAnythingIsMade) {
+  keys_.set_hold(true);
+  std::string recorded;
+  manager().EnrollWithInitialToken(
+      Alice(), Request(), Secret::CopyOf(kInitialToken), absl::Minutes(5),
+      [](absl::StatusOr<RegistrationStore::Snapshot>) {},
+      [&](const std::string& id) { recorded = id; });
+  ASSERT_EQ(store().List().size(), 1u);
+  EXPECT_EQ(recorded, (*store().List().begin())->id);
+  EXPECT_EQ(Requests(kRegister), 0u);
+  keys_.set_hold(false);
+  keys_.ReleaseAll();
+}
+
 TEST_F(EnrollmentTest, InitialTokenRequestIsRepeatedWhileItIsPrepared_EachIsAnswered) {
   EnrollmentRequest request = Request();
   request.request_id = "request-1";

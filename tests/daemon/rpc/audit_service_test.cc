@@ -131,6 +131,68 @@ TEST_F(AuditedServices, NothingCanBeWritten_SuspendingGoesOnAndResumingDoesNot) 
   EXPECT_TRUE(store_.List()[0]->suspension.has_value());
 }
 
+TEST_F(AuditedServices, OrderForManyEndsInTheMiddle_WhatItChangedAndWhyItEndedIsNoted) {
+  AddRegistration("mercy");
+  AddRegistration("grace");
+  auto client = Connect(alice_);
+  auto stub = v1::RegistrationService::NewStub(client->channel);
+  for (const bool suspend : {true, false}) {
+    store_.FailWrites(absl::OkStatus());
+    if (!suspend) {
+      grpc::ClientContext context;
+      v1::SuspendRegistrationsRequest request;
+      v1::SuspendRegistrationsResponse response;
+      request.mutable_target()->set_all(true);
+      ASSERT_TRUE(stub->SuspendRegistrations(&context, request, &response).ok());
+    }
+    store_.FailWritesAfter(1, MakeError(Reason::kStoreFull, "the disk is full"));
+    grpc::ClientContext context;
+    grpc::Status status;
+    if (suspend) {
+      v1::SuspendRegistrationsRequest request;
+      v1::SuspendRegistrationsResponse response;
+      request.mutable_target()->set_all(true);
+      status = stub->SuspendRegistrations(&context, request, &response);
+    } else {
+      v1::ResumeRegistrationsRequest request;
+      v1::ResumeRegistrationsResponse response;
+      request.mutable_target()->set_all(true);
+      status = stub->ResumeRegistrations(&context, request, &response);
+    }
+    EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::STORE_FULL);
+  }
+  const auto suspended = audit_.entries("RegistrationService/SuspendRegistrations");
+  ASSERT_EQ(suspended.size(), 3u) << "one, the failure, and the other one by the next order";
+  EXPECT_EQ(suspended[0].outcome, Reason::kUnspecified);
+  EXPECT_FALSE(suspended[0].registration_id.empty());
+  EXPECT_EQ(suspended[1].outcome, Reason::kStoreFull);
+  EXPECT_NE(suspended[2].registration_id, suspended[0].registration_id);
+  const auto resumed = audit_.entries("RegistrationService/ResumeRegistrations");
+  ASSERT_EQ(resumed.size(), 2u);
+  EXPECT_EQ(resumed[0].outcome, Reason::kUnspecified);
+  EXPECT_FALSE(resumed[0].registration_id.empty());
+  EXPECT_EQ(resumed[1].outcome, Reason::kStoreFull);
+}
+
+TEST_F(AuditedServices, DeletionDoesNotComeToItsEnd_IsNotedAllTheSame) {
+  const std::string id = AddRegistration("mercy");
+  store_.FailWritesAfter(1, MakeError(Reason::kStoreFull, "the disk is full"));
+  auto client = Connect(alice_);
+  grpc::ClientContext context;
+  v1::DeleteRegistrationRequest request;
+  v1::DeleteRegistrationResponse response;
+  request.set_registration("mercy");
+  const grpc::Status status = v1::RegistrationService::NewStub(client->channel)
+                                  ->DeleteRegistration(&context, request, &response);
+  EXPECT_EQ(DetailOf(status).reason(), v1::ErrorDetail::STORE_FULL);
+  const auto noted = audit_.entries("RegistrationService/DeleteRegistration");
+  ASSERT_EQ(noted.size(), 2u);
+  EXPECT_EQ(noted[0].outcome, Reason::kUnspecified) << "from there on it will be gone";
+  EXPECT_EQ(noted[0].registration_id, id);
+  EXPECT_EQ(noted[0].user->name, "alice");
+  EXPECT_EQ(noted[1].outcome, Reason::kStoreFull);
+}
+
 TEST_F(AuditedServices, WhatIsNoTokenOfOursIsReported_LeavesNoLineButThatOfTheLimit) {
   AddRegistration("mercy");
   auto client = Connect(alice_);

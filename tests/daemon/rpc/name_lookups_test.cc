@@ -31,5 +31,18 @@ TEST(NameLookups, OneCallerHasManyWaiting_OthersWaitForOneOfThem) {
   EXPECT_THAT(order, testing::ElementsAre("bob", "root", "administrator", "alice", "bob", "bob"));
 }
 
+TEST(NameLookups, ContainerHasManyWaiting_ItsNamesakeWaitsForOneOfThem) {
+  FakeClock clock;
+  FakeScheduler scheduler(clock);
+  NameLookups lookups(scheduler);
+  Caller contained = User(1000, "alice");
+  contained.in_container = true;
+  std::vector<std::string> order;
+  for (int i = 0; i < 3; ++i) lookups.Run(contained, [&order] { order.push_back("inside"); });
+  lookups.Run(User(1000, "alice"), [&order] { order.push_back("outside"); });
+  scheduler.RunDue();
+  EXPECT_THAT(order, testing::ElementsAre("inside", "outside", "inside", "inside"));
+}
+
 }  // namespace
 }  // namespace smartkey

@@ -2,6 +2,7 @@
 #include "daemon/token/token_watch.h"
 
 #include "tests/daemon/token/token_fixture.h"
+#include "tests/fakes/fake_audit_log.h"
 
 namespace smartkey {
 namespace {
@@ -54,7 +55,8 @@ class TokenWatchTest : public TokenManagerTest {
   }
 
   CurrentCatalog catalog_{Catalog()};
-  AccessPolicy access_{store_, catalog_, clock_};
+  FakeAuditLog audit_;
+  AccessPolicy access_{store_, catalog_, clock_, &audit_};
   RegistrationFeed feed_{store_, access_, scheduler_, clock_};
   int wakes_ = 0;
   std::shared_ptr<TokenWatch> watch_;
@@ -116,6 +118,15 @@ TEST_F(TokenWatchTest, ServerComesBack_TheNextTokenIsTold) {
   minter_.Script(Unreachable());
   EXPECT_EQ(Next(), "SERVER_UNREACHABLE");
   minter_.Script(Hourly("t1"));
+  EXPECT_EQ(NextWithin(absl::Minutes(1)), "t1");
+}
+
+TEST_F(TokenWatchTest, NothingCanBeWrittenDownForAWhile_IsToldWhyAndTheTokenAfterwards) {
+  Cache("t1", absl::Hours(1));
+  audit_.set_writable(WithRetryAfter(MakeError(Reason::kRateLimited, "enough"), absl::Seconds(40)));
+  EXPECT_EQ(Next(), "RATE_LIMITED");
+  EXPECT_EQ(NextWithin(absl::Minutes(2)), "nothing") << "it goes on, and says it once";
+  audit_.set_writable(absl::OkStatus());
   EXPECT_EQ(NextWithin(absl::Minutes(1)), "t1");
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/base/access_list_octets.h"
 #include "tests/hsm/pkcs11/temporary_directory.h"
 
 namespace smartkey {
@@ -88,24 +89,13 @@ TEST(PinFile, OpenToOthers_IsRefusedWithTheRemedy) {
   EXPECT_EQ(Pin(path), "1234");
 }
 
-// ---- Access lists, as the kernel hands them out: version 2, then tag, permissions, id.
+// ---- Access lists
 
-std::string Acl(const std::vector<std::tuple<int, int, int64_t>>& entries) {
-  std::string octets("\x02\0\0\0", 4);
-  for (const auto& [tag, permissions, id] : entries) {
-    for (int shift : {0, 8}) octets.push_back(static_cast<char>(tag >> shift));
-    for (int shift : {0, 8}) octets.push_back(static_cast<char>(permissions >> shift));
-    for (int shift : {0, 8, 16, 24}) octets.push_back(static_cast<char>(id >> shift));
-  }
-  return octets;
-}
-
-constexpr int kUserObj = 1, kUser = 2, kGroupObj = 4, kGroup = 8, kMask = 16, kOther = 32;
 constexpr uid_t kUs = 990;
 
 TEST(OthersMayRead, CredentialOfSystemd_IsForUsOnly) {
   // root:root 0440, user:smartkeyd:r--, group::---, mask::r--, other::---
-  const std::string acl = Acl(
+  const std::string acl = AccessListOctets(
       {{kUserObj, 4, -1}, {kUser, 4, kUs}, {kGroupObj, 0, -1}, {kMask, 4, -1}, {kOther, 0, -1}});
   EXPECT_FALSE(OthersMayRead(0, 0100440, acl, kUs));
   EXPECT_TRUE(OthersMayRead(0, 0100440, acl, 991)) << "opened to another user";
@@ -113,19 +103,23 @@ TEST(OthersMayRead, CredentialOfSystemd_IsForUsOnly) {
 }
 
 TEST(OthersMayRead, AccessListThatOpensItFurther_IsSeen) {
-  EXPECT_TRUE(OthersMayRead(kUs, 0100440,
-                            Acl({{kUserObj, 4, -1}, {kGroupObj, 4, -1}, {kMask, 4, -1}}), kUs));
   EXPECT_TRUE(OthersMayRead(
-      kUs, 0100440, Acl({{kUserObj, 4, -1}, {kGroupObj, 0, -1}, {kGroup, 4, 7}, {kMask, 4, -1}}),
+      kUs, 0100440, AccessListOctets({{kUserObj, 4, -1}, {kGroupObj, 4, -1}, {kMask, 4, -1}}),
       kUs));
-  EXPECT_TRUE(OthersMayRead(kUs, 0100444, Acl({{kUserObj, 4, -1}, {kOther, 4, -1}}), kUs));
-  EXPECT_FALSE(OthersMayRead(kUs, 0100400, Acl({{kUserObj, 4, -1}, {kOther, 0, -1}}), kUs));
+  EXPECT_TRUE(OthersMayRead(
+      kUs, 0100440,
+      AccessListOctets({{kUserObj, 4, -1}, {kGroupObj, 0, -1}, {kGroup, 4, 7}, {kMask, 4, -1}}),
+      kUs));
+  EXPECT_TRUE(
+      OthersMayRead(kUs, 0100444, AccessListOctets({{kUserObj, 4, -1}, {kOther, 4, -1}}), kUs));
+  EXPECT_FALSE(
+      OthersMayRead(kUs, 0100400, AccessListOctets({{kUserObj, 4, -1}, {kOther, 0, -1}}), kUs));
 }
 
 TEST(OthersMayRead, AccessListThatMakesNoSense_CountsAsOpen) {
   EXPECT_TRUE(OthersMayRead(kUs, 0100400, "x", kUs));
   EXPECT_TRUE(OthersMayRead(kUs, 0100400, std::string("\x03\0\0\0", 4), kUs));
-  EXPECT_TRUE(OthersMayRead(kUs, 0100400, Acl({{kUserObj, 4, -1}}) + "x", kUs));
+  EXPECT_TRUE(OthersMayRead(kUs, 0100400, AccessListOctets({{kUserObj, 4, -1}}) + "x", kUs));
 }
 
 TEST(OthersMayRead, FileOfAnotherUser_IsTheirs) {
