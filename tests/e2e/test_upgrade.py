@@ -17,7 +17,7 @@ import unittest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from make_fixture import KINDS
-from stack import ALICE, ROOT, SERVICE, Stack
+from stack import ALICE, BOB, ROOT, SERVICE, Stack
 
 
 def decode(text):
@@ -73,15 +73,29 @@ class Upgrade(unittest.TestCase):
                     stack.give_to_service(os.path.join(os.path.dirname(hardware), "state"), stack.state)
                     stack.start()
                     listed = stack.ctl(ALICE, "--json", "list").json()["registrations"]
-                    self.assertEqual([(r["name"], r["state"]) for r in listed],
+                    found = {r["name"]: r for r in listed}
+                    self.assertEqual([(name, found[name]["state"]) for name in ("es384", "rs256")],
                                      [("es384", "ACTIVE"), ("rs256", "ACTIVE")])
-                    self.assertEqual(listed[1]["label"], "a label")
-                    for registration in listed:
+                    self.assertEqual(found["rs256"]["label"], "a label")
+                    self.check_what_later_ones_hold(stack, found.pop("paused", None), found["es384"])
+                    for registration in found.values():
                         result = stack.ctl(ALICE, "assertion", registration["name"])
                         self.assertEqual(result.code, 0, f"{result}\n{stack.read_log()}")
                         jwks = json.loads(stack.ctl(ALICE, "jwks", registration["name"]).out)
                         verify(result.out.strip(), jwks["keys"][0])
 
+
+    def check_what_later_ones_hold(self, stack, suspended, shared):
+        """Fixtures of before schema 4 have neither."""
+        if suspended is None:
+            return
+        self.assertEqual(suspended["suspended"]["why"], "lost laptop")
+        self.assertEqual([share["principal"] for share in shared["shares"]], [f"user:{BOB}", "group:mail"])
+        refused = stack.ctl(ALICE, "assertion", "paused")
+        self.assertNotEqual(refused.code, 0)
+        self.assertIn("suspended", refused.err)
+        result = stack.ctl(BOB, "list")
+        self.assertIn("es384", result.out, str(result))
 
 
 class GoingBack(unittest.TestCase):
