@@ -36,7 +36,8 @@ std::string StatusText(const client::DaemonStatus& status) {
   record.Add("  problem", status.store_problem);
   if (status.store_cause.has_value()) record.Add("  what to do", status.store_cause->remedy);
   if (status.schema_version > 0) record.Add("Version", absl::StrCat(status.schema_version));
-  record.Add("Copies", status.store_copies.empty() ? "none yet" : "one a day, see below");
+  record.Add("Copies", status.store_copies.empty() ? "none yet"
+                                                   : "one a day and before an upgrade, see below");
   if (status.store_copying_error.has_value()) {
     record.Add("  not made now", status.store_copying_error->remedy);
   }

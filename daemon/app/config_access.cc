@@ -16,9 +16,6 @@
 namespace smartkey {
 namespace {
 
-constexpr char kPackagedUser[] = "smartkeyd";
-// SupplementaryGroups= of the unit: the process is in them, the user database need not know of it.
-constexpr const char* kUnitGroups[] = {"tss", "smartkey-admin"};
 constexpr char kPackagedFolder[] = "/etc/smartkeyd";
 
 // rwx as three bits, of those of owner, group and others that count for the user.
@@ -33,35 +30,6 @@ mode_t BitsFor(const struct stat& info, const ServiceUser& user) {
 bool Lacks(const std::string& path, mode_t wanted, const ServiceUser& user, struct stat& info) {
   return stat(path.c_str(), &info) == 0 && (BitsFor(info, user) & wanted) != wanted &&
          AccessListOf(path) == "";
-}
-
-// What others could do to a file or directory, and the command that ends it.
-struct Distrust {
-  std::string what;  // empty: nothing
-  std::string command;
-};
-
-Distrust DistrustOf(const std::string& path, const struct stat& info,
-                    const absl::optional<std::string>& list, const ServiceUser& user) {
-  if ((info.st_mode & S_IWOTH) != 0) {
-    return {"can be written by everybody", absl::StrCat("chmod o-w ", path)};
-  }
-  if (info.st_uid != 0 && info.st_uid != user.uid) {
-    return {absl::StrCat("belongs to ", UserNameOf(info.st_uid), ", who could change it"),
-            absl::StrCat("chown root ", path)};
-  }
-  if ((info.st_mode & S_IWGRP) == 0) return {};
-  // With a list these bits are its mask, and the group's own are in it.
-  if (list != "") {
-    if (list.has_value() && !AccessListAllowsOthers(*list, S_IWOTH, user.uid)) return {};
-    return {"can be written by others, as its access list has it",
-            absl::StrCat("setfacl -b ", path)};
-  }
-  if (info.st_gid != 0 && info.st_gid != user.gid) {
-    return {absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid)),
-            absl::StrCat("chmod g-w ", path)};
-  }
-  return {};
 }
 
 // Another directory is home or work of somebody, who would lose it by a command.
@@ -101,54 +69,23 @@ std::string LetLookInto(const std::string& folder, gid_t gid) {
 
 }  // namespace
 
-ServiceUser ServiceUser::Find(const UserDatabase& users) {
-  const ServiceUser own{geteuid(), getegid(), {getegid()}};
-  return own.uid == 0 ? FindPackaged(users).value_or(own) : own;
-}
-
-ServiceUser ServiceUser::FindToCheck(const std::string& main_file, const UserDatabase& users) {
-  const ServiceUser own = Find(users);
-  struct stat info {};
-  const bool is_own = stat(main_file.c_str(), &info) == 0 && info.st_uid == own.uid;
-  if (geteuid() == 0 || is_own) return own;
-  return FindPackaged(users).value_or(own);
-}
-
-absl::optional<ServiceUser> ServiceUser::FindPackaged(const UserDatabase& users) {
-  const auto uid = users.find_user(kPackagedUser);
-  if (!uid.ok() || !uid->has_value()) return absl::nullopt;
-  const auto entry = users.entry_of(**uid);
-  if (!entry.ok() || entry->name.empty()) return absl::nullopt;
-  ServiceUser user{**uid, entry->gid, users.groups_of(*entry)};
-  for (const char* group : kUnitGroups) {
-    const auto gid = users.find_group(group);
-    if (gid.ok() && gid->has_value()) user.groups.push_back(**gid);
-  }
-  return user;
-}
-
-bool RunsAsService(const UserDatabase& users) {
-  if (geteuid() == 0) return true;
-  const auto entry = users.entry_of(geteuid());
-  return entry.ok() && entry->name == kPackagedUser;
-}
-
 std::string WhyNotTrusted(const std::string& path, const struct stat& info,
                           const absl::optional<std::string>& list, const ServiceUser& user) {
-  const Distrust distrust = DistrustOf(path, info, list, user);
-  return distrust.what.empty() ? "" : absl::StrCat(distrust.what, ": '", distrust.command, "'");
+  const absl::optional<ForeignWriter> found = FindForeignWriter(path, info, list, user, "root");
+  return found.has_value() ? absl::StrCat(found->why, ": '", found->command, "'") : "";
 }
 
 std::string WhyFolderNotTrusted(const std::string& folder, const ServiceUser& user) {
   struct stat info {};
   if (stat(folder.c_str(), &info) != 0) return "";
   if ((info.st_mode & S_ISVTX) != 0) info.st_mode &= ~static_cast<mode_t>(S_IWGRP | S_IWOTH);
-  const Distrust distrust = DistrustOf(folder, info, AccessListOf(folder), user);
-  if (distrust.what.empty()) return "";
+  const absl::optional<ForeignWriter> found =
+      FindForeignWriter(folder, info, AccessListOf(folder), user, "root");
+  if (!found.has_value()) return "";
   return absl::StrCat(
-      "its directory ", folder, " ", distrust.what, ": ",
+      "its directory ", folder, " ", found->why, ": ",
       IsPackagedFolder(folder)
-          ? absl::StrCat("'", distrust.command, "'")
+          ? absl::StrCat("'", found->command, "'")
           : absl::StrCat("put it into one that root alone may write, as ", kPackagedFolder));
 }
 

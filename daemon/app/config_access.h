@@ -5,37 +5,15 @@
 #include <sys/types.h>
 
 #include <string>
-#include <vector>
 
 #include "absl/types/optional.h"
+#include "base/service_user.h"
 #include "base/user_database.h"
 
 namespace smartkey {
 
 // Whose the files of a configuration may be, and whether the service can read them. Whoever can
 // write one decides where tokens are asked for, and who may have them.
-
-// The user that smartkeyd runs as.
-struct ServiceUser {
-  uid_t uid = 0;
-  gid_t gid = 0;
-  std::vector<gid_t> groups;  // `gid` among them
-
-  // This process's. For root, who looks at a configuration and never serves, it is the user
-  // smartkeyd; root where there is none.
-  static ServiceUser Find(const UserDatabase& users = UserDatabase());
-
-  // The one that a configuration is looked at for, which somebody else may do: his own where the
-  // main file is his, otherwise the user smartkeyd, and again this process's where there is none.
-  static ServiceUser FindToCheck(const std::string& main_file, const UserDatabase& users);
-
-  // The user smartkeyd in the groups that the packaged unit puts it into; nullopt: there is none.
-  static absl::optional<ServiceUser> FindPackaged(const UserDatabase& users);
-};
-
-// Whether this process is root's, or of the user smartkeyd. What anybody else may not read says
-// nothing of the service.
-bool RunsAsService(const UserDatabase& users);
 
 // Why a file or directory of these permissions and this access list (base/access_list.h) is not to
 // be trusted, with the command that mends it; empty: it may be. Only root, the service's own user

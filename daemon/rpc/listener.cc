@@ -15,9 +15,11 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/access_list.h"
 #include "base/account_names.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/service_user.h"
 
 namespace smartkey {
 namespace {
@@ -134,17 +136,21 @@ absl::Status SetAccess(const Listener::Options& options) {
   return absl::OkStatus();
 }
 
-// Where everybody may rename what others have put there, anybody's socket could take this one's
+// Whoever may rename in it what others have put there could put a socket of his own into this one's
 // place.
 absl::Status CheckDirectory(const std::string& path) {
   const std::string directory = DirectoryOf(path);
   struct stat info {};
   if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();  // bind() says it
-  if ((info.st_mode & S_IWOTH) == 0 || (info.st_mode & S_ISVTX) != 0) return absl::OkStatus();
+  // As /tmp: nobody but its owner renames what is another's.
+  if ((info.st_mode & S_ISVTX) != 0) info.st_mode &= ~static_cast<mode_t>(S_IWGRP | S_IWOTH);
+  const absl::optional<ForeignWriter> found = FindForeignWriter(
+      directory, info, AccessListOf(directory), ServiceUser::Find(), UserNameOf(geteuid()));
+  if (!found.has_value()) return absl::OkStatus();
   return WithRemedy(
-      MakeError(Reason::kConfigInvalid,
-                absl::StrCat("everybody may put a socket of his own into ", directory)),
-      absl::StrCat("'chmod o-w ", directory, "', or give the socket a directory of its own"));
+      MakeError(Reason::kConfigInvalid, absl::StrCat("another's socket could take the place of ",
+                                                     path, ": ", directory, " ", found->why)),
+      absl::StrCat("'", found->command, "', or give the socket a directory of its own"));
 }
 
 }  // namespace

@@ -41,8 +41,8 @@ class Listener {
   };
 
   // Errors: kAlreadyRunning (another process holds the lock or answers on the path), kConfigInvalid
-  // (path too long for sun_path, its directory missing or not writable, something there that is no
-  // socket).
+  // (path too long for sun_path, its directory missing, not writable or another's to write,
+  // something there that is no socket).
   static absl::StatusOr<Listener> Create(Options options);
 
   // Errors: kConfigInvalid when it is no listening unix stream socket.

@@ -20,7 +20,7 @@ struct StoreCopy {
 // How the files of the record do; whether it can be read and written says RegistrationStore.
 struct StoreCondition {
   int schema_version = 0;              // 0 while it cannot be read
-  std::vector<StoreCopy> copies;       // newest first
+  std::vector<StoreCopy> copies;       // of the days, newest first; then of before upgrades
   absl::Status copying;                // OK, or why the last copy could not be made
   std::vector<std::string> set_aside;  // folders of what was set aside, with their whole path
   // It was written on another computer: this one's keys are not in it, and that one may use it too.

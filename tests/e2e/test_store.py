@@ -12,7 +12,7 @@ import subprocess
 import unittest
 
 from small_disk import SmallDisk
-from stack import ALICE, SERVER, SERVICE, Stack, wait_for
+from stack import ALICE, BOB, SERVER, SERVICE, Stack, wait_for
 
 
 class StoreTest(unittest.TestCase):
@@ -106,13 +106,17 @@ class StoreTest(unittest.TestCase):
             for word in ("NOT AVAILABLE", self.database, "smartkeyctl store recover", "smartkeyctl store reset"):
                 self.assertIn(word, told.out, str(told))
 
-    def assert_second_daemon_refuses(self):
-        second = subprocess.run(
+    def assert_start_is_refused(self, *words):
+        ended = subprocess.run(
             [os.path.join(self.stack.bin, "smartkeyd"), "--config", self.stack.config],
             user=pwd.getpwnam(SERVICE).pw_uid, group=pwd.getpwnam(SERVICE).pw_gid, extra_groups=[],
             cwd="/", capture_output=True, text=True, timeout=60, check=False)
-        self.assertEqual(second.returncode, 1, second.stderr)
-        self.assertIn("another smartkeyd", second.stderr)
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        for word in words:
+            self.assertIn(word, ended.stderr)
+
+    def assert_second_daemon_refuses(self):
+        self.assert_start_is_refused("another smartkeyd")
 
     def assert_recovered(self, thumbprint, names):
         self.assertEqual(sorted(r["name"] for r in self.ctl(ALICE, "--json", "list").json()["registrations"]), names)
@@ -368,6 +372,25 @@ class DirectoryThatCannotBeUsed(StoreTest):
         entry = pwd.getpwnam(SERVICE)
         os.chown(self.stack.state, entry.pw_uid, entry.pw_gid)
         self.wait_until_available()
+        self.ctl(ALICE, "token", SERVER)
+
+    def test_OthersCouldWriteTheDirectory_ItDoesNotStartUntilItIsMended(self):
+        self.stack.start()
+        self.enroll()
+        self.stack.stop("smartkeyd")
+        state, entry = self.stack.state, pwd.getpwnam(SERVICE)
+        # As `daemon` would find what another user made there, or could have.
+        for uid, mode, why in ((entry.pw_uid, 0o777, "can be written by everybody"),
+                               (entry.pw_uid, 0o770, "can be written by the group"),
+                               (pwd.getpwnam(BOB).pw_uid, 0o755, f"belongs to {BOB}")):
+            os.chown(state, uid, entry.pw_gid)
+            os.chmod(state, mode)
+            self.assert_start_is_refused(f"the state directory {state} {why}", f"chmod 0700 {state}'", "'ls -lA'")
+            self.assertEqual(os.stat(state).st_mode & 0o777, mode)
+        os.chown(state, entry.pw_uid, entry.pw_gid)
+        os.chmod(state, 0o755)  # they could only read its names
+        self.stack.start_daemon()
+        self.assertEqual(os.stat(state).st_mode & 0o777, 0o700)
         self.ctl(ALICE, "token", SERVER)
 
     def test_FileIsReadableForNobody_ItIsMendedAtTheStart(self):

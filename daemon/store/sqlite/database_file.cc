@@ -102,30 +102,43 @@ absl::Status MigrateCopy(const std::string& path, int from,
   return db->TruncateLog();
 }
 
-// Takes the connection, since the old database must be closed, its log folded in, before its file
-// is replaced: the log would be read into the new one.
+// Makes the migrated database under another name, and gives the copy of the old one. Takes the
+// connection, since the old database must be closed, its log folded in, before its file is
+// replaced: the log would be read into the new one.
+absl::StatusOr<std::string> PrepareMigration(const StateDirectory& directory, SqliteConnection old,
+                                             int from, absl::Span<const Migration> migrations,
+                                             absl::Time now) {
+  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
+  absl::StatusOr<SqliteStatement> copy = old.Prepare("VACUUM INTO ?");
+  if (!copy.ok()) return copy.status();
+  copy->BindText(directory.PathOf(kNewFile));
+  if (absl::Status status = copy->Run(); !status.ok()) return status;
+  if (absl::Status status = MigrateCopy(directory.PathOf(kNewFile), from, migrations);
+      !status.ok()) {
+    return Annotate(status, "migrating a copy of the database");
+  }
+  absl::StatusOr<std::string> kept = KeepBeforeUpgrade(directory, old, now);
+  if (!kept.ok()) return Annotate(kept.status(), "keeping the database of before the upgrade");
+  if (absl::Status status = old.TruncateLog(); !status.ok()) return status;
+  return kept;
+}
+
 absl::Status Migrate(const StateDirectory& directory, SqliteConnection old, int from, int to,
-                     absl::Span<const Migration> migrations) {
+                     absl::Span<const Migration> migrations, absl::Time now) {
   if (migrations.empty() || migrations.front().version > from + 1) {
     return WithRemedy(MakeError(Reason::kStoreUnavailable,
                                 absl::StrCat("the database has schema version ", from,
                                              ", which this smartkeyd cannot migrate to ", to)),
                       "start a smartkeyd of a version in between once");
   }
-  if (absl::Status status = directory.CreatePrivateFile(kNewFile); !status.ok()) return status;
-  {
-    SqliteConnection db = std::move(old);  // closed where this block ends
-    absl::StatusOr<SqliteStatement> copy = db.Prepare("VACUUM INTO ?");
-    if (!copy.ok()) return copy.status();
-    copy->BindText(directory.PathOf(kNewFile));
-    if (absl::Status status = copy->Run(); !status.ok()) return status;
-    if (absl::Status status = db.TruncateLog(); !status.ok()) return status;
-  }
-  absl::Status status = MigrateCopy(directory.PathOf(kNewFile), from, migrations);
-  if (status.ok()) status = directory.RemoveLogsOf(kDatabaseFile);
+  const absl::StatusOr<std::string> kept =
+      PrepareMigration(directory, std::move(old), from, migrations, now);
+  if (!kept.ok()) return kept.status();
+  absl::Status status = directory.RemoveLogsOf(kDatabaseFile);
   if (status.ok()) status = directory.Replace(kNewFile, kDatabaseFile);
-  if (!status.ok()) return Annotate(status, "migrating a copy of the database");
-  Log(LogLevel::kInfo, "migrated the database", {{"from", from}, {"to", to}});
+  if (!status.ok()) return Annotate(status, "putting the migrated database in place");
+  Log(LogLevel::kInfo, "migrated the database",
+      {{"from", from}, {"to", to}, {"before", directory.PathOf(*kept)}});
   return absl::OkStatus();
 }
 
@@ -189,12 +202,12 @@ absl::StatusOr<std::string> SetAside(const StateDirectory& directory, absl::Time
 
 }  // namespace
 
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory) {
-  return OpenDatabase(directory, kSchemaVersion, ReleasedMigrations());
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, absl::Time now) {
+  return OpenDatabase(directory, now, kSchemaVersion, ReleasedMigrations());
 }
 
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, int version,
-                                              absl::Span<const Migration> migrations) {
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, absl::Time now,
+                                              int version, absl::Span<const Migration> migrations) {
   if (absl::Status status = FinishReplacement(directory); !status.ok()) {
     return Annotate(status, "finishing the replacement of the database");
   }
@@ -221,7 +234,7 @@ absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, i
   }
   if (*found < version) {
     db->SetCheckpointOnClose(true);
-    absl::Status migrated = Migrate(directory, *std::move(db), *found, version, migrations);
+    absl::Status migrated = Migrate(directory, *std::move(db), *found, version, migrations, now);
     if (!migrated.ok()) return migrated;
     db = OpenChecked(path);
     if (!db.ok()) return db;

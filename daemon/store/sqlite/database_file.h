@@ -23,19 +23,20 @@ inline constexpr char kDatabaseFile[] = "smartkeyd.db";
 // - one that is gone, though the instance's file or a copy says that it was there, is not made
 //   anew: that is damage;
 // - one that is there is closed to others and checked (integrity_check);
-// - an older one is copied, the copy migrated and checked, and renamed over the old one;
+// - an older one is copied, the copy migrated and checked, and renamed over the old one, which
+//   stays among the copies (KeepBeforeUpgrade); where it cannot be kept nothing is migrated;
 // - a replacement that was begun (ReplaceDatabase) is finished first.
 // A kill at any moment leaves the old or the new one. A database that cannot be read is left byte
 // for byte as it was.
 //
 // Errors: kStoreUnavailable (with what to do; SaysDamaged() tells damage from the rest),
 // kStoreTooNew.
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory);
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, absl::Time now);
 
 // The same for another version and its migrations. `migrations` ascend by one and end with
 // `version`; they may begin later than with 2, databases older than that are refused.
-absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, int version,
-                                              absl::Span<const Migration> migrations);
+absl::StatusOr<SqliteConnection> OpenDatabase(const StateDirectory& directory, absl::Time now,
+                                              int version, absl::Span<const Migration> migrations);
 
 // The id of the installation as it stands beside the database, for when that cannot be read. Empty:
 // not known.

@@ -29,7 +29,9 @@ absl::StatusOr<std::unique_ptr<SqliteRegistrationStore>> SqliteRegistrationStore
   std::unique_ptr<SqliteRegistrationStore> store(
       new SqliteRegistrationStore(std::move(options), clock));
   const absl::Status opened = store->TryOpen();
-  if (ReasonOf(opened) == Reason::kAlreadyRunning) return opened;
+  if (ReasonOf(opened) == Reason::kAlreadyRunning || ReasonOf(opened) == Reason::kConfigInvalid) {
+    return opened;
+  }
   store->thread_ = std::thread([raw = store.get()] { raw->Run(); });
   return store;
 }

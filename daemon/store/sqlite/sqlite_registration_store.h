@@ -50,7 +50,8 @@ class SqliteRegistrationStore : public RegistrationStore, public StoreMaintenanc
   };
 
   // Locks the state directory and reads the database in it, or makes one. `clock` must outlive the
-  // store. Errors: kAlreadyRunning; everything else is in availability().
+  // store. Errors: kAlreadyRunning, and kConfigInvalid where others could have written into the
+  // directory; everything else is in availability().
   static absl::StatusOr<std::unique_ptr<SqliteRegistrationStore>> Open(Options options,
                                                                        const Clock& clock);
 

@@ -16,7 +16,6 @@
 namespace smartkey {
 namespace {
 
-constexpr absl::Duration kCopyEvery = absl::Hours(24);
 constexpr absl::Duration kCopyAgain = absl::Minutes(10);
 constexpr size_t kRoom = 64 * 1024;  // for the pages of a registration
 
@@ -72,7 +71,7 @@ absl::StatusOr<std::vector<Registration>> SqliteRegistrationStore::Read() {
     if (!directory.ok()) return directory.status();
     directory_.emplace(*std::move(directory));
   }
-  absl::StatusOr<SqliteConnection> db = OpenDatabase(*directory_);
+  absl::StatusOr<SqliteConnection> db = OpenDatabase(*directory_, clock_.Now());
   if (SaysDamaged(db.status())) return NamingTheFile(db.status());
   if (!db.ok()) return directory_->Explain(NamingTheFile(db.status()));
   absl::StatusOr<DatabaseMeta> meta = ReadMeta(*db);
@@ -219,11 +218,7 @@ void SqliteRegistrationStore::CopyIfDue() {
   absl::Status before;
   {
     MutexLock lock(mu_);
-    if (!condition_.copies.empty()) {
-      const absl::Time made_at = condition_.copies.front().made_at;
-      // A time in the future: the clock was wrong then, or is now.
-      if (made_at <= now && now - made_at < kCopyEvery) return;
-    }
+    if (!CopyIsDue(condition_.copies, now)) return;
     before = condition_.copying;
   }
   // A disk that is full or failing is not filled and driven each time.

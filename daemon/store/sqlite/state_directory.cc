@@ -15,10 +15,11 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "base/access_list.h"
+#include "base/account_names.h"
 #include "base/error.h"
-#include "base/log.h"
+#include "base/service_user.h"
 
 namespace smartkey {
 namespace {
@@ -59,6 +60,29 @@ absl::Status TakeLock(int fd, const UniqueFd& lock, const std::string& path) {
                                 ", holds ", path));
 }
 
+// What is in it may be somebody else's work if others could write it: whose registrations and keys
+// would be served then is for a person to say.
+absl::Status CheckOnlyOurs(const std::string& path, const struct stat& info,
+                           const absl::optional<std::string>& list) {
+  const ServiceUser user = ServiceUser::Find();
+  const std::string owner = UserNameOf(user.uid);
+  absl::optional<ForeignWriter> found = FindForeignWriter(path, info, list, user, owner);
+  // Not for a group of the service's own either: others may be in it.
+  if (!found.has_value() && (info.st_mode & S_IWGRP) != 0) {
+    found = {absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid)), ""};
+  }
+  if (!found.has_value()) return absl::OkStatus();
+  const bool is_anothers = info.st_uid != 0 && info.st_uid != user.uid;
+  // The command first: the journal's lines are cut short.
+  const std::string command = absl::StrCat(
+      is_anothers ? absl::StrCat("chown ", owner, " ", path, "; ") : "", "chmod 0700 ", path);
+  return WithRemedy(MakeError(Reason::kConfigInvalid,
+                              absl::StrCat("the state directory ", path, " ", found->why)),
+                    absl::StrCat("'", command,
+                                 "', after a look at what is in it and whose it is ('ls -lA'): "
+                                 "others could have put it there"));
+}
+
 // Absent where the file system takes no writes: then the lock of the directory has to do.
 absl::StatusOr<UniqueFd> OpenLockFile(int directory, const std::string& path) {
   UniqueFd lock(openat(directory, kLockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -81,17 +105,10 @@ absl::StatusOr<StateDirectory> StateDirectory::Lock(const std::string& path) {
   if (fstat(directory.get(), &status) != 0) {
     return Failed("looking at the state directory", path, errno);
   }
-  if ((status.st_mode & 077) != 0) {
-    if (fchmod(directory.get(), 0700) != 0) {
-      return Failed("closing the state directory to others", path, errno);
-    }
-    if ((status.st_mode & 022) != 0) {
-      Log(LogLevel::kWarning, "others could have put something into the state directory",
-          {{"path", path},
-           {"mode", absl::StrFormat("%04o", status.st_mode & 07777)},
-           {"remedy",
-            "it is closed to them now; look at what is in it and whose it is: 'ls -lA'"}});
-    }
+  if (absl::Status ours = CheckOnlyOurs(path, status, AccessListOf(directory.get())); !ours.ok())
+    return ours;
+  if ((status.st_mode & 077) != 0 && fchmod(directory.get(), 0700) != 0) {
+    return Failed("closing the state directory to others", path, errno);
   }
   absl::StatusOr<UniqueFd> lock = OpenLockFile(directory.get(), path);
   if (!lock.ok()) return lock.status();

@@ -22,7 +22,8 @@ namespace smartkey {
 class StateDirectory {
  public:
   // Makes the directory (not its parents) if it is absent, takes access away from everybody but the
-  // owner, and locks it. Errors: kAlreadyRunning naming the pid that holds the lock;
+  // owner, and locks it. Errors: kAlreadyRunning naming the pid that holds the lock; kConfigInvalid
+  // if others than root and the service's user could have put something into it;
   // kStoreUnavailable.
   static absl::StatusOr<StateDirectory> Lock(const std::string& path);
 

@@ -44,8 +44,8 @@ absl::StatusOr<absl::optional<ReadCopy>> FindNewestGoodCopy(const StateDirectory
   for (const std::string& file : ListCopyFiles(directory)) {
     absl::StatusOr<DatabaseContents> contents = ReadContents(directory, file);
     if (contents.ok()) {
-      const absl::Time made_at = contents->meta.copied_at;
-      return absl::optional<ReadCopy>(ReadCopy{{file, made_at}, *std::move(contents)});
+      StoreCopy copy = DescribeCopy(file, contents->meta.copied_at);
+      return absl::optional<ReadCopy>(ReadCopy{std::move(copy), *std::move(contents)});
     }
     if (CouldNotLook(contents.status())) return WhileLooking(contents.status(), "a copy");
     Log(LogLevel::kWarning, "a copy of the database cannot be read",
@@ -169,7 +169,7 @@ absl::StatusOr<RecoveredContents> ContentsOfCopy(const StateDirectory& directory
   RecoveredContents result;
   result.recovery.incomplete = !contents->complete;
   result.meta = contents->meta;
-  result.recovery.copy = {file, contents->meta.copied_at};
+  result.recovery.copy = DescribeCopy(file, contents->meta.copied_at);
   result.recovery.from_copy = static_cast<int>(contents->registrations.size());
   result.registrations = std::move(contents->registrations);
   return result;

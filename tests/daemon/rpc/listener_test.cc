@@ -54,9 +54,41 @@ TEST_F(ListenerTest, EverybodyMayWriteTheDirectory_IsRefusedWithWhatToDo) {
   ASSERT_EQ(chmod(directory_.c_str(), 0777), 0);
   const absl::Status refused = Listener::Create({path_}).status();
   EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid);
-  EXPECT_NE(RemedyOf(refused).find("chmod o-w"), std::string::npos);
+  EXPECT_NE(RemedyOf(refused).find("'chmod o-w " + directory_ + "'"), std::string::npos);
   ASSERT_EQ(chmod(directory_.c_str(), 01777), 0);  // as /tmp: nobody renames what is another's
   EXPECT_TRUE(Listener::Create({path_}).ok());
+}
+
+// Only root can give a directory away.
+TEST_F(ListenerTest, AnothersGroupMayWriteTheDirectory_IsRefusedWithWhatToDo) {
+  ASSERT_EQ(chmod(directory_.c_str(), 0775), 0);
+  EXPECT_TRUE(Listener::Create({path_}).ok()) << "its own group";
+  if (geteuid() != 0) return;
+  ASSERT_EQ(chown(directory_.c_str(), 0, 60002), 0);
+  const absl::Status refused = Listener::Create({path_}).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid) << refused;
+  EXPECT_NE(refused.message().find(directory_ + " can be written by the group 60002"),
+            std::string::npos)
+      << refused;
+  EXPECT_NE(RemedyOf(refused).find("'chmod g-w " + directory_ + "'"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  ASSERT_EQ(chmod(directory_.c_str(), 01775), 0);
+  EXPECT_TRUE(Listener::Create({path_}).ok());
+  ASSERT_EQ(chmod(directory_.c_str(), 02750), 0);  // as the metrics' socket has it
+  EXPECT_TRUE(Listener::Create({path_}).ok());
+}
+
+TEST_F(ListenerTest, TheDirectoryBelongsToAnUnprivilegedUser_IsRefusedWithWhatToDo) {
+  if (geteuid() != 0) return;
+  ASSERT_EQ(chown(directory_.c_str(), 60001, 0), 0);
+  for (const mode_t mode : {0755, 01777}) {  // its owner renames what is another's there, too
+    ASSERT_EQ(chmod(directory_.c_str(), mode), 0);
+    const absl::Status refused = Listener::Create({path_}).status();
+    EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid) << refused;
+    EXPECT_NE(refused.message().find(directory_ + " belongs to 60001"), std::string::npos)
+        << refused;
+    EXPECT_NE(RemedyOf(refused).find("chown "), std::string::npos) << RemedyOf(refused);
+  }
 }
 
 TEST_F(ListenerTest, ItsDirectoryIsNotThere_IsSaidWithTheCommandThatMakesIt) {

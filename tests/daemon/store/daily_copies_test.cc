@@ -16,14 +16,7 @@
 namespace smartkey {
 namespace {
 
-class DailyCopiesTest : public StoreFixture {
- protected:
-  using Names = std::vector<std::string>;
-  Names Copies() { return FilesIn(dir_ / "copies"); }
-  absl::StatusOr<SqliteConnection> OpenCopy(const std::string& name) {
-    return SqliteConnection::Open(dir_ / ("copies/" + name));
-  }
-};
+class DailyCopiesTest : public StoreFixture {};
 
 TEST_F(DailyCopiesTest, NoCopyYet_OneIsMadeAndIsADatabaseByItself) {
   Start();
@@ -263,7 +256,9 @@ TEST_F(DailyCopiesTest, CopyThatCannotBePurged_IsRemovedAndMadeAnew) {
 
 TEST_F(DailyCopiesTest, OtherFilesInTheFolder_AreLeftAlone) {
   std::filesystem::create_directories(dir_ / "copies");
-  for (const char* name : {"smartkeyd-mine.db", "smartkeyd-20270101.db.bak", "notes"}) {
+  const Names mine = {"smartkeyd-mine.db", "smartkeyd-20270101.db.bak", "before-upgrade-mine.db",
+                      "before-upgrade-20270101.db", "notes"};
+  for (const std::string& name : mine) {
     WriteFile(dir_ / absl::StrCat("copies/", name), "mine");
   }
   Start();
@@ -272,7 +267,7 @@ TEST_F(DailyCopiesTest, OtherFilesInTheFolder_AreLeftAlone) {
     Maintain();
     clock_.Advance(absl::Hours(24));
   }
-  EXPECT_EQ(Copies().size(), 6u);
+  EXPECT_EQ(Copies().size(), mine.size() + 3);
 }
 
 TEST_F(DailyCopiesTest, StartedOnAnotherComputer_IsSaidUntilItIsAdopted) {

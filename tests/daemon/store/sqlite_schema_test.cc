@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -36,13 +37,13 @@ class SqliteSchema : public testing::Test {
   absl::StatusOr<SqliteConnection> Open() {
     const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir_.path());
     if (!directory.ok()) return directory.status();
-    return OpenDatabase(*directory);
+    return OpenDatabase(*directory, now_);
   }
 
   absl::StatusOr<SqliteConnection> Open(int version, absl::Span<const Migration> migrations) {
     const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir_.path());
     if (!directory.ok()) return directory.status();
-    return OpenDatabase(*directory, version, migrations);
+    return OpenDatabase(*directory, now_, version, migrations);
   }
 
   // It is refused for `reason`, with something to do, and not touched.
@@ -54,8 +55,14 @@ class SqliteSchema : public testing::Test {
     EXPECT_TRUE(ReadFile(database_) == before);
   }
 
+  void PutFixtureOf010() {
+    std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
+  }
+
+  const absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);  // 2027-01-15 08:00 UTC
   const TempDir dir_;
   const std::string database_ = dir_ / kDatabaseFile;
+  const std::string before_ = dir_ / "copies/before-upgrade-20270115-080000.db";
 };
 
 TEST_F(SqliteSchema, NewDatabase_HasTheCurrentVersionAndLeavesNoOtherFile) {
@@ -183,8 +190,73 @@ TEST_F(SqliteSchema, OlderSchema_IsMigratedStepByStepKeepingTheData) {
   EXPECT_FALSE(std::filesystem::exists(database_ + ".new"));
 }
 
+TEST_F(SqliteSchema, DatabaseOf010_IsKeptAsItWasAndItsVersionGoesOnWithIt) {
+  PutFixtureOf010();
+  {
+    // The newest is only in the log, as after a kill.
+    absl::StatusOr<SqliteConnection> old = SqliteConnection::Open(database_);
+    ASSERT_TRUE(old->UseLog().ok());
+    ASSERT_TRUE(old->Execute("UPDATE registrations SET label = 'of late'").ok());
+  }
+  ASSERT_GT(std::filesystem::file_size(database_ + "-wal"), 0u);
+  const TempDir as_it_was;
+  for (const char* suffix : {"", "-wal"}) {
+    std::filesystem::copy_file(database_ + suffix, as_it_was / kDatabaseFile + suffix);
+  }
+  ASSERT_TRUE(Open().ok());
+
+  struct stat status = {};
+  ASSERT_EQ(stat(before_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+  EXPECT_EQ(FilesIn(dir_ / "copies").size(), 1u);
+  absl::StatusOr<SqliteConnection> kept = SqliteConnection::Open(before_);
+  ASSERT_TRUE(
+      kept->Execute(absl::StrCat("ATTACH '", as_it_was / kDatabaseFile, "' AS as_it_was")).ok());
+  for (const char* table : {"meta", "registrations", "generations", "shares"}) {
+    for (const auto& [one, other] : {std::pair("main", "as_it_was"), {"as_it_was", "main"}}) {
+      EXPECT_EQ(kept->QueryInt(absl::StrCat("SELECT count(*) FROM (SELECT * FROM ", one, ".", table,
+                                            " EXCEPT SELECT * FROM ", other, ".", table, ")"))
+                    .value(),
+                0)
+          << table;
+    }
+  }
+  EXPECT_EQ(kept->QueryInt("SELECT count(*) FROM registrations WHERE label = 'of late'").value(),
+            2);
+
+  // The way back of docs/upgrades.md, to a program that knows version 1 only.
+  std::filesystem::remove(database_ + "-wal");
+  std::filesystem::copy_file(before_, database_, std::filesystem::copy_options::overwrite_existing);
+  absl::StatusOr<SqliteConnection> back = Open(1, {});
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->QueryInt("SELECT schema_version FROM meta").value(), 1);
+  EXPECT_EQ(back->QueryInt("SELECT count(*) FROM generations").value(), 2);
+  EXPECT_TRUE(back->Execute("UPDATE registrations SET suspended_by = 'owner'").ok());
+}
+
+TEST_F(SqliteSchema, DatabaseOfBeforeCannotBeKept_NothingIsMigrated) {
+  PutFixtureOf010();
+  const TempDir elsewhere;
+  std::filesystem::create_directory_symlink(elsewhere.path(), dir_ / "copies");
+  const std::string before = ReadFile(database_);
+  const absl::Status status = Open().status();
+  EXPECT_EQ(ReasonOf(status), Reason::kStoreUnavailable);
+  EXPECT_TRUE(absl::StrContains(status.message(), "keeping the database of before the upgrade"))
+      << status;
+  EXPECT_TRUE(ReadFile(database_) == before);
+  EXPECT_TRUE(FilesIn(elsewhere.path()).empty());
+  std::filesystem::remove(dir_ / "copies");
+  EXPECT_EQ(Open()->QueryInt("SELECT schema_version FROM meta").value(), kSchemaVersion);
+}
+
+TEST_F(SqliteSchema, NothingToMigrate_NothingIsKept) {
+  MakeDatabase();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "copies"));
+}
+
 TEST_F(SqliteSchema, DatabaseOf010_IsMigratedAndReadWhole) {
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
+  PutFixtureOf010();
   {
     absl::StatusOr<SqliteConnection> old = SqliteConnection::Open(database_);
     ASSERT_EQ(old->QueryInt("SELECT schema_version FROM meta").value(), 1);
@@ -235,7 +307,7 @@ TEST_F(SqliteSchema, NewAndMigratedDatabases_HaveTheSameTables) {
   };
   const TempDir fresh;
   ASSERT_TRUE(OpenStore(fresh.path()).ok());
-  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
+  PutFixtureOf010();
   ASSERT_TRUE(OpenStore(dir_.path()).ok());
   EXPECT_EQ(tables(fresh / kDatabaseFile), tables(database_));
 }

@@ -11,8 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "tests/daemon/store/file_size_limit.h"
+#include "tests/daemon/store/open_store.h"
 #include "tests/daemon/store/temp_dir.h"
 
 namespace smartkey {
@@ -32,31 +32,54 @@ TEST(StateDirectory, Absent_IsMadeForTheOwnerOnly) {
 
 TEST(StateDirectory, OpenToOthers_IsClosedToThem) {
   const TempDir dir;
-  ASSERT_EQ(chmod(dir.path().c_str(), 0755), 0);
-  ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
-  EXPECT_EQ(ModeOf(dir.path()), 0700u);
-}
-
-TEST(StateDirectory, OthersCouldWriteIt_IsClosedAndSaid) {
-  const TempDir dir;
-  static std::string& logged = *new std::string;
-  SetLogSink([](LogLevel level, absl::string_view line, const std::vector<LogField>&) {
-    if (level == LogLevel::kWarning) absl::StrAppend(&logged, line, "\n");
-  });
-  for (const mode_t mode : {0755, 0750}) {
+  for (const mode_t mode : {0755, 0750, 0701}) {
     ASSERT_EQ(chmod(dir.path().c_str(), mode), 0);
     ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
-    EXPECT_EQ(logged, "") << mode;
-  }
-  for (const mode_t mode : {0770, 0777, 01777}) {
-    logged.clear();
-    ASSERT_EQ(chmod(dir.path().c_str(), mode), 0);
-    ASSERT_TRUE(StateDirectory::Lock(dir.path()).ok());
-    EXPECT_TRUE(absl::StrContains(logged, "others could have put something")) << mode << logged;
-    EXPECT_TRUE(absl::StrContains(logged, dir.path())) << logged;
     EXPECT_EQ(ModeOf(dir.path()), 0700u);
   }
-  SetLogSink(nullptr);
+}
+
+TEST(StateDirectory, OthersCouldWriteIt_IsRefusedWithTheCommandAndLeftAsItIs) {
+  const TempDir dir;
+  for (const mode_t mode : {0770, 0720, 0777, 0702, 01777}) {
+    ASSERT_EQ(chmod(dir.path().c_str(), mode), 0);
+    const absl::Status refused = StateDirectory::Lock(dir.path()).status();
+    EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid) << refused;
+    const char* const by = (mode & 02) != 0 ? "by everybody" : "by the group ";
+    EXPECT_TRUE(
+        absl::StrContains(refused.message(),
+                          absl::StrCat("the state directory ", dir.path(), " can be written ", by)))
+        << refused;
+    EXPECT_TRUE(absl::StrContains(RemedyOf(refused), "'ls -lA'"));
+    EXPECT_TRUE(
+        absl::StrContains(RemedyOf(refused), absl::StrCat("'chmod 0700 ", dir.path(), "'")));
+    EXPECT_EQ(ModeOf(dir.path()), mode & 0777);
+    EXPECT_TRUE(FilesIn(dir.path()).empty());
+  }
+  ASSERT_EQ(chmod(dir.path().c_str(), 0700), 0);
+  EXPECT_TRUE(StateDirectory::Lock(dir.path()).ok());
+}
+
+// Only root can make one.
+TEST(StateDirectory, BelongsToSomebodyElse_IsRefusedWithTheCommand) {
+  const TempDir dir;
+  if (geteuid() != 0) return;
+  ASSERT_EQ(chown(dir.path().c_str(), 60001, 60001), 0);
+  const absl::Status refused = StateDirectory::Lock(dir.path()).status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "belongs to 60001")) << refused;
+  EXPECT_TRUE(absl::StrContains(RemedyOf(refused), "'chown ")) << RemedyOf(refused);
+  EXPECT_TRUE(absl::StrContains(RemedyOf(refused),
+                                absl::StrCat(" ", dir.path(), "; chmod 0700 ", dir.path(), "'")))
+      << RemedyOf(refused);
+  EXPECT_TRUE(FilesIn(dir.path()).empty());
+}
+
+TEST(StateDirectory, OthersCouldWriteIt_TheStoreIsNotOpened) {
+  const TempDir dir;
+  ASSERT_EQ(chmod(dir.path().c_str(), 0777), 0);
+  EXPECT_EQ(ReasonOf(OpenStore(dir.path()).status()), Reason::kConfigInvalid);
+  EXPECT_TRUE(FilesIn(dir.path()).empty());
 }
 
 TEST(StateDirectory, ParentMissing_SaysWhatToCheck) {

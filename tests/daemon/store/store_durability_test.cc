@@ -92,7 +92,7 @@ TEST(StoreDurability, KilledAtAnyMoment_NothingReportedIsLostAndTheDatabaseIsSou
 
     const absl::StatusOr<StateDirectory> directory = StateDirectory::Lock(dir.path());
     ASSERT_TRUE(directory.ok());
-    absl::StatusOr<SqliteConnection> db = OpenDatabase(*directory);
+    absl::StatusOr<SqliteConnection> db = OpenDatabase(*directory, absl::Now());
     ASSERT_TRUE(db.ok()) << db.status();
     const int64_t found = db->QueryInt("SELECT refusals FROM generations WHERE number = 1").value();
     EXPECT_GE(found, expected);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "daemon/store/sqlite/database_file.h"
@@ -56,6 +57,12 @@ class StoreFixture : public testing::Test {
   void ExpectThere(const std::string& id) {
     ASSERT_NE(store().Find(id), nullptr) << id;
     ExpectEqual(*store().Find(id), SampleRegistration(id));
+  }
+
+  using Names = std::vector<std::string>;
+  Names Copies() { return FilesIn(dir_ / "copies"); }
+  absl::StatusOr<SqliteConnection> OpenCopy(const std::string& name) {
+    return SqliteConnection::Open(dir_ / ("copies/" + name));
   }
 
   void OverwriteHeader() {

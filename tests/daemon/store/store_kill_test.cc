@@ -28,6 +28,8 @@
 namespace smartkey {
 namespace {
 
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);  // 2027-01-15 08:00 UTC
+
 // Those that change a file or make a change durable.
 constexpr long kChanges[] = {
     SYS_write,     SYS_pwrite64, SYS_ftruncate, SYS_fsync,   SYS_fdatasync,
@@ -88,7 +90,7 @@ int KillAtEveryChange(const TempDir& before, const std::function<void(const std:
 
 std::vector<Registration> ReadState(const std::string& state) {
   const StateDirectory directory = StateDirectory::Lock(state).value();
-  absl::StatusOr<SqliteConnection> db = OpenDatabase(directory);
+  absl::StatusOr<SqliteConnection> db = OpenDatabase(directory, kNow);
   EXPECT_TRUE(db.ok()) << db.status();
   return db.ok() ? ReadRegistrations(*db).value() : std::vector<Registration>();
 }
@@ -96,11 +98,11 @@ std::vector<Registration> ReadState(const std::string& state) {
 // Two registrations and a copy with both.
 void MakeState(const std::string& state) {
   const StateDirectory directory = StateDirectory::Lock(state).value();
-  SqliteConnection db = OpenDatabase(directory).value();
+  SqliteConnection db = OpenDatabase(directory, kNow).value();
   for (const char* id : {"r1", "r2"}) {
     ASSERT_TRUE(WriteRegistration(db, SampleRegistration(id)).ok());
   }
-  ASSERT_TRUE(MakeCopy(directory, kDatabaseFile, db, absl::FromUnixSeconds(1'800'000'000)).ok());
+  ASSERT_TRUE(MakeCopy(directory, kDatabaseFile, db, kNow).ok());
 }
 
 TEST(StoreKill, DuringARecovery_TheDamagedOneOrTheRecoveredOneIsThere) {
@@ -117,14 +119,14 @@ TEST(StoreKill, DuringARecovery_TheDamagedOneOrTheRecoveredOneIsThere) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
         const RecoveredContents contents = GatherContents(directory).value();
         if (!ReplaceDatabase(directory, contents.registrations, contents.meta,
-                             absl::FromUnixSeconds(1'800'000'001))
+                             kNow + absl::Seconds(1))
                  .ok()) {
           _exit(1);
         }
       },
       [&](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        absl::StatusOr<SqliteConnection> db = OpenDatabase(directory);
+        absl::StatusOr<SqliteConnection> db = OpenDatabase(directory, kNow);
         if (!db.ok()) {
           ++old;
           EXPECT_TRUE(SaysDamaged(db.status())) << db.status();
@@ -159,13 +161,13 @@ TEST(StoreKill, DuringAReset_TheDamagedOneOrTheEmptyOneIsThereAndTheOldFilesAreK
       before,
       [](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        if (!ReplaceDatabase(directory, {}, {}, absl::FromUnixSeconds(1'800'000'001)).ok()) {
+        if (!ReplaceDatabase(directory, {}, {}, kNow + absl::Seconds(1)).ok()) {
           _exit(1);
         }
       },
       [&](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        absl::StatusOr<SqliteConnection> db = OpenDatabase(directory);
+        absl::StatusOr<SqliteConnection> db = OpenDatabase(directory, kNow);
         if (!db.ok()) {
           ++old;
           EXPECT_TRUE(SaysDamaged(db.status())) << db.status();
@@ -183,21 +185,49 @@ TEST(StoreKill, DuringAReset_TheDamagedOneOrTheEmptyOneIsThereAndTheOldFilesAreK
   EXPECT_GT(empty, 3);
 }
 
-TEST(StoreKill, DuringAMigration_NothingIsLost) {
+// A copy of before the upgrade: either it is not there, or 0.1.0 could go on with it.
+void ExpectWholeOf010(const StateDirectory& directory, const std::string& file) {
+  absl::StatusOr<SqliteConnection> db = SqliteConnection::Open(directory.PathOf(file));
+  ASSERT_TRUE(db.ok()) << db.status();
+  EXPECT_EQ(db->QueryText("PRAGMA integrity_check").value(), "ok");
+  EXPECT_EQ(db->QueryInt("SELECT schema_version FROM meta").value(), 1);
+  EXPECT_EQ(ReadContents(directory, file).value().registrations.size(), 2u);
+}
+
+TEST(StoreKill, DuringAMigration_NothingIsLostAndNoCopyOfBeforeIsHalfMade) {
   const TempDir before;
   std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db",
                              before / kDatabaseFile);
+  int migrated = 0;
   const int changes = KillAtEveryChange(
       before,
       [](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        if (!OpenDatabase(directory).ok()) _exit(1);
+        if (!OpenDatabase(directory, kNow).ok()) _exit(1);
       },
-      [](const std::string& state) {
+      [&](const std::string& state) {
+        {
+          const StateDirectory directory = StateDirectory::Lock(state).value();
+          const std::vector<std::string> kept = ListCopyFiles(directory);
+          for (const std::string& file : kept) ExpectWholeOf010(directory, file);
+          absl::StatusOr<SqliteConnection> db =
+              SqliteConnection::Open(directory.PathOf(kDatabaseFile));
+          const absl::StatusOr<int> version = ReadVersion(*db);
+          if (version.value() != 1) {
+            ++migrated;
+            EXPECT_EQ(kept.size(), 1u);
+          }
+        }
         const std::vector<Registration> found = ReadState(state);
         EXPECT_EQ(found.size(), 2u);
         for (const Registration& one : found) EXPECT_FALSE(one.newest().key.blob.empty());
+        const StateDirectory directory = StateDirectory::Lock(state).value();
+        const std::vector<std::string> kept = ListCopyFiles(directory);
+        ASSERT_EQ(kept.size(), 1u);
+        ExpectWholeOf010(directory, kept[0]);
+        EXPECT_EQ(FilesIn(state + "/copies").size(), 1u);  // no leftovers
       });
+  EXPECT_GT(migrated, 0);
   EXPECT_GT(changes, 20);
 }
 
@@ -207,7 +237,7 @@ TEST(StoreKill, DuringTheFirstStart_TheNextOneSucceeds) {
       before,
       [](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        if (!OpenDatabase(directory).ok()) _exit(1);
+        if (!OpenDatabase(directory, kNow).ok()) _exit(1);
       },
       [](const std::string& state) { EXPECT_TRUE(ReadState(state).empty()); });
   EXPECT_GT(changes, 10);
@@ -221,8 +251,8 @@ TEST(StoreKill, DuringTheCopyOfTheDay_NoCopyIsHalfMadeAndTheOldOnesAreThere) {
       before,
       [](const std::string& state) {
         const StateDirectory directory = StateDirectory::Lock(state).value();
-        SqliteConnection db = OpenDatabase(directory).value();
-        const absl::Time next_day = absl::FromUnixSeconds(1'800'000'000) + absl::Hours(24);
+        SqliteConnection db = OpenDatabase(directory, kNow).value();
+        const absl::Time next_day = kNow + absl::Hours(24);
         if (!MakeCopy(directory, kDatabaseFile, db, next_day).ok()) _exit(1);
       },
       [&](const std::string& state) {

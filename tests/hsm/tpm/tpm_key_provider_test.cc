@@ -3,6 +3,7 @@
 // tests/contract.
 #include "hsm/tpm/tpm_key_provider.h"
 
+#include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,9 +17,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/account_names.h"
 #include "base/base64url.h"
 #include "base/error.h"
 #include "base/scheduler.h"
+#include "base/user_database.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "hsm/key_worker.h"
@@ -274,8 +277,39 @@ TEST_F(TpmKeyProviderTest, TctiThatIsNone_IsAbsent) {
                                 "opening /nonexistent/tpm: No such file or directory"));
 }
 
+// As udev's rule for TPMs leaves a device, for a user who is not in its group. Only root can make
+// one; anybody else takes from himself what his group has.
+TEST_F(TpmKeyProviderTest, DeviceIsOfAGroupThatTheUserIsNotIn_NamesThatGroup) {
+  char path[] = "/tmp/smartkey-tpm-XXXXXX";
+  const int fd = mkstemp(path);
+  ASSERT_GE(fd, 0);
+  const bool is_root = geteuid() == 0;
+  const gid_t gid = is_root ? LookUpGroup("mail").value().value() : getegid();
+  ASSERT_EQ(fchown(fd, geteuid(), gid), 0);
+  ASSERT_EQ(fchmod(fd, is_root ? 0660 : 0060), 0);
+  close(fd);
+  const std::string group = GroupNameOf(gid);
+  EXPECT_EXIT(
+      {
+        if (is_root && (setgroups(0, nullptr) != 0 || setgid(65534) != 0 || setuid(65534) != 0)) {
+          _exit(2);
+        }
+        TpmKeyProvider provider({.tcti = absl::StrCat("device:", path)});
+        const absl::Status status = provider.Open().status();
+        const bool told =
+            absl::StrContains(status.message(),
+                              absl::StrCat("opening ", path, ": Permission denied")) &&
+            RemedyOf(status) == absl::StrCat("the device belongs to the group ", group,
+                                             ": SupplementaryGroups=", group,
+                                             " in the unit, then restart");
+        _exit(ReasonOf(status) == Reason::kHardwareAbsent && told ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+  unlink(path);
+}
+
 // As another user: nothing is closed to root.
-TEST_F(TpmKeyProviderTest, DeviceMayNotBeOpened_SaysSoAndNamesTheGroup) {
+TEST_F(TpmKeyProviderTest, DeviceMayNotBeOpened_SaysSoAndNamesTheGroupItIsToBeGiven) {
   char path[] = "/tmp/smartkey-tpm-XXXXXX";
   const int fd = mkstemp(path);
   ASSERT_GE(fd, 0);
