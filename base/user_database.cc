@@ -96,4 +96,15 @@ absl::StatusOr<absl::optional<gid_t>> LookUpGroup(const std::string& name) {
       [](const group& entry) { return entry.gr_gid; });
 }
 
+absl::StatusOr<std::string> LookUpGroupName(gid_t gid) {
+  const absl::StatusOr<absl::optional<std::string>> name = LookUp<group>(
+      "a group",
+      [&](group* entry, char* buffer, size_t size, group** found) {
+        return getgrgid_r(gid, entry, buffer, size, found);
+      },
+      [](const group& entry) { return std::string(entry.gr_name); });
+  if (!name.ok()) return name.status();
+  return name->value_or("");
+}
+
 }  // namespace smartkey

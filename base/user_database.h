@@ -39,6 +39,8 @@ std::vector<gid_t> LookUpGroupsOf(const UserEntry& user);
 // nullopt: there is none of that name.
 absl::StatusOr<absl::optional<uid_t>> LookUpUser(const std::string& name);
 absl::StatusOr<absl::optional<gid_t>> LookUpGroup(const std::string& name);
+// Empty: there is none with that number.
+absl::StatusOr<std::string> LookUpGroupName(gid_t gid);
 
 // The same as something that can be handed over; a test has its own.
 struct UserDatabase {
@@ -48,6 +50,7 @@ struct UserDatabase {
   std::function<std::vector<gid_t>(const UserEntry&)> groups_of = LookUpGroupsOf;
   std::function<absl::StatusOr<absl::optional<uid_t>>(const std::string&)> find_user = LookUpUser;
   std::function<absl::StatusOr<absl::optional<gid_t>>(const std::string&)> find_group = LookUpGroup;
+  std::function<absl::StatusOr<std::string>(gid_t)> name_of_group = LookUpGroupName;
 };
 
 }  // namespace smartkey

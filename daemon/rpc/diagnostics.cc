@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "daemon/access/principal.h"
 #include "daemon/model/state_table.h"
 #include "daemon/oauth/discovery.h"
 #include "daemon/rpc/service_support.h"
@@ -82,8 +83,7 @@ void Diagnostics::Plan() {
   Add(kHardware, [this](Next next) { CheckLockout(std::move(next)); });
   Add(kHardware, [this](Next next) { CheckSigning(std::move(next)); });
   Add(kHardware, [this](Next next) {
-    CheckKeys(std::make_shared<std::vector<RegistrationStore::Snapshot>>(parts_.store.List()),
-              std::move(next));
+    CheckKeys(std::make_shared<std::vector<StoredKey>>(ListStoredKeys()), std::move(next));
   });
   AddSync(kStore, &Diagnostics::CheckStore);
   AddSync(kAudit, &Diagnostics::CheckAudit);
@@ -173,26 +173,40 @@ void Diagnostics::CheckConfig() {
 
 // ---- 30: who may do what
 
+// Empty: somebody can match it, or it cannot be told.
+std::string Diagnostics::WhyNobody(const Share& share) const {
+  if (!share.user_name.empty()) {
+    const absl::StatusOr<absl::optional<uid_t>> uid = parts_.users.find_user(share.user_name);
+    if (uid.ok() && !uid->has_value()) return "there is no user of that name";
+    if (uid.ok() && share.uid >= 0 && **uid != share.uid) {
+      return "the name belongs to another uid than when the share was made";
+    }
+  }
+  const absl::StatusOr<Principal> principal = ParsePrincipal(share.principal);
+  if (!principal.ok() || principal->group.empty()) return "";
+  if (share.gid < 0) return "there was no group of that name when the configuration was read";
+  const absl::StatusOr<absl::optional<gid_t>> gid = parts_.users.find_group(principal->group);
+  if (!gid.ok() || (gid->has_value() && **gid == share.gid)) return "";
+  // What counts is the number, which is nobody's now or that of other people.
+  const absl::StatusOr<std::string> name =
+      parts_.users.name_of_group(static_cast<gid_t>(share.gid));
+  if (!name.ok()) return "";
+  if (name->empty()) return "there is no such group any more";
+  return "its gid belongs to a group of another name than when the share was made: its members are "
+         "who is meant now";
+}
+
 // Shares, and lines of policies, that nobody can match any more, or never could.
 void Diagnostics::CheckNobody() {
   size_t looked_at = 0, nobody = 0;
   const auto look = [&](const Share& share, const std::string& place) {
     ++looked_at;
-    std::string what;
-    if (!share.user_name.empty()) {
-      const absl::StatusOr<absl::optional<uid_t>> uid = parts_.users.find_user(share.user_name);
-      if (uid.ok() && !uid->has_value()) what = "there is no user of that name";
-      if (uid.ok() && uid->has_value() && share.uid >= 0 && **uid != share.uid) {
-        what = "the name belongs to another uid than when the share was made";
-      }
-    } else if (absl::StrContains(share.principal, "group:") && share.gid < 0) {
-      what = "there was no group of that name when the configuration was read";
-    }
+    const std::string what = WhyNobody(share);
     if (what.empty()) return;
     ++nobody;
     Tell(30, kAccess, "shares and policies", Result::SUSPICIOUS,
          absl::StrCat(place, ": ", share.principal, ": ", what),
-         "take it out, or mend the name; it is nobody's until then");
+         "take it out, or make it anew with the right name");
   };
   for (const Policy& policy : parts_.catalog.Get()->policies) {
     if (policy.allow_enroll.has_value()) {
@@ -298,33 +312,57 @@ void Diagnostics::CheckSigning(Next next) {
   });
 }
 
-// Whether the hardware has the key of each generation that serves.
-void Diagnostics::CheckKeys(std::shared_ptr<std::vector<RegistrationStore::Snapshot>> left,
-                            Next next) {
+// Of all generations: of one that is being renewed, too, and of those before the one that serves,
+// which are kept until the hardware has destroyed them.
+std::vector<Diagnostics::StoredKey> Diagnostics::ListStoredKeys() const {
+  std::vector<StoredKey> keys;
+  for (const RegistrationStore::Snapshot& registration : parts_.store.List()) {
+    const Generation* const serving = registration->serving();
+    for (const Generation& one : registration->generations) {
+      if (one.key.blob.empty() || one.state == GenerationState::kDeleting) continue;
+      keys.push_back({registration->id, one.number, one.key, one.public_key,
+                      serving == nullptr || one.number >= serving->number});
+    }
+  }
+  return keys;
+}
+
+void Diagnostics::TellOfKey(const StoredKey& one, const absl::Status& status) {
+  if (status.ok()) return;
+  // Meanwhile it may have been destroyed, as it was to be.
+  const RegistrationStore::Snapshot registration = parts_.store.Find(one.registration);
+  const Generation* const still =
+      registration == nullptr ? nullptr : registration->FindGeneration(one.generation);
+  if (still == nullptr || still->key != one.key || still->state == GenerationState::kDeleting) {
+    return;
+  }
+  Tell(44, kHardware, "keys of registrations", one.is_needed ? Result::BROKEN : Result::SUSPICIOUS,
+       absl::StrCat(ReasonName(ReasonOf(status)), ": registration ", one.registration,
+                    ", generation ", one.generation,
+                    one.is_needed ? "" : ", which no longer serves", ": ", status.message()),
+       RemedyOf(status));
+}
+
+// Whether the hardware has each of them.
+void Diagnostics::CheckKeys(std::shared_ptr<std::vector<StoredKey>> left, Next next) {
   if (parts_.keys.status().state != ProviderState::kReady) {
     Tell(44, kHardware, "keys of registrations", Result::SKIPPED, "the hardware is not ready");
     return next();
   }
-  while (!left->empty()) {
-    const RegistrationStore::Snapshot one = left->back();
+  if (!left->empty()) {
+    const StoredKey one = std::move(left->back());
     left->pop_back();
-    const Generation* const serving = one->serving();
-    if (serving == nullptr || serving->key.blob.empty()) continue;
-    parts_.keys.CheckKey(
-        serving->key, serving->public_key,
-        [self = shared_from_this(), left, id = one->id, number = serving->number,
-         next = std::move(next)](absl::Status status) mutable {
-          if (!status.ok()) {
-            self->TellStatus(
-                44, kHardware, "keys of registrations",
-                Annotate(status, absl::StrCat("registration ", id, ", generation ", number)), "");
-          }
-          // A chain of as many as there are must not grow the stack.
-          self->parts_.scheduler.RunAfter(absl::ZeroDuration(),
-                                          [self, left, next = std::move(next)]() mutable {
-                                            self->CheckKeys(left, std::move(next));
-                                          });
-        });
+    parts_.keys.CheckKey(one.key, one.public_key,
+                         [self = shared_from_this(), left, one,
+                          next = std::move(next)](absl::Status status) mutable {
+                           self->TellOfKey(one, status);
+                           // A chain of as many as there are must not grow the stack.
+                           self->parts_.scheduler.RunAfter(
+                               absl::ZeroDuration(),
+                               [self, left, next = std::move(next)]() mutable {
+                                 self->CheckKeys(left, std::move(next));
+                               });
+                         });
     return;
   }
   Tell(44, kHardware, "keys of registrations", Result::PASSED, "those not named above are there");

@@ -53,11 +53,21 @@ class Diagnostics : public std::enable_shared_from_this<Diagnostics> {
 
   void CheckProcess();
   void CheckConfig();
+  std::string WhyNobody(const Share& share) const;
   void CheckNobody();
   void CheckHardware();
   void CheckLockout(Next next);
   void CheckSigning(Next next);
-  void CheckKeys(std::shared_ptr<std::vector<RegistrationStore::Snapshot>> left, Next next);
+  struct StoredKey {
+    std::string registration;  // its id
+    int generation = 0;
+    KeyReference key;
+    PublicKey public_key;
+    bool is_needed = false;  // serves, or is to
+  };
+  std::vector<StoredKey> ListStoredKeys() const;
+  void CheckKeys(std::shared_ptr<std::vector<StoredKey>> left, Next next);
+  void TellOfKey(const StoredKey& one, const absl::Status& status);
   void CheckStore();
   void CheckAudit();
   void CheckChain(Next next);

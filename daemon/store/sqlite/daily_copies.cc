@@ -130,6 +130,26 @@ absl::StatusOr<std::vector<Registration>> ReadCopied(const StateDirectory& direc
   return std::move(contents->registrations);
 }
 
+// The tables of an older version have no place for what this one knows: what they all have is that
+// registrations and shares can go.
+absl::Status PurgeOlder(SqliteConnection& db, const Registration& copied,
+                        const Registration& current) {
+  Registration with_shares = copied;
+  with_shares.shares = current.shares;
+  if (LosesAKey(copied, current) || LosesARight(with_shares, current)) {
+    return DeleteRegistration(db, copied.id);
+  }
+  for (const Share& share : copied.shares) {
+    with_shares.shares = {share};
+    if (!LosesARight(with_shares, current)) continue;
+    absl::StatusOr<SqliteStatement> statement = db.Prepare("DELETE FROM shares WHERE id = ?");
+    if (!statement.ok()) return statement.status();
+    statement->BindText(share.id);
+    if (absl::Status status = statement->Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 // `holds_deleted`: whether it has a registration or key that is to be gone; true while not known.
 absl::Status PurgeCopy(const StateDirectory& directory, const std::string& file,
                        absl::FunctionRef<RegistrationStore::Snapshot(absl::string_view id)> find,
@@ -154,9 +174,8 @@ absl::Status PurgeCopy(const StateDirectory& directory, const std::string& file,
     if (current == nullptr) {
       status = DeleteRegistration(*db, copied.id);
     } else if (LosesAKey(copied, *current) || LosesARight(copied, *current)) {
-      // The tables of an older version have no place for what this one knows.
       status = *version == kSchemaVersion ? WriteRegistration(*db, *current)
-                                          : DeleteRegistration(*db, copied.id);
+                                          : PurgeOlder(*db, copied, *current);
     }
     if (!status.ok()) return status;
   }

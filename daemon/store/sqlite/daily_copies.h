@@ -51,8 +51,9 @@ absl::StatusOr<std::string> KeepBeforeUpgrade(const StateDirectory& directory, S
 
 // Takes out of every copy what is not there any more: registrations that `find` does not know, and
 // keys that it knows no more; what lost a right loses it there, too. A copy of an older schema
-// cannot be written with what this version knows: it loses the whole registration. A copy in which
-// that fails is removed. Errors: kStoreUnavailable if something deleted is left in some file.
+// cannot be written with what this version knows: it loses a share that was withdrawn or changed,
+// and otherwise the whole registration. A copy in which that fails is removed. Errors:
+// kStoreUnavailable if something deleted is left in some file.
 absl::Status PurgeCopies(const StateDirectory& directory,
                          absl::FunctionRef<RegistrationStore::Snapshot(absl::string_view id)> find);
 

@@ -117,6 +117,8 @@ TEST(UserDatabase, OfThisSystem_KnowsRoot) {
   EXPECT_EQ(users.entry_of(0).value().name, "root");
   EXPECT_EQ(users.find_user("root").value(), absl::optional<uid_t>(0));
   EXPECT_EQ(users.find_group("root").value(), absl::optional<gid_t>(0));
+  EXPECT_EQ(users.name_of_group(0).value(), "root");
+  EXPECT_EQ(users.name_of_group(4000000001).value(), "");
   EXPECT_EQ(users.find_user("no-such-user-here").value(), absl::nullopt);
   EXPECT_EQ(users.find_group("no-such-group-here").value(), absl::nullopt);
 }

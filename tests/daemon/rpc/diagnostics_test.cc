@@ -3,7 +3,10 @@
 // docs/doctor.md.
 #include <sys/resource.h>
 
+#include <functional>
 #include <map>
+#include <string>
+#include <utility>
 
 #include "tests/daemon/rpc/services_fixture.h"
 
@@ -28,6 +31,33 @@ class DiagnosedServices : public Services {
     EXPECT_TRUE(reader->Finish().ok());
     return results;
   }
+
+  void Change(const std::string& id, std::function<void(Registration&)> change) {
+    store_.Update(
+        id,
+        [change = std::move(change)](Registration& one) {
+          change(one);
+          return absl::OkStatus();
+        },
+        [](absl::StatusOr<RegistrationStore::Snapshot> changed) { EXPECT_TRUE(changed.ok()); });
+  }
+
+  // A renewal, which has its key, and its first token where it `serves`.
+  Generation AddGeneration(const std::string& id, bool serves) {
+    const CreatedKey key = keys_.MakeKey(SignatureAlgorithm::kEs256);
+    Change(id, [&](Registration& one) {
+      Generation next = one.generations.back();
+      next.number = 2;
+      next.enrollment_id += "-2";
+      next.client_id += "-2";
+      next.key = key.reference;
+      next.public_key = key.public_key;
+      next.state = serves ? GenerationState::kActive : GenerationState::kVerifying;
+      if (!serves) next.first_token_at = absl::InfinitePast();
+      one.generations.push_back(next);
+    });
+    return store_.Find(id)->generations.back();
+  }
 };
 
 TEST_F(DiagnosedServices, KeyIsGone_TheRegistrationIsNamed) {
@@ -38,6 +68,34 @@ TEST_F(DiagnosedServices, KeyIsGone_TheRegistrationIsNamed) {
   EXPECT_EQ(results.at(44).outcome(), Result::BROKEN);
   EXPECT_NE(results.at(44).finding().find(id), std::string::npos);
   EXPECT_FALSE(results.at(44).remedy().empty());
+}
+
+TEST_F(DiagnosedServices, KeyOfARenewalIsGone_ItsGenerationIsNamed) {
+  const std::string id = AddRegistration("mercy");
+  const Generation next = AddGeneration(id, false);
+  EXPECT_EQ(Run("hardware").at(44).outcome(), Result::PASSED);
+  keys_.DestroyKey(next.key, [](absl::Status) {});
+  const Result found = Run("hardware").at(44);
+  EXPECT_EQ(found.outcome(), Result::BROKEN);
+  EXPECT_NE(found.finding().find(id + ", generation 2: "), std::string::npos) << found.finding();
+}
+
+TEST_F(DiagnosedServices, KeyOfARetiredGenerationIsGone_ItLooksWrong) {
+  const std::string id = AddRegistration("mercy");
+  AddGeneration(id, true);
+  EXPECT_EQ(Run("hardware").at(44).outcome(), Result::PASSED);
+  keys_.DestroyKey(store_.Find(id)->generations[0].key, [](absl::Status) {});
+  const Result found = Run("hardware").at(44);
+  EXPECT_EQ(found.outcome(), Result::SUSPICIOUS);
+  EXPECT_NE(found.finding().find(id + ", generation 1, which no longer serves"), std::string::npos)
+      << found.finding();
+}
+
+TEST_F(DiagnosedServices, GenerationWithoutAKey_IsNotMissed) {
+  const std::string id = AddRegistration("mercy");
+  AddGeneration(id, false);
+  Change(id, [](Registration& one) { one.generations[1].key.blob.clear(); });
+  EXPECT_EQ(Run("hardware").at(44).outcome(), Result::PASSED);
 }
 
 TEST_F(DiagnosedServices, HardwareIsAbsent_IsSaidWithWhatItsPlaceAdvisesAndTheRestIsNotTried) {
@@ -121,16 +179,43 @@ TEST_F(DiagnosedServices, AShareIsNobodys_IsFound) {
   share.principal = "user:carol";
   share.user_name = "carol";
   share.uid = 1002;
-  store_.Update(
-      id,
-      [&](Registration& one) {
-        one.shares = {share};
-        return absl::OkStatus();
-      },
-      [](absl::StatusOr<RegistrationStore::Snapshot> changed) { EXPECT_TRUE(changed.ok()); });
+  Change(id, [&](Registration& one) { one.shares = {share}; });
   const auto results = Run("access");
   EXPECT_EQ(results.at(30).outcome(), Result::SUSPICIOUS);
   EXPECT_NE(results.at(30).finding().find("user:carol"), std::string::npos);
+}
+
+// There is the group clinic, 2000, and no other.
+TEST_F(DiagnosedServices, GroupOfAShareIsDeletedSince_IsFound) {
+  const std::string id = AddRegistration("mercy");
+  Share share;
+  share.principal = "group:clinic";
+  share.gid = 2000;
+  Change(id, [&](Registration& one) { one.shares = {share}; });
+  EXPECT_EQ(Run("access").at(30).outcome(), Result::PASSED);
+  share.principal = "group:nurses";
+  share.gid = 2001;
+  Change(id, [&](Registration& one) { one.shares = {share}; });
+  const Result found = Run("access").at(30);
+  EXPECT_EQ(found.outcome(), Result::SUSPICIOUS);
+  EXPECT_NE(found.finding().find("registration " + id + ": group:nurses: there is no such group"),
+            std::string::npos)
+      << found.finding();
+}
+
+TEST_F(DiagnosedServices, GroupOfAShareHasAnotherNumberNow_IsFound) {
+  const std::string id = AddRegistration("mercy");
+  Share share;
+  share.principal = "group:clinic+unit:viewer.service";
+  share.gid = 2001;
+  Change(id, [&](Registration& one) { one.shares = {share}; });
+  EXPECT_NE(Run("access").at(30).finding().find("no such group any more"), std::string::npos);
+  share.principal = "group:nurses";
+  share.gid = 2000;
+  Change(id, [&](Registration& one) { one.shares = {share}; });
+  const Result found = Run("access").at(30);
+  EXPECT_EQ(found.outcome(), Result::SUSPICIOUS);
+  EXPECT_NE(found.finding().find("a group of another name"), std::string::npos) << found.finding();
 }
 
 TEST_F(DiagnosedServices, HardwareHasNeitherAlgorithmThatServersMustTake_IsFound) {

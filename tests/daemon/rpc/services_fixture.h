@@ -196,6 +196,9 @@ class Services : public testing::Test {
                             },
                             [](const std::string& name) -> absl::StatusOr<absl::optional<gid_t>> {
                               return name == "clinic" ? absl::optional<gid_t>(2000) : absl::nullopt;
+                            },
+                            [](gid_t gid) -> absl::StatusOr<std::string> {
+                              return std::string(gid == 2000 ? "clinic" : "");
                             }};
   ServiceParts parts_{catalog_,     access_,
                       standings_,   store_,

@@ -86,6 +86,26 @@ TEST_F(BeforeUpgradeTest, SuspendedSince_TheWayBackDoesNotUndoIt) {
   EXPECT_EQ(NamesIn(kept_), "es384");
 }
 
+TEST_F(BeforeUpgradeTest, NoLongerSharedSince_TheWayBackDoesNotShareItAgain) {
+  std::filesystem::copy_file(SMARTKEY_FIXTURES "/0.1.0/daemon/state/smartkeyd.db", database_);
+  // Its tables could hold them, though nothing made any.
+  ASSERT_TRUE(SqliteConnection::Open(database_)
+                  ->Execute("INSERT INTO shares SELECT 'share-' || column1, id, column1, "
+                            "'user:bob', 1001, -1, '', '[]', '[\"token\"]', 1000, NULL, 0 "
+                            "FROM registrations, (VALUES (0), (1)) WHERE name = 'rs256'")
+                  .ok());
+  Start();
+  ASSERT_EQ(Named("rs256")->shares.size(), 2u);
+  ASSERT_TRUE(UpdateNow(store(), Named("rs256")->id, [](Registration& r) {
+                r.shares.erase(r.shares.begin());
+                return absl::OkStatus();
+              }).ok());
+  Maintain();
+  EXPECT_EQ(NamesIn(kept_), "es384,rs256");
+  EXPECT_EQ(OpenCopy(kept_)->QueryText("SELECT group_concat(id) FROM shares").value(), "share-1");
+  EXPECT_FALSE(AnyFileContains(dir_.path(), "share-0"));
+}
+
 TEST_F(BeforeUpgradeTest, OrdinaryChange_LeavesItAlone) {
   Upgrade();
   const std::string before = ReadFile(dir_ / ("copies/" + kept_));
