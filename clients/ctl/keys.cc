@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
 
-#include "absl/algorithm/container.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "clients/ctl/commands.h"
 #include "clients/ctl/json_output.h"
 #include "clients/ctl/registration_text.h"
@@ -74,12 +73,13 @@ std::string StoredText(const client::StoredKeys& stored) {
 }
 
 absl::StatusOr<std::string> OctetsFromHex(const std::string& hex) {
-  if (hex.empty() || hex.size() % 2 != 0 || !absl::c_all_of(hex, absl::ascii_isxdigit)) {
+  absl::optional<std::string> octets = HexDecode(hex);
+  if (hex.empty() || !octets.has_value()) {
     return WithRemedy(MakeError(Reason::kInvalidArgument,
                                 "the id of a key is an even number of hexadecimal digits"),
                       "copy it from 'smartkeyctl keys --all', or say 'all'");
   }
-  return absl::HexStringToBytes(hex);
+  return *std::move(octets);
 }
 
 absl::Status RunOwn(const Session& session) {

@@ -2,10 +2,10 @@
 #include "tests/fakes/fake_http_client.h"
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/error.h"
+#include "base/hex.h"
 
 namespace smartkey {
 
@@ -15,7 +15,7 @@ std::string FormDecode(absl::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && i + 2 < text.size()) {
-      out += absl::HexStringToBytes(text.substr(i + 1, 2));
+      out += HexDecode(text.substr(i + 1, 2)).value_or("");
       i += 2;
     } else {
       out += text[i] == '+' ? ' ' : text[i];

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/mutex.h"
 #include "base/scheduler.h"
 #include "gmock/gmock.h"
@@ -232,10 +233,9 @@ TEST_F(Pkcs11KeyProviderTest, KeyWrappedForExportByItsUser_IsRefusedAsUnextracta
   ASSERT_EQ(
       functions.C_GenerateKey(session.handle(), &generate, wanted.data(), wanted.size(), &wrapping),
       CKR_OK);
-  const auto found =
-      session.FindObjects(Pkcs11Template()
-                              .AddNumber(CKA_CLASS, CKO_PRIVATE_KEY)
-                              .AddOctets(CKA_ID, absl::HexStringToBytes(HexIdOf(key))));
+  const auto found = session.FindObjects(Pkcs11Template()
+                                             .AddNumber(CKA_CLASS, CKO_PRIVATE_KEY)
+                                             .AddOctets(CKA_ID, HexDecode(HexIdOf(key)).value()));
   ASSERT_TRUE(found.ok()) << found.status();
   ASSERT_EQ(found->size(), 1u);
   CK_MECHANISM wrap = {CKM_AES_KEY_WRAP_PAD, nullptr, 0};

@@ -6,6 +6,7 @@
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "gtest/gtest.h"
 
 namespace smartkey {
@@ -34,7 +35,7 @@ TEST(Pkcs11KeyReference, Octets_AreThoseOfTheFirstRelease) {
 
 TEST(Pkcs11KeyReference, OctetsOfTheFirstRelease_AreRead) {
   const absl::StatusOr<Pkcs11KeyReference> read =
-      ParsePkcs11KeyReference(absl::HexStringToBytes(kGolden));
+      ParsePkcs11KeyReference(HexDecode(kGolden).value());
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->algorithm, SignatureAlgorithm::kEs384);
   EXPECT_EQ(read->token, Example().token);
