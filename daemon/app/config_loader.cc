@@ -120,7 +120,12 @@ std::vector<std::string> ListDropIns(const std::string& directory, Reading& read
   for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
     const std::filesystem::path& path = entries->path();
     // Editors leave hidden files behind.
-    if (path.extension() == ".toml" && path.filename().string()[0] != '.') {
+    if (path.extension() != ".toml" || path.filename().string()[0] == '.') continue;
+    std::error_code unknown;
+    if (std::filesystem::is_other(path, unknown)) {
+      problems.push_back(
+          {path.string(), 0, "is no file: opening it could wait for ever, or do something"});
+    } else {
       files.push_back(path.string());
     }
   }

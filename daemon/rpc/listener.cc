@@ -147,10 +147,14 @@ absl::Status CheckDirectory(const std::string& path) {
   const absl::optional<ForeignWriter> found = FindForeignWriter(
       directory, info, AccessListOf(directory), ServiceUser::Find(), UserNameOf(geteuid()));
   if (!found.has_value()) return absl::OkStatus();
+  // Whoever it belongs to needs it as it is.
+  const bool is_anothers = info.st_uid != 0 && info.st_uid != geteuid();
   return WithRemedy(
       MakeError(Reason::kConfigInvalid, absl::StrCat("another's socket could take the place of ",
                                                      path, ": ", directory, " ", found->why)),
-      absl::StrCat("'", found->command, "', or give the socket a directory of its own"));
+      is_anothers
+          ? "give the socket a directory of its own in the configuration"
+          : absl::StrCat("'", found->command, "', or give the socket a directory of its own"));
 }
 
 }  // namespace

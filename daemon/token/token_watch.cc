@@ -184,7 +184,8 @@ absl::Status TokenWatch::LookAtRight(TokenState& state) {
     state.token.reset();
     state.error = status;
     MutexLock lock(mu_);
-    AskLater(std::max(kLeastWait, WaitAfterError(status)));
+    // The token is at hand: to ask again costs the server nothing.
+    AskLater(std::max(kLeastWait, RetryAfterOf(status).value_or(kLookAtRenewal)));
   }
   return absl::OkStatus();
 }

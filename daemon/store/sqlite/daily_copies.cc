@@ -191,6 +191,10 @@ std::vector<std::string> ListCopyFiles(const StateDirectory& directory) {
   return files;
 }
 
+bool IsBeforeUpgrade(absl::string_view file) {
+  return !TimeInName(kBeforeUpgrade, file).empty();
+}
+
 StoreCopy DescribeCopy(const std::string& file, absl::Time copied_at) {
   StoreCopy copy{file, copied_at};
   const absl::string_view text = TimeInName(kBeforeUpgrade, file);

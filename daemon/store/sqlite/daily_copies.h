@@ -26,6 +26,8 @@ inline constexpr char kNewCopyFile[] = "copies/new.db";
 // The copies of the days, newest first, then those of before upgrades, newest first. The name of a
 // day's copy is never older than those before it, whatever the clock says.
 std::vector<std::string> ListCopyFiles(const StateDirectory& directory);
+// Whether it is called as one of before an upgrade is.
+bool IsBeforeUpgrade(absl::string_view file);
 
 // The same with the time when each was made, if that can be read.
 std::vector<StoreCopy> ListCopies(const StateDirectory& directory);

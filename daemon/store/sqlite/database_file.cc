@@ -117,9 +117,10 @@ absl::StatusOr<std::string> PrepareMigration(const StateDirectory& directory, Sq
       !status.ok()) {
     return Annotate(status, "migrating a copy of the database");
   }
+  // Last, so that what fails before does not leave one copy after the other.
+  if (absl::Status status = old.TruncateLog(); !status.ok()) return status;
   absl::StatusOr<std::string> kept = KeepBeforeUpgrade(directory, old, now);
   if (!kept.ok()) return Annotate(kept.status(), "keeping the database of before the upgrade");
-  if (absl::Status status = old.TruncateLog(); !status.ok()) return status;
   return kept;
 }
 

@@ -72,12 +72,17 @@ absl::Status CheckOnlyOurs(const std::string& path, const struct stat& info,
     found = {absl::StrCat("can be written by the group ", GroupNameOf(info.st_gid)), ""};
   }
   if (!found.has_value()) return absl::OkStatus();
-  const bool is_anothers = info.st_uid != 0 && info.st_uid != user.uid;
+  absl::Status refused = MakeError(Reason::kConfigInvalid,
+                                   absl::StrCat("the state directory ", path, " ", found->why));
+  const bool is_anothers = info.st_uid != user.uid;
+  if (is_anothers && (info.st_mode & S_ISVTX) != 0) {
+    return WithRemedy(std::move(refused),
+                      "name a directory of smartkeyd's own as state_dir: others use this one");
+  }
   // The command first: the journal's lines are cut short.
   const std::string command = absl::StrCat(
       is_anothers ? absl::StrCat("chown ", owner, " ", path, "; ") : "", "chmod 0700 ", path);
-  return WithRemedy(MakeError(Reason::kConfigInvalid,
-                              absl::StrCat("the state directory ", path, " ", found->why)),
+  return WithRemedy(std::move(refused),
                     absl::StrCat("'", command,
                                  "', after a look at what is in it and whose it is ('ls -lA'): "
                                  "others could have put it there"));

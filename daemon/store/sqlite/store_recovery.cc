@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/sqlite/store_recovery.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -40,8 +41,24 @@ absl::Status WhileLooking(const absl::Status& status, absl::string_view at) {
       "are given up, 'smartkeyctl store recover --from COPY' takes a copy alone");
 }
 
+// Those of the days come first, newest first, and before them one of before an upgrade that is
+// newer than they all: the copy that is due after an upgrade may have found no room.
+std::vector<std::string> CopiesByAge(const StateDirectory& directory) {
+  std::vector<StoreCopy> copies = ListCopies(directory);
+  const auto upgraded = std::find_if(
+      copies.begin(), copies.end(), [](const StoreCopy& one) { return IsBeforeUpgrade(one.file); });
+  if (std::all_of(copies.begin(), upgraded, [&](const StoreCopy& one) {
+        return upgraded != copies.end() && one.made_at < upgraded->made_at;
+      })) {
+    std::rotate(copies.begin(), upgraded, upgraded == copies.end() ? upgraded : upgraded + 1);
+  }
+  std::vector<std::string> files;
+  for (StoreCopy& copy : copies) files.push_back(std::move(copy.file));
+  return files;
+}
+
 absl::StatusOr<absl::optional<ReadCopy>> FindNewestGoodCopy(const StateDirectory& directory) {
-  for (const std::string& file : ListCopyFiles(directory)) {
+  for (const std::string& file : CopiesByAge(directory)) {
     absl::StatusOr<DatabaseContents> contents = ReadContents(directory, file);
     if (contents.ok()) {
       StoreCopy copy = DescribeCopy(file, contents->meta.copied_at);

@@ -195,6 +195,19 @@ TEST(ConfigAccess, PersonMayNotReadADropIn_IsToldToLookAsRootAndNotThatItIsIgnor
       testing::ExitedWithCode(0), only_that);
 }
 
+// A check looks also where others may write: it is not to wait for what they put there.
+TEST(ConfigAccess, DropInIsNoFile_IsNotOpened) {
+  const ConfigDirectory dir;
+  dir.WriteMain("");
+  dir.WriteRaw(dir.drop_in("a.toml"), "[[sever]]\n");
+  ASSERT_EQ(mkfifo(dir.drop_in("x.toml").c_str(), 0600), 0);
+  ASSERT_EQ(chmod((dir.main_file() + ".d").c_str(), 0777), 0);
+  std::ostringstream out;
+  EXPECT_EQ(CheckConfig(dir.main_file(), out), 1);
+  EXPECT_THAT(out.str(), HasSubstr(dir.drop_in("x.toml") + ": is no file"));
+  EXPECT_THAT(out.str(), HasSubstr("sever")) << "the others are looked into";
+}
+
 TEST(ConfigAccess, ServiceMayNotReadAFile_IsToldTheCommand) {
   UserDatabase users = PackagedUsers();
   users.entry_of = [](uid_t) { return UserEntry{"smartkeyd", "", 60002}; };

@@ -87,7 +87,8 @@ TEST_F(ListenerTest, TheDirectoryBelongsToAnUnprivilegedUser_IsRefusedWithWhatTo
     EXPECT_EQ(ReasonOf(refused), Reason::kConfigInvalid) << refused;
     EXPECT_NE(refused.message().find(directory_ + " belongs to 60001"), std::string::npos)
         << refused;
-    EXPECT_NE(RemedyOf(refused).find("chown "), std::string::npos) << RemedyOf(refused);
+    EXPECT_EQ(RemedyOf(refused).find("chown "), std::string::npos) << RemedyOf(refused);
+    EXPECT_NE(RemedyOf(refused).find("a directory of its own"), std::string::npos);
   }
 }
 

@@ -133,6 +133,18 @@ TEST_F(BeforeUpgradeTest, DatabaseIsLostAndThereIsNoOtherCopy_ItIsTakenUp) {
   EXPECT_TRUE(std::filesystem::exists(recovery->set_aside + "/" + kept_));
 }
 
+// There was no room for the copy that is due after an upgrade, say. In these tables no time stands.
+TEST_F(BeforeUpgradeTest, DatabaseIsLostAndTheCopyOfTheDayIsOlder_ItIsTakenUpAndNotThatOne) {
+  Upgrade();
+  Stop();
+  std::filesystem::copy_file(dir_ / ("copies/" + kept_), dir_ / "copies/smartkeyd-20270114.db");
+  std::filesystem::remove(database_);
+  Start();
+  const absl::StatusOr<StoreRecovery> recovery = Recover();
+  ASSERT_TRUE(recovery.ok()) << recovery.status();
+  EXPECT_EQ(recovery->copy.file, "copies/" + kept_);
+}
+
 // As an older version finds it, whose way back is over.
 TEST_F(BeforeUpgradeTest, CopyOfANewerSchema_IsNotTakenUpAndThatIsSaid) {
   Upgrade();

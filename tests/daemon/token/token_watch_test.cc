@@ -130,6 +130,14 @@ TEST_F(TokenWatchTest, NothingCanBeWrittenDownForAWhile_IsToldWhyAndTheTokenAfte
   EXPECT_EQ(NextWithin(absl::Minutes(1)), "t1");
 }
 
+TEST_F(TokenWatchTest, NothingCanBeWrittenDownAndNobodyKnowsForHowLong_IsLookedAtSoonAgain) {
+  Cache("t1", absl::Hours(1));
+  audit_.set_writable(MakeError(Reason::kAuditUnavailable, "the disk is full"));
+  EXPECT_EQ(Next(), "AUDIT_UNAVAILABLE");
+  audit_.set_writable(absl::OkStatus());
+  EXPECT_EQ(NextWithin(absl::Minutes(1)), "t1");
+}
+
 TEST_F(TokenWatchTest, MoreThanTheRestIsWantedValid_IsRenewedThatEarly) {
   Cache("t1", absl::Hours(1));
   auto demanding = Watch({.registration_id = "r1", .min_valid = absl::Minutes(50)});
