@@ -9,6 +9,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "base/account_names.h"
 #include "tests/base/access_list_octets.h"
 #include "tests/daemon/app/config_directory.h"

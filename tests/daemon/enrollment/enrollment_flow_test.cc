@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/daemon/enrollment/enrollment_fixture.h"
 
 namespace smartkey {

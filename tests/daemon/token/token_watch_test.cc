@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/token/token_watch.h"
 
+#include "absl/strings/str_cat.h"
 #include "tests/daemon/token/token_fixture.h"
 #include "tests/fakes/fake_audit_log.h"
 
