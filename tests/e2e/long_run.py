@@ -62,9 +62,11 @@ class Held:
         self.samples.append((len(os.listdir(f"/proc/{self.pid}/fd")), int(status["Threads"]),
                              int(status["VmRSS"].split()[0]) / 1024))
 
-    def medians(self, begin, end):
+    def between(self, begin, end):
+        """The least of descriptors and threads, since calls under way have some; of memory the usual."""
         some = self.samples[int(len(self.samples) * begin):int(len(self.samples) * end)]
-        return [statistics.median(column) for column in zip(*some)]
+        descriptors, threads, memory = zip(*some)
+        return min(descriptors), min(threads), statistics.median(memory)
 
 
 class Callers:
@@ -164,7 +166,7 @@ def run(stack, minutes):
         watcher.wait()
     took = time.monotonic() - begun
     asked = len(stack.token_requests()) - asked_before
-    before, after = held.medians(WARM_UP, 2 * WARM_UP), held.medians(1 - WARM_UP, 1)
+    before, after = held.between(WARM_UP, 2 * WARM_UP), held.between(1 - WARM_UP, 1)
     print(f"{minutes} minutes, {callers.calls} calls of {CALLERS} callers, {callers.tokens} tokens, {faults} faults, "
           f"{restarts} reboots of the TPM, {asked} token requests")
     for name, one, other, most in zip(("descriptors", "threads", "MB"), before, after,
