@@ -2,6 +2,7 @@
 #include "tests/bench/ratio_table.h"
 
 #include "absl/strings/str_format.h"
+#include "absl/types/optional.h"
 #include "tests/bench/quantile.h"
 
 namespace smartkey {
@@ -14,6 +15,17 @@ double Microseconds(const std::vector<absl::Duration>& latencies, double fractio
     microseconds.push_back(absl::ToDoubleMicroseconds(one));
   }
   return Quantile(std::move(microseconds), fraction);
+}
+
+// The library calls it otherwise from 1.8 on.
+template <class Run>
+absl::optional<std::string> WhyFailed(const Run& run) {
+  if constexpr (requires { run.error_occurred; }) {
+    if (run.error_occurred) return run.error_message;
+  } else {
+    if (static_cast<int>(run.skipped) != 0) return run.skip_message;
+  }
+  return absl::nullopt;
 }
 
 }  // namespace
@@ -43,9 +55,8 @@ bool RatioTable::ReportContext(const Context& context) {
 
 void RatioTable::ReportRuns(const std::vector<Run>& runs) {
   for (const Run& run : runs) {
-    if (run.error_occurred) {
-      GetOutputStream() << absl::StrFormat("%-26s failed: %s\n", run.run_name.function_name,
-                                           run.error_message);
+    if (const absl::optional<std::string> why = WhyFailed(run); why.has_value()) {
+      GetOutputStream() << absl::StrFormat("%-26s failed: %s\n", run.run_name.function_name, *why);
       continue;
     }
     const auto value = [&run](const char* name) { return run.counters.at(name).value; };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/oauth/discovery.h"
 
+#include "absl/strings/str_cat.h"
 #include "base/json.h"
 #include "daemon/oauth/discovery_documents.h"
 #include "tests/daemon/oauth/oauth_testing.h"
