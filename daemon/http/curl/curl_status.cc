@@ -7,6 +7,9 @@ namespace smartkey {
 
 namespace {
 
+// CURLE_TOO_LARGE, with which libcurl gives up long headers from 8.6 on.
+constexpr auto kTooLarge = static_cast<CURLcode>(100);
+
 constexpr CurlStatusRow kRows[] = {
     // No way to the server. Nobody can say whether name or network is at fault: waiting helps in
     // most cases.
@@ -48,6 +51,7 @@ constexpr CurlStatusRow kRows[] = {
     {CURLE_HTTP2_STREAM, Reason::kBadServerAnswer, "the answer breaks http/2"},
     {CURLE_BAD_CONTENT_ENCODING, Reason::kBadServerAnswer, "the answer's encoding is unknown"},
     {CURLE_FILESIZE_EXCEEDED, Reason::kBadServerAnswer, "the answer is too large"},
+    {kTooLarge, Reason::kBadServerAnswer, "the answer is too large"},
     {CURLE_TOO_MANY_REDIRECTS, Reason::kBadServerAnswer, "the server redirects"},
 
     {CURLE_URL_MALFORMAT, Reason::kInvalidArgument, "the url cannot be used"},
