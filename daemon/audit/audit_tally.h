@@ -16,13 +16,12 @@
 namespace smartkey {
 
 // What becomes a line of the audit log, and what is only counted, so that no user fills the ring or
-// the disk, and none hides an act behind many others:
+// the disk, and none hides an act behind many others.
 //
-//   a delivery or a refusal again   counted with the first one; a line each minute says how often
-//   more than `lines_per_user`      acts are counted by operation, registration and for whom it
-//   was: in a minute                     the first of each is a line all the same, and a line says
-//   how
-//                                   often it was done again; refusals are counted all together
+// - A delivery or a refusal that comes again is counted, and a line each minute says how often.
+// - Beyond `lines_per_user` in a minute, acts are counted by operation, registration and for whom
+//   it was: the first of each is a line all the same, and one says how often it was done again.
+//   Refusals are counted all together.
 //
 // Acts, refusals and what is beyond each have a limit of their own, and so does the same uid in
 // containers. All uids in containers or without a user share one limit of refusals: there may be

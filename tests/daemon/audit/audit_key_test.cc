@@ -171,6 +171,29 @@ TEST_F(AuditKeyTest, HardwareFailsForAMoment_TheKeyStays) {
   EXPECT_EQ(ReadFile(File()), kept);
 }
 
+// Killed in between, there is a line of a key that signs nothing, and never the reverse.
+TEST_F(AuditKeyTest, KeyIsMade_ItsLineIsToldBeforeItIsKept) {
+  class Watching : public FakeAuditLog {
+   public:
+    explicit Watching(std::string file) : file_(std::move(file)) {}
+    void Note(const Caller* caller, absl::string_view operation, absl::string_view registration_id,
+              const absl::Status& outcome, AuditFacts facts) override {
+      was_kept = access(file_.c_str(), F_OK) == 0;
+      FakeAuditLog::Note(caller, operation, registration_id, outcome, std::move(facts));
+    }
+    bool was_kept = true;
+
+   private:
+    const std::string file_;
+  };
+  Watching log(File());
+  AuditKey key(keys_, scheduler_, log, dir_.File(""), "label");
+  ASSERT_TRUE(Sign(key).ok());
+  EXPECT_EQ(log.entries(kAuditKeyMade).size(), 1u);
+  EXPECT_FALSE(log.was_kept);
+  EXPECT_EQ(access(File().c_str(), F_OK), 0);
+}
+
 TEST_F(AuditKeyTest, OthersWantTheHardware_GoFirstForAMinuteAtMost) {
   FakeClock clock;
   FakeScheduler scheduler(clock);
