@@ -54,6 +54,7 @@ software_id = "{name}-software"
         BrowserTest.port, BrowserTest.secrets = port, set()
         BrowserTest.stack = cls.started["stack"] = Stack()
         unittest.addModuleCleanup(cls.stack.close)
+        unittest.addModuleCleanup(cls.started.clear)  # another file in the same process starts its own
         cls.stack.start(ehr_config={"apps": apps}, extra=extra)
 
     def setUp(self):

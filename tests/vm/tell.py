@@ -54,6 +54,9 @@ class Told:
         self.story.check(tell("stat", "-c", "%U", f"/proc/{pid}") == "smartkeyd" and int(status["CapEff"], 16) == 0
                          and tell("getent", "group", "tss").split(":")[2] in status["Groups"].split(),
                          "its unit runs it as user smartkeyd with the group tss, and without any capability")
+        self.story.check(int(status["VmLck"].split()[0]) > 0
+                         and "cannot be locked" not in tell("journalctl", "-b", "-u", "smartkeyd.service"),
+                         f"the memory of tokens is locked, as its unit lets it: {status['VmLck'].strip()}")
         hardware = self.hardware()
         self.story.show(f"{hardware['description']}, {hardware['detail']}")
         self.story.check(hardware["state"] == "READY" and "by device (shared)" in hardware["detail"],
