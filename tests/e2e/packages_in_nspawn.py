@@ -145,7 +145,8 @@ def name_of(package):
 def apt_get(root, *args):
     done = subprocess.run(["chroot", root, "apt-get", "-q", *args], check=False, text=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+                          # Without TMPDIR, for one: it names a directory of this machine.
+                          env={"PATH": os.environ["PATH"], "DEBIAN_FRONTEND": "noninteractive"})
     if done.returncode != 0:
         raise AssertionError(f"apt-get {' '.join(args)}: {done.stdout}")
 
